@@ -1,0 +1,1 @@
+"""The vocabulary: kinds, criteria grammar, metric catalogue, conditions. Pure; everything else speaks it."""

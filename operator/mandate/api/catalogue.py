@@ -1,0 +1,173 @@
+"""The metric catalogue: every metric a gate can name, its direction, unit, tasks and range.
+
+Names and senses are scikit-learn's where it has the metric (`_score` is higher-better, `_loss` lower-better).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["Binary", "Multiclass", "Regression"]
+TASKS: tuple[Task, ...] = ("Binary", "Multiclass", "Regression")
+CLASSIFICATION: tuple[Task, ...] = ("Binary", "Multiclass")
+
+Better = Literal["Higher", "Lower", "Nearest"]
+"""`Nearest`: better the nearer to `ideal`; such a metric takes limits and ranges, but no `better than`."""
+
+Origin = Literal["Computed", "Service"]
+"""`Computed` from predictions and labels; `Service`: measured at the running server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric. `low` and `high` bound its values; `needs` is the model output it is computed from."""
+
+    name: str
+    title: str
+    better: Better
+    tasks: tuple[Task, ...]
+    low: float = 0.0
+    high: float = 1.0
+    ideal: float | None = None
+    unit: Literal["", "duration"] = ""
+    origin: Origin = "Computed"
+    fact: bool = False
+    """A count over the run itself, exact, without an interval."""
+    needs: Literal["Label", "Probability", "Value", "Any"] = "Any"
+    groups: bool = True
+    """Whether it can be had per slice and compared across groups and with a baseline."""
+
+
+_METRICS = (
+    Metric(name="accuracy", title="Accuracy", better="Higher", tasks=CLASSIFICATION, needs="Label"),
+    Metric(name="balanced_accuracy", title="Balanced accuracy", better="Higher", tasks=CLASSIFICATION, needs="Label"),
+    Metric(name="precision", title="Precision", better="Higher", tasks=CLASSIFICATION, needs="Label"),
+    Metric(name="recall", title="Recall", better="Higher", tasks=CLASSIFICATION, needs="Label"),
+    Metric(name="f1", title="F1", better="Higher", tasks=CLASSIFICATION, needs="Label"),
+    Metric(name="false_positive_rate", title="False positive rate", better="Lower", tasks=("Binary",), needs="Label"),
+    Metric(
+        name="selection_rate",
+        title="Selection rate",
+        better="Nearest",
+        tasks=("Binary",),
+        needs="Label",
+    ),
+    Metric(name="roc_auc", title="ROC AUC", better="Higher", tasks=("Binary",), needs="Probability"),
+    Metric(
+        name="average_precision", title="Average precision", better="Higher", tasks=("Binary",), needs="Probability"
+    ),
+    Metric(
+        name="log_loss",
+        title="Log loss",
+        better="Lower",
+        tasks=CLASSIFICATION,
+        high=math.inf,
+        needs="Probability",
+    ),
+    Metric(name="brier_score", title="Brier score", better="Lower", tasks=("Binary",), needs="Probability"),
+    Metric(
+        name="observed_expected",
+        title="Observed / expected",
+        better="Nearest",
+        ideal=1.0,
+        tasks=("Binary",),
+        high=math.inf,
+        needs="Probability",
+    ),
+    Metric(
+        name="calibration_slope",
+        title="Calibration slope",
+        better="Nearest",
+        ideal=1.0,
+        tasks=("Binary",),
+        low=-math.inf,
+        high=math.inf,
+        needs="Probability",
+    ),
+    Metric(
+        name="mean_absolute_error",
+        title="Mean absolute error",
+        better="Lower",
+        tasks=("Regression",),
+        high=math.inf,
+        needs="Value",
+    ),
+    Metric(
+        name="root_mean_squared_error",
+        title="Root mean squared error",
+        better="Lower",
+        tasks=("Regression",),
+        high=math.inf,
+        needs="Value",
+    ),
+    Metric(name="r2", title="R²", better="Higher", tasks=("Regression",), low=-math.inf, needs="Value"),
+    Metric(
+        name="bias",
+        title="Bias (mean of prediction − actual)",
+        better="Nearest",
+        ideal=0.0,
+        tasks=("Regression",),
+        low=-math.inf,
+        high=math.inf,
+        needs="Value",
+    ),
+    Metric(name="finite_answers", title="Finite answers", better="Higher", tasks=TASKS, fact=True, groups=False),
+    Metric(
+        name="shared_rows",
+        title="Rows shared between train and test",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        fact=True,
+        groups=False,
+    ),
+    Metric(
+        name="latency_p50",
+        title="Median latency",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        unit="duration",
+        origin="Service",
+        groups=False,
+    ),
+    Metric(
+        name="latency_p95",
+        title="95th percentile latency",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        unit="duration",
+        origin="Service",
+        groups=False,
+    ),
+    Metric(
+        name="latency_p99",
+        title="99th percentile latency",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        unit="duration",
+        origin="Service",
+        groups=False,
+    ),
+    Metric(
+        name="crashes",
+        title="Crashes and server errors under load",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        origin="Service",
+        fact=True,
+        groups=False,
+    ),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+
+
+def metrics_for(task: Task) -> tuple[Metric, ...]:
+    """The metrics that exist for `task`, in catalogue order."""
+    return tuple(metric for metric in _METRICS if task in metric.tasks)

@@ -1,0 +1,327 @@
+"""The kinds of `mandate.dev/v1alpha1`: ModelDeployment, ModelEvaluation, AutonomyGrant."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from .criteria import Level
+from .spec import (
+    LIST_MAP_BY_NAME,
+    Autonomy,
+    Baseline,
+    Burden,
+    Data,
+    Digest,
+    Gate,
+    Model,
+    Name,
+    RiskTier,
+    Serving,
+    Spec,
+    Task,
+    Text,
+    UseCase,
+    cel,
+    rules,
+)
+
+Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$", max_length=32)]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_length=64)]
+VerdictWord = Literal["Pass", "Fail", "Inconclusive", "Error", "Waived", "Skipped"]
+
+_REFERENCES = "self.gates.all(g, [g.require.?Shadow, g.require.?Suggest, g.require.?Automate].all(r, !r.hasValue() || "
+_REF_KNOWN = (
+    "!(r.value().startsWith('better than') || r.value().startsWith('no worse than')) || "
+    "r.value().replace('no worse', 'better').split(' ')[2] in ['champion', 'rest'] || "
+    "(has(self.baselines) && self.baselines.exists(b, "
+    "b.name == r.value().replace('no worse', 'better').split(' ')[2]))))"
+)
+
+
+class ModelDeploymentSpec(Spec):
+    """What is declared: the use case, the model, the data, what must hold at each level, how far it should get."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.gates) || self.gates.all(g, !has(g.each) || g.each.all(s, s == 'overall' || "
+                "(has(self.data.slices) && self.data.slices.exists(d, d.name == s))))",
+                "gates[].each names a slice that data.slices doesn't declare; use overall or a declared slice's name",
+                field=".gates",
+            ),
+            cel(
+                "!has(self.gates) || self.gates.all(g, !has(g.across) || "
+                "(has(self.data.slices) && self.data.slices.exists(d, d.name == g.across)))",
+                "gates[].across names a slice that data.slices doesn't declare",
+                field=".gates",
+            ),
+            cel(
+                "!has(self.gates) || " + _REFERENCES + _REF_KNOWN,
+                "gates[].require compares with a baseline that baselines doesn't declare; "
+                "use a declared baseline's name, champion or rest",
+                field=".gates",
+            ),
+            cel(
+                "!has(self.data.split) || self.data.split.method != 'Time' || has(self.task.time)",
+                "data.split.method Time needs task.time: the column that says when a row happened",
+                field=".task",
+            ),
+            cel(
+                "!has(self.data.split) || self.data.split.method != 'Group' || has(self.task.cluster)",
+                "data.split.method Group needs task.cluster: the column whose rows stay together",
+                field=".task",
+            ),
+            cel(
+                "has(self.model.source.columns) || has(self.model.inputs)",
+                "model.inputs is needed: the columns that the model is fed",
+                field=".model",
+            ),
+            cel(
+                "!has(self.model.output) || self.task.type != 'Regression' || self.model.output.kind == 'Value'",
+                "a Regression task needs model.output.kind: Value",
+                field=".model.output",
+            ),
+            cel(
+                "!has(self.model.output) || self.task.type == 'Regression' || self.model.output.kind != 'Value'",
+                "a classification task needs model.output.kind: Probability or Label",
+                field=".model.output",
+            ),
+        )
+    )
+
+    use_case: UseCase = UseCase()
+    """What the model decides, for whom, at which risk."""
+    model: Model
+    """The model under judgement."""
+    task: Task
+    """What is predicted."""
+    data: Data
+    """The evaluation data."""
+    baselines: Annotated[tuple[Baseline, ...], Field(max_length=10, json_schema_extra=LIST_MAP_BY_NAME)] = ()
+    """What the model is compared with."""
+    gates: Annotated[tuple[Gate, ...], Field(max_length=64, json_schema_extra=LIST_MAP_BY_NAME)] = ()
+    """What must hold. Without any, the built-in gates for the task apply."""
+    autonomy: Autonomy
+    """How far the model should get, and how."""
+    serving: Serving = Serving()
+    """How the model is served once it is granted."""
+
+
+class Condition(Spec):
+    """A Kubernetes condition."""
+
+    type: Annotated[str, StringConstraints(max_length=64)]
+    """CamelCase type."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]+$", max_length=64)]
+    """CamelCase reason."""
+    message: Annotated[str, StringConstraints(max_length=4096)] = ""
+    """For people."""
+    last_transition_time: Time
+    """When the status last changed."""
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """The generation this was true of."""
+
+
+CONDITIONS = Field(
+    max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+)
+
+
+class GateSummary(Spec):
+    """One gate's verdict at the level that stands next."""
+
+    name: Name
+    """The gate."""
+    level: Level
+    """The level asked about: the first one where it doesn't hold, else the target."""
+    verdict: VerdictWord
+    """What came out."""
+    message: Annotated[str, StringConstraints(max_length=512)] = ""
+    """Which slice, which number, what would help."""
+
+
+class RevisionStatus(Spec):
+    """Where one revision stands."""
+
+    revision: Revision
+    """Its key in the grant."""
+    version: Annotated[str, StringConstraints(max_length=63)]
+    """spec.model.version at that revision."""
+    level: Level | None = None
+    """The level granted to it."""
+    evaluation: Annotated[str, StringConstraints(max_length=63)] = ""
+    """The ModelEvaluation it was judged on."""
+    model_digest: Digest | None = None
+    """The model's digest."""
+    since: Time | None = None
+    """Since when it stands at this level."""
+
+
+class Refusal(Spec):
+    """A revision that was refused; remembered until the spec changes or a retry is asked."""
+
+    revision: Revision
+    """Which revision."""
+    version: Annotated[str, StringConstraints(max_length=63)]
+    """spec.model.version at that revision."""
+    reason: Annotated[str, StringConstraints(max_length=64)]
+    """CamelCase reason."""
+    message: Text = ""
+    """For people."""
+    retry: Annotated[str, StringConstraints(max_length=253)] = ""
+    """The retry annotation's value when it was refused."""
+
+
+class Pinned(Spec):
+    """Digests that were learnt at the evaluation and hold from then on."""
+
+    revision: Revision
+    """The revision they were learnt for."""
+    model: Digest | None = None
+    """Digest of the model file or image."""
+    data: dict[Annotated[str, StringConstraints(max_length=16)], Digest] = Field(default_factory=dict, max_length=8)
+    """Digest per table."""
+
+
+class ModelDeploymentStatus(Spec):
+    """What is true now; written by the operator only."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """The generation that was last looked at."""
+    level: Literal["None", "Shadow", "Suggest", "Automate"] = "None"
+    """The highest level that is granted and served."""
+    version: Annotated[str, StringConstraints(max_length=63)] = ""
+    """The version that acts or, without one, the version that climbs."""
+    champion: RevisionStatus | None = None
+    """The last revision to reach the target."""
+    candidate: RevisionStatus | None = None
+    """The revision that is judged or climbs."""
+    pinned: Pinned | None = None
+    """Digests learnt at the evaluation."""
+    criteria_digest: Digest | None = None
+    """Digest of the criteria the verdict was given on."""
+    look: Annotated[int, Field(ge=0)] = 0
+    """Which look at these test rows the verdict is."""
+    gates_passed: Annotated[str, StringConstraints(max_length=16)] = ""
+    """Gates that hold at the target, of all."""
+    gates: Annotated[tuple[GateSummary, ...], Field(max_length=64, json_schema_extra=LIST_MAP_BY_NAME)] = ()
+    """The verdict per gate."""
+    refused: Annotated[tuple[Refusal, ...], Field(max_length=10)] = ()
+    """Revisions that were refused."""
+    conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
+    """Ready, Reconciling, Stalled, Evaluated, CandidateRefused, Enforced."""
+
+
+class ModelEvaluationSpec(Spec):
+    """One measurement: its inputs, pinned by digest, and its settings. Immutable."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(cel("self == oldSelf", "a ModelEvaluation's spec is immutable; create another one"))
+    )
+
+    model_deployment: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    """The ModelDeployment it was made for."""
+    revision: Revision
+    """The revision under judgement."""
+    model: Model
+    """The model under judgement."""
+    task: Task
+    """What is predicted."""
+    data: Data
+    """The evaluation data."""
+    baselines: Annotated[tuple[Baseline, ...], Field(max_length=10, json_schema_extra=LIST_MAP_BY_NAME)] = ()
+    """What the model is compared with."""
+    loads: Annotated[tuple[Annotated[str, StringConstraints(max_length=16)], ...], Field(max_length=4)] = ()
+    """Rates at which latency is measured."""
+    serving: Serving = Serving()
+    """The resources under which it is measured."""
+    attempt: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Counts retries that were asked for."""
+
+
+class ModelEvaluationStatus(Spec):
+    """What came out; `evidence` is written once."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(oldSelf.evidence) || (has(self.evidence) && self.evidence == oldSelf.evidence)",
+                "evidence is written once",
+                field=".evidence",
+            )
+        )
+    )
+
+    evidence: Annotated[str, StringConstraints(max_length=32768)] | None = None
+    """Canonical JSON of the evidence's summary; a string, since the API server re-serialises numbers."""
+    evidence_digest: Digest | None = None
+    """Digest of the whole evidence, kept in the ConfigMap named below."""
+    computed_digest: Digest | None = None
+    """Digest of the part that is a pure function of predictions, labels and settings."""
+    evidence_config_map: Annotated[str, StringConstraints(max_length=253)] = ""
+    """Immutable ConfigMap with the whole evidence, compressed."""
+    model_digest: Digest | None = None
+    """The model's digest as measured."""
+    data_digests: dict[Annotated[str, StringConstraints(max_length=16)], Digest] = Field(
+        default_factory=dict, max_length=8
+    )
+    """The tables' digests as measured."""
+    failures: Annotated[int, Field(ge=0)] = 0
+    """Attempts that were lost to disruptions."""
+    started: Time | None = None
+    """When the Job was first created."""
+    completed: Time | None = None
+    """When the result was stored."""
+    conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
+    """Complete, Failed."""
+
+
+class ObjectMeta(BaseModel):
+    """The metadata that the product reads; the rest passes by."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", alias_generator=Spec.model_config["alias_generator"])
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = Field(default="", alias="resourceVersion")
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    deletion_timestamp: str | None = Field(default=None, alias="deletionTimestamp")
+
+
+class ModelDeployment(Spec):
+    """Declares a model, what must hold for it at each level of autonomy, and how far it should get."""
+
+    api_version: Literal["mandate.dev/v1alpha1"]
+    kind: Literal["ModelDeployment"]
+    metadata: ObjectMeta
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus = ModelDeploymentStatus()
+
+
+class ModelEvaluation(Spec):
+    """One measurement of one model revision, and the evidence that came out."""
+
+    api_version: Literal["mandate.dev/v1alpha1"]
+    kind: Literal["ModelEvaluation"]
+    metadata: ObjectMeta
+    spec: ModelEvaluationSpec
+    status: ModelEvaluationStatus = ModelEvaluationStatus()
+
+
+def tier_burden(tier: RiskTier, level: Level) -> Burden:
+    """The burden where a gate declares none: Shadow exists to gather evidence; the tier decides about Suggest."""
+    if level == "Shadow" or (level == "Suggest" and tier == "Low"):
+        return "NotRefuted"
+    return "Shown"
+
+
+def wire(record: Spec) -> dict[str, Any]:
+    """A record as the API server takes it: camelCase, without unset fields."""
+    return record.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)

@@ -1,0 +1,24 @@
+"""Group, labels, annotations and other names that several rooms must agree on."""
+
+from __future__ import annotations
+
+GROUP = "mandate.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+LABEL_MODEL = f"{GROUP}/model"
+"""On managed Pods: the ModelDeployment's name."""
+LABEL_REVISION = f"{GROUP}/revision"
+"""On managed Pods: the revision's key in the grant."""
+LABEL_EVALUATION = f"{GROUP}/evaluation"
+"""On evaluation Jobs and Pods: the ModelEvaluation's name."""
+LABEL_ENFORCE = f"{GROUP}/enforce"
+"""On namespaces: `Labelled` or `Strict`."""
+
+ANNOTATION_MODEL_DIGEST = f"{GROUP}/model-digest"
+ANNOTATION_RETRY = f"{GROUP}/retry"
+"""Any new value asks for a refused or failed revision to be judged again."""
+
+GRANT_NAME = "mandate"
+FIELD_MANAGER = "mandate"
+MODEL_NAME_LENGTH = 40

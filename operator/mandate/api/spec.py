@@ -1,0 +1,430 @@
+"""The parts of a spec, as the user writes them (camelCase on the wire, snake_case here).
+
+Kubernetes API conventions: no floats (decimals are strings), bounded strings and lists, lists of named things are
+maps by name, every field explained. CEL rules stand beside the types they guard.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from .catalogue import METRICS
+from .criteria import NAME, PATTERN, Level
+
+Name = Annotated[str, StringConstraints(pattern=rf"^{NAME}$", min_length=1, max_length=40)]
+Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Text = Annotated[str, StringConstraints(max_length=1024)]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$", max_length=32)]
+Fraction = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=11)]
+Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$", max_length=16)]
+Rate = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}/s$", max_length=16)]
+RequireText = Annotated[str, StringConstraints(pattern=PATTERN, max_length=96)]
+Uri = Annotated[str, StringConstraints(pattern=r"^(pvc://[a-z0-9]|file:///|[^:]+$)", min_length=1, max_length=512)]
+ImageRef = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+MetricName = Annotated[str, Field(json_schema_extra={"enum": sorted(METRICS)}, max_length=64)]
+
+RiskTier = Literal["Low", "Medium", "High"]
+Burden = Literal["NotRefuted", "Shown"]
+
+
+def cel(rule: str, message: str, *, field: str | None = None) -> dict[str, Any]:
+    """One CEL rule for `x-kubernetes-validations`; `field` is a path below the type that carries it."""
+    return {"rule": rule, "message": message} | ({"fieldPath": field} if field else {})
+
+
+def rules(*validations: dict[str, Any], **extra: Any) -> dict[str, Any]:
+    """JSON schema extras: CEL validations and other Kubernetes extensions."""
+    return {"x-kubernetes-validations": list(validations)} | extra
+
+
+LIST_MAP_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+LIST_SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
+
+
+class Spec(BaseModel):
+    """Base of all declared types: strict, frozen, camelCase on the wire."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        str_strip_whitespace=False,
+        use_attribute_docstrings=True,
+    )
+
+
+class ServiceRef(Spec):
+    """A Service in the same namespace."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    """Name of the Service."""
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """Port of the Service."""
+
+
+class Fallback(Spec):
+    """What answers when the model may not."""
+
+    service_ref: ServiceRef
+    """The Service whose Pods answer."""
+
+
+class ErrorCost(Spec):
+    """What one wrong answer costs."""
+
+    actual: Text
+    """The true class."""
+    predicted: Text
+    """The class that was answered."""
+    cost: DecimalText
+    """Cost of one such error."""
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$", max_length=3)]
+    """ISO 4217 code."""
+
+
+class UseCase(Spec):
+    """What the model decides, for whom, at which risk."""
+
+    decision: Text = ""
+    """The decision that the model makes or suggests, in a sentence."""
+    owner: Annotated[str, StringConstraints(max_length=253)] = ""
+    """Who answers for it."""
+    risk_tier: RiskTier = "Medium"
+    """Selects how much must be shown; an undeclared tier is Medium."""
+    error_costs: Annotated[tuple[ErrorCost, ...], Field(max_length=64)] = ()
+    """Costs of wrong answers, recorded with the evidence."""
+    fallback: Fallback | None = None
+    """What answers when the model may not. Without it nothing answers until a model is granted."""
+
+
+class ModelSource(Spec):
+    """Where the model comes from: a file (`uri` and `format`), a container `image`, or prediction `columns`."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "[has(self.uri), has(self.image), has(self.columns)].filter(x, x).size() == 1",
+                "exactly one of uri, image or columns must be set",
+            ),
+            cel("has(self.uri) == has(self.format)", "format belongs to uri: set both or neither"),
+            cel(
+                "!has(self.image) || has(self.digest) || self.image.matches('@sha256:[0-9a-f]{64}$')",
+                "image must be pinned by digest: name@sha256:<64 hex>",
+                field=".image",
+            ),
+        )
+    )
+
+    uri: Uri | None = None
+    """The model file: `pvc://CLAIM/PATH` in a cluster; the CLI also takes a path or `file:///…`."""
+    format: Literal["ONNX"] | None = None
+    """Format of the file at `uri`."""
+    digest: Digest | None = None
+    """sha256 of the file at `uri`. Undeclared, it is learnt at the evaluation and pinned in status."""
+    image: ImageRef | None = None
+    """A container that speaks the Open Inference Protocol v2 over HTTP, by digest."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Where the container listens."""
+    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=100)] | None = None
+    """Columns of the data that already hold the answers. Can be judged, but not served."""
+
+
+class ModelInputs(Spec):
+    """What the model is fed, and how."""
+
+    columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=2000)]
+    """Feature columns in the order in which the model takes them."""
+    encoding: Literal["Columns", "Matrix"] = "Columns"
+    """`Columns`: one tensor per column, named after it. `Matrix`: one float tensor of shape [rows, columns]."""
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "input"
+    """Name of the tensor for `Matrix`."""
+
+
+class ModelOutput(Spec):
+    """Which output is the answer."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "probabilities"
+    """Name of the output tensor."""
+    kind: Literal["Probability", "Label", "Value"] = "Probability"
+    """`Probability` of the positive class or of each class, `Label`, or a numeric `Value`."""
+    classes: Annotated[tuple[Text, ...], Field(max_length=1000)] = ()
+    """Class of each probability column, in order. Needed for Multiclass probabilities; for Binary with two columns
+    the second is the positive class unless declared here."""
+    cutoff: Fraction = "0.5"
+    """Binary: from this probability on the answer is the positive class."""
+
+
+class Training(Spec):
+    """What the training run recorded."""
+
+    split_digest: Digest | None = None
+    """Digest of the split that training used; where it is ours, the test rows are proven to be held out."""
+    held_out: bool = False
+    """Declares that the test rows were not used for training."""
+    run: Text = ""
+    """The training run, for lineage."""
+    code_revision: Text = ""
+    """The code's revision, for lineage."""
+
+
+class Model(Spec):
+    """The model under judgement."""
+
+    version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)]
+    """The version's name, as people call it."""
+    source: ModelSource
+    """Where it comes from."""
+    inputs: ModelInputs | None = None
+    """What it is fed. Needed unless its answers are columns of the data."""
+    output: ModelOutput = ModelOutput()
+    """Which output is the answer."""
+    training: Training = Training()
+    """What the training run recorded."""
+
+
+class Task(Spec):
+    """What is predicted."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("self.type != 'Binary' || has(self.positive)", "a Binary task needs positive: the class that counts"),
+            cel("self.type == 'Binary' || !has(self.positive)", "positive belongs to Binary tasks", field=".positive"),
+        )
+    )
+
+    type: Literal["Binary", "Multiclass", "Regression"]
+    """Kind of task."""
+    target: Column
+    """Column with the truth."""
+    positive: Text | None = None
+    """Binary: the class whose probability is predicted."""
+    id: Column | None = None
+    """Column that names a row. Without it rows are known by their content."""
+    cluster: Column | None = None
+    """Rows with the same value belong together (a customer, a patient) and are not independent."""
+    time: Column | None = None
+    """When the row happened; needed for the split method Time."""
+
+
+class TableSource(Spec):
+    """One table."""
+
+    uri: Uri
+    """`pvc://CLAIM/PATH` in a cluster; the CLI also takes a path or `file:///…`. Ends in .parquet or .csv."""
+    digest: Digest | None = None
+    """sha256 of the file. Undeclared, it is learnt at the evaluation and pinned in status."""
+
+
+class Split(Spec):
+    """How the table is divided; executed by the evaluation, reproducible to the digest."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("self.method == 'Time' || !has(self.gap)", "gap belongs to method Time", field=".gap"),
+            cel(
+                "(double(self.train) + double(self.validation) + double(self.test)) <= 1.000001",
+                "train, validation and test must add up to at most 1",
+            ),
+            cel("double(self.test) > 0.0", "test must be above 0", field=".test"),
+        )
+    )
+
+    method: Literal["Time", "Random", "Group"]
+    """`Time`: earlier rows train, later rows test. `Random`: by row. `Group`: rows of a cluster stay together."""
+    train: Fraction = "0.6"
+    """Share of the training rows."""
+    validation: Fraction = "0.2"
+    """Share of the validation rows."""
+    test: Fraction = "0.2"
+    """Share of the test rows."""
+    gap: Duration | None = None
+    """Time left out between the parts."""
+    seed: Annotated[int, Field(ge=0, le=2147483647)] = 0
+    """Seed for Random and Group."""
+
+
+class Slice(Spec):
+    """Rows by the value of one column."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(cel("self.name != 'overall'", "overall is taken: it means all rows", field=".name"))
+    )
+
+    name: Name
+    """Name by which gates refer to it."""
+    column: Column
+    """Column to slice by; needn't be a feature."""
+    edges: Annotated[tuple[DecimalText, ...], Field(max_length=50)] = ()
+    """For numbers: rising inner edges; a value on an edge belongs to the slice above it."""
+    sensitive: bool = False
+    """Whether groups of this column must be treated alike."""
+
+
+class Data(Spec):
+    """The evaluation data: one `source` and how to split it, or train, validation and test one by one."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "has(self.source) != has(self.test)", "set either source (with split) or test (with train, validation)"
+            ),
+            cel("has(self.source) == has(self.split)", "split belongs to source: set both or neither"),
+            cel(
+                "has(self.test) || (!has(self.train) && !has(self.validation))",
+                "train and validation belong to test: set source, or test with train and validation",
+            ),
+        )
+    )
+
+    source: TableSource | None = None
+    """One table, divided by `split`."""
+    split: Split | None = None
+    """How `source` is divided."""
+    train: TableSource | None = None
+    """Training rows, for baselines and the train-test gap."""
+    validation: TableSource | None = None
+    """Validation rows."""
+    test: TableSource | None = None
+    """Test rows."""
+    slices: Annotated[tuple[Slice, ...], Field(max_length=20, json_schema_extra=LIST_MAP_BY_NAME)] = ()
+    """Parts of the rows that are judged on their own."""
+
+
+class Baseline(Spec):
+    """What the model is compared with, on the same rows."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("!(self.name in ['champion', 'rest'])", "champion and rest are taken", field=".name"),
+            cel("(self.type == 'Column') == has(self.column)", "column belongs to type Column: set both or neither"),
+        )
+    )
+
+    name: Name
+    """Name by which gates refer to it."""
+    type: Literal["Prior", "MostFrequent", "Mean", "Median", "Linear", "Column"]
+    """`Prior`: class shares of the training rows. `MostFrequent` class. `Mean`, `Median` of the training rows.
+    `Linear`: a logistic or linear model fitted to the training rows. `Column`: answers that the data already holds."""
+    column: Column | None = None
+    """For `Column`: where the answers stand (a probability, a label or a value, as the model's own output)."""
+
+
+class Require(Spec):
+    """What each level asks. A lower level's requirement also holds above, and no level asks less than one below."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.Shadow) || has(self.Suggest) || has(self.Automate)", "at least one level must be set")
+        )
+    )
+
+    shadow: Annotated[RequireText | None, Field(alias="Shadow")] = None
+    """Asked at Shadow and above."""
+    suggest: Annotated[RequireText | None, Field(alias="Suggest")] = None
+    """Asked at Suggest and above."""
+    automate: Annotated[RequireText | None, Field(alias="Automate")] = None
+    """Asked at Automate."""
+
+    def texts(self) -> dict[Level, str]:
+        """The declared requirements by level."""
+        every: dict[Level, str | None] = {"Shadow": self.shadow, "Suggest": self.suggest, "Automate": self.automate}
+        return {level: text for level, text in every.items() if text is not None}
+
+
+class Gate(Spec):
+    """One criterion: a metric, where it is measured, and what each level requires of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("!(has(self.each) && has(self.across))", "set each or across, not both"),
+            cel("has(self.across) == has(self.as)", "as belongs to across: set both or neither"),
+            cel(
+                "!self.metric.startsWith('latency_') || has(self.load)",
+                "latencies need load, for example 50/s",
+            ),
+            cel(
+                "self.metric.startsWith('latency_') || self.metric == 'crashes' || !has(self.load)",
+                "load belongs to latencies and crashes",
+                field=".load",
+            ),
+        )
+    )
+
+    name: Name
+    """The gate's name."""
+    metric: MetricName
+    """Metric from the catalogue."""
+    each: Annotated[tuple[Name, ...], Field(min_length=1, max_length=21, json_schema_extra=LIST_SET)] | None = None
+    """Where it must hold: `overall` and names of slices; every value of a slice must hold. Default: overall."""
+    across: Column | None = None
+    """A slice's name whose groups are compared with each other."""
+    as_: Annotated[Literal["difference", "ratio"] | None, Field(alias="as")] = None
+    """How groups are compared: largest minus smallest, or smallest divided by largest."""
+    on: Literal["test", "validation", "train", "train-test"] = "test"
+    """Which rows; `train-test` is the value on train minus the value on test."""
+    load: Rate | None = None
+    """Requests per second while a latency is measured."""
+    require: Require
+    """What each level asks."""
+    burden: Burden | None = None
+    """`Shown`: only a Pass will do. `NotRefuted`: an Inconclusive is allowed. Default: by level and risk tier."""
+    confidence: Annotated[str, StringConstraints(pattern=r"^0\.9[0-9]{1,4}$", max_length=8)] = "0.95"
+    """Two-sided confidence of the deciding interval before looks are accounted for; at least 0.95."""
+    first_model: Literal["Skip"] | None = None
+    """`Skip`: while there is no champion yet, a comparison with it is skipped and recorded, else it is an Error."""
+
+
+class LiveMinimum(Spec):
+    """What a level must have seen in use before the next one is possible."""
+
+    min_duration: Duration = "24h"
+    """How long."""
+    min_predictions: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1000
+    """How many predictions."""
+    min_labelled: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    """How many of them with their outcome."""
+
+
+class Autonomy(Spec):
+    """How far the model should get, and how."""
+
+    target: Level
+    """The highest level it may reach."""
+    shadow: LiveMinimum = LiveMinimum()
+    """Asked of Shadow before Suggest."""
+    suggest: LiveMinimum = LiveMinimum(min_duration="7d", min_labelled=500)
+    """Asked of Suggest before Automate."""
+    on_degradation: Literal["Demote", "Rollback", "Hold"] = "Demote"
+    """What happens when evidence turns."""
+
+
+class Serving(Spec):
+    """How the model is served once it is granted."""
+
+    provider: Literal["Service"] = "Service"
+    """`Service`: plain Services, whole shares only."""
+    replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    """Pods per revision."""
+    resources: Annotated[
+        dict[str, Any],
+        Field(
+            json_schema_extra={
+                "type": "object",
+                "properties": {
+                    side: {
+                        "type": "object",
+                        "maxProperties": 10,
+                        "additionalProperties": {"type": "string", "maxLength": 32},
+                        "description": f"{side.capitalize()} by resource name.",
+                    }
+                    for side in ("limits", "requests")
+                },
+            }
+        ),
+    ] = {"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "256Mi"}}
+    """Resources of the model container; the evaluation measures under the very same."""

@@ -1,0 +1,129 @@
+"""How an estimate's uncertainty is recorded, so that limits at any level can be had later without the data.
+
+An evidence record doesn't store "the 95 % interval": the level that decides depends on how often the test rows were
+looked at and on the criteria, which may change after the measurement. It stores the *family* of the sampling
+distribution with its parameters instead; `mandate.verdict.limits` turns these into one-sided limits.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Link = Literal["Identity", "Logit", "Log"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Beta(_Record):
+    """A proportion: `successes` out of `trials`, exact (Clopper & Pearson 1934).
+
+    Counts need not be whole: clustered rows are recorded as effective counts (Korn & Graubard 1998).
+    """
+
+    family: Literal["Beta"] = "Beta"
+    successes: NonNegative
+    trials: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _within(self) -> Beta:
+        if self.successes > self.trials:
+            raise ValueError(f"successes must be at most trials ({self.trials}), got {self.successes}")
+        return self
+
+
+class StudentT(_Record):
+    """An estimate that is Student-t on a link scale: `centre` and `se` are on the link's scale, `df` > 0."""
+
+    family: Literal["StudentT"] = "StudentT"
+    link: Link
+    centre: Finite
+    se: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    df: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Paired(_Record):
+    """Two estimates on the same rows: value `a` against reference `b`, with their joint variance.
+
+    Kept apart rather than as one difference, since a relative margin m asks about a - b - m*|b|, whose variance
+    depends on the covariance.
+    """
+
+    family: Literal["Paired"] = "Paired"
+    a: Finite
+    b: Finite
+    var_a: NonNegative
+    var_b: NonNegative
+    cov: Finite
+    df: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Table(_Record):
+    """Limits computed from the data at a grid of one-sided levels, where no family fits (order statistics).
+
+    `levels` falls strictly (0.025, 0.0125, …); `lower[i]` and `upper[i]` are the one-sided limits at `levels[i]`,
+    None where the sample is too small to give one. A level between two grid points uses the smaller, which is wider.
+    """
+
+    family: Literal["Table"] = "Table"
+    levels: tuple[Annotated[float, Field(gt=0, lt=0.5)], ...]
+    lower: tuple[Finite | None, ...]
+    upper: tuple[Finite | None, ...]
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Table:
+        if not len(self.levels) == len(self.lower) == len(self.upper) or not self.levels:
+            raise ValueError("levels, lower and upper must have the same length of at least 1")
+        if any(later >= earlier for earlier, later in zip(self.levels, self.levels[1:], strict=False)):
+            raise ValueError("levels must fall strictly")
+        return self
+
+
+class AllPairs(_Record):
+    """A spread over groups: one `StudentT` per ordered-by-name pair of groups, on differences or log ratios.
+
+    Passes when every pair's limit meets the requirement, so no maximum of noisy numbers is ever compared.
+    """
+
+    family: Literal["AllPairs"] = "AllPairs"
+    pairs: tuple[GroupPair, ...] = Field(min_length=1)
+
+
+class GroupPair(_Record):
+    """Group `first` against group `second`: difference or log ratio, Student-t on the identity scale."""
+
+    first: str = Field(max_length=256)
+    second: str = Field(max_length=256)
+    interval: StudentT
+
+
+class Fact(_Record):
+    """A count over the run itself (shared rows, crashes): no sampling, hence no interval."""
+
+    family: Literal["Fact"] = "Fact"
+
+
+class Unbounded(_Record):
+    """No honest interval: too few events, or an estimated variance of zero. Never passes, never fails.
+
+    `unit` is what binds (rows, events, clusters, discordant pairs); `needed` how many are needed, `found` how many
+    there were.
+    """
+
+    family: Literal["Unbounded"] = "Unbounded"
+    reason: str = Field(max_length=512)
+    unit: Literal["rows", "positives", "negatives", "minority", "clusters", "discordant", "blocks"]
+    found: int = Field(ge=0)
+    needed: int = Field(ge=0)
+
+
+Interval = Annotated[
+    Beta | StudentT | Paired | Table | AllPairs | Fact | Unbounded,
+    Field(discriminator="family"),
+]
+AllPairs.model_rebuild()

@@ -1,0 +1,146 @@
+"""The evidence of one evaluation: what was measured, on which inputs, how sure.
+
+`computed` is a pure function of the prediction table, the labels and the settings, and so is its digest. `measured`
+(latency, memory) is never the same twice.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .canonical import canonical, sha256
+from .intervals import Interval
+
+SCHEMA_VERSION = 1
+OVERALL = "overall"
+
+Text = Annotated[str, Field(max_length=512)]
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Dataset = Literal["train", "validation", "test", "train-test", "live"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Support(_Record):
+    """What a number rests on. `events`: the minority class, wrong answers or discordant pairs, whichever binds."""
+
+    rows: int = Field(ge=0)
+    events: int = Field(ge=0)
+    clusters: int | None = Field(default=None, ge=0)
+
+
+class Quantity(_Record):
+    """Names one number: which metric, where, against what. The key by which a gate finds its evidence.
+
+    `slice` is `overall` or a slice's name, `value` the slice's value (`overall` has none). `versus` is a baseline's
+    name, `champion`, or `rest`; without it the number stands alone. `across` is a column, `shape` how its groups are
+    compared. `load` is requests per second, for latencies.
+    """
+
+    metric: Annotated[str, Field(max_length=64)]
+    on: Dataset = "test"
+    slice: Annotated[str, Field(max_length=64)] = OVERALL
+    value: Annotated[str, Field(max_length=256)] | None = None
+    versus: Annotated[str, Field(max_length=64)] | None = None
+    across: Annotated[str, Field(max_length=64)] | None = None
+    shape: Literal["difference", "ratio"] | None = None
+    load: Annotated[str, Field(max_length=32)] | None = None
+
+    def sort_key(self) -> tuple[str, ...]:
+        """A total order, so that evidence has one canonical listing."""
+        return tuple(str(part or "") for part in self.model_dump().values())
+
+
+class Fault(_Record):
+    """Why a number could not be had. `code` is CamelCase and stable, `message` says what to do."""
+
+    code: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+$", max_length=64)]
+    message: Annotated[str, Field(max_length=1024)]
+
+
+class Estimate(_Record):
+    """One number with its uncertainty, or the fault that kept it from being had.
+
+    With `versus`, `estimate` is the model's own number and `reference` the other's. With `across`, `estimate` is the
+    spread over groups (max - min, or min / max).
+    """
+
+    quantity: Quantity
+    estimate: float | None = None
+    reference: float | None = None
+    interval: Interval | None = None
+    support: Support
+    fault: Fault | None = None
+
+
+class Inputs(_Record):
+    """What the numbers were computed from, by digest."""
+
+    model: Sha256 | None
+    data: dict[str, Sha256]
+    split: Sha256
+    predictions: Sha256
+    settings: Sha256
+
+
+class HeldOut(_Record):
+    """Whether the test rows were really held out of training, and why we say so."""
+
+    status: Literal["Proven", "Declared", "Unknown"]
+    reason: Text
+
+
+class Computed(_Record):
+    """The part of the evidence that is a pure function of predictions, labels and settings."""
+
+    schema_version: Literal[1] = 1
+    task: Literal["Binary", "Multiclass", "Regression"]
+    inputs: Inputs
+    rows: dict[str, int]
+    """Rows per part: train, validation, test, and those in none (the gap)."""
+    positive: Text | None = None
+    classes: tuple[Text, ...] = ()
+    row_sketch: tuple[str, ...] = Field(default=(), max_length=256)
+    """The 256 smallest 16-hex row hashes of the test part (bottom-k sketch): overlap with earlier looks."""
+    held_out: HeldOut
+    estimates: tuple[Estimate, ...]
+    findings: tuple[Text, ...] = Field(default=(), max_length=100)
+
+
+class Measured(_Record):
+    """The part that is never the same twice: latency, memory, isolation, durations."""
+
+    estimates: tuple[Estimate, ...] = ()
+    isolation: Literal["Sealed", "Open", "Unknown"] = "Unknown"
+    seconds: dict[str, float] = Field(default_factory=dict)
+    versions: dict[str, Text] = Field(default_factory=dict)
+
+
+class Evidence(_Record):
+    """Everything one evaluation found."""
+
+    computed: Computed
+    measured: Measured
+
+    def dump(self) -> dict[str, Any]:
+        """Plain JSON types, without the fields that hold nothing."""
+        return {"computed": dump(self.computed), "measured": dump(self.measured)}
+
+
+def dump(record: BaseModel) -> dict[str, Any]:
+    """A record as plain JSON types; None is left out, so that new optional fields don't change old digests."""
+    return record.model_dump(mode="json", exclude_none=True)
+
+
+def computed_bytes(computed: Computed) -> bytes:
+    """The canonical bytes of the computed part: what parity compares and what is digested."""
+    return canonical(dump(computed))
+
+
+def computed_digest(computed: Computed) -> str:
+    """The digest under which the computed part is known."""
+    return sha256(computed_bytes(computed))
