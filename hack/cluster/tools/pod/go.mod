@@ -1,0 +1,3 @@
+module mandate.dev/hack/cluster/tools/pod
+
+go 1.24.0
