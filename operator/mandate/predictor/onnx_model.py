@@ -1,0 +1,134 @@
+"""One ONNX model in memory: its declared inputs and outputs, and one way to run it.
+
+The command line runs models through this module too, so that its answers are the server's, bit for bit, for the same
+batch: one thread per run (sums in a fixed order), the same session options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+Array = npt.NDArray[np.generic] | npt.NDArray[np.object_]
+
+DTYPES: dict[str, np.dtype[np.generic]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+"""NumPy's type of each datatype of the Open Inference Protocol v2; strings are objects of type str."""
+
+_ONNX_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+
+
+class ModelError(Exception):
+    """The model can't be loaded or run. `code` is CamelCase and stable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A declared input or output: datatype of the Open Inference Protocol, shape with -1 where it is open."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class OnnxModel:
+    """A loaded model; `run` may be called from several threads at once."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, *, digest: str) -> None:
+        self._session = session
+        self.digest = digest
+        self.inputs = {value.name: _tensor(value) for value in session.get_inputs()}
+        # Outputs that are no tensors (a ZipMap's list of dictionaries) can't travel, so they don't exist for clients.
+        self.outputs = {value.name: _tensor(value) for value in session.get_outputs() if value.type in _ONNX_DATATYPES}
+
+    def run(self, inputs: Mapping[str, Array], outputs: tuple[str, ...] | None = None) -> dict[str, Array]:
+        """Answers by output name. `inputs` holds every declared input, in its type and shape.
+
+        Raises ModelError `RunFailed` where the model refuses, for example an unknown category.
+        """
+        names = list(self.outputs if outputs is None else outputs)
+        try:
+            return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
+        except Exception as error:  # onnxruntime's own exceptions share no public base class
+            raise ModelError("RunFailed", f"the model refused its input: {_first_line(error)}") from error
+
+
+def load(path: Path, *, digest: str | None = None) -> OnnxModel:
+    """Read `path` once, check its `digest` (`sha256:…`) and load those very bytes.
+
+    Raises ModelError: `NotFound`, `DigestMismatch`, `Unreadable` (no ONNX model, weights in other files, …),
+    `UnsupportedInput`.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError("NotFound", f"{path}: {error.strerror or error}") from error
+    actual = "sha256:" + hashlib.sha256(data).hexdigest()
+    if digest is not None and actual != digest:
+        raise ModelError("DigestMismatch", f"{path}: expected {digest}, found {actual}")
+    try:
+        session = onnxruntime.InferenceSession(data, _session_options(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above
+        raise ModelError("Unreadable", f"{path}: not a self-contained ONNX model: {_first_line(error)}") from error
+    for value in session.get_inputs():
+        if value.type not in _ONNX_DATATYPES:
+            raise ModelError("UnsupportedInput", f"{path}: input {value.name} is {value.type}, expected a tensor")
+    return OnnxModel(session, digest=actual)
+
+
+def _session_options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    # Requests run side by side on the server's own threads; one run on one thread adds up in one order.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    return options
+
+
+def _tensor(value: onnxruntime.NodeArg) -> Tensor:
+    shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in value.shape)
+    return Tensor(value.name, _ONNX_DATATYPES.get(value.type, value.type), shape)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:500] if text else type(error).__name__

@@ -1,0 +1,109 @@
+"""MLServer reduced to one model and the endpoints of the Open Inference Protocol v2 over HTTP."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from mlserver import MLServer, ModelSettings, Settings
+from mlserver.registry import MultiModelRegistry
+from mlserver.rest import RESTServer
+from mlserver.settings import ModelParameters
+
+from .onnx_model import OnnxModel
+from .runtime import OnnxRuntime
+
+_PATHS = {
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/{model_name}",
+    "/v2/models/{model_name}/ready",
+    "/v2/models/{model_name}/infer",
+    "/v2/models/{model_name}/versions/{model_version}",
+    "/v2/models/{model_name}/versions/{model_version}/ready",
+    "/v2/models/{model_name}/versions/{model_version}/infer",
+}
+"""All that the server answers to: no repository (load, unload), no streaming, no documentation pages."""
+
+
+class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't followed
+    """Serves one model that is loaded before the port opens, so that ready means ready."""
+
+    def __init__(self, settings: Settings, *, model: OnnxModel, threads: ThreadPoolExecutor) -> None:
+        self._initialise = partial(OnnxRuntime, model=model, threads=threads)
+        super().__init__(settings)
+
+    def _create_model_registry(self) -> MultiModelRegistry:
+        return MultiModelRegistry(on_model_load=[self.add_custom_handlers], model_initialiser=self._initialise)
+
+    def _create_servers(self) -> None:
+        self._rest_server = RESTServer(self._settings, self._data_plane, self._model_repository_handlers)
+        router = self._rest_server._app.router
+        router.routes[:] = [route for route in router.routes if getattr(route, "path", None) in _PATHS]
+        self._grpc_server = None
+        self._kafka_server = None
+
+    async def start(self, models_settings: list[ModelSettings]) -> None:
+        """Register the model, then serve until a signal comes."""
+        for settings in models_settings:
+            await self._model_registry.load(settings)
+        await self._rest_server.start()
+
+
+async def serve(model: OnnxModel, *, name: str, version: str | None, host: str, port: int, cpus: int) -> None:
+    """Serve `model` as `name` until SIGTERM or SIGINT; `cpus` requests run at once."""
+    settings = Settings(
+        _env_file=None,
+        debug=False,
+        host=host,
+        http_port=port,
+        root_path="",
+        parallel_workers=0,
+        load_models_at_startup=False,
+        metrics_endpoint=None,
+        tracing_server=None,
+        kafka_enabled=False,
+        cache_enabled=False,
+        gzip_enabled=False,
+        cors_settings=None,
+        logging_settings=None,
+        server_name="mandate-predictor",
+        extensions=[],
+    )
+    model_settings = ModelSettings(
+        _env_file=None,
+        name=name,
+        implementation=OnnxRuntime,
+        platform="onnxruntime_onnx",
+        versions=[],
+        max_batch_size=0,
+        parameters=ModelParameters(_env_file=None, version=version or model.digest),
+    )
+    with ThreadPoolExecutor(max_workers=cpus, thread_name_prefix="run") as threads:
+        await ModelServer(settings, model=model, threads=threads).start([model_settings])
+
+
+def cpu_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Whole CPUs that this container may use, at least 1: its cgroup's quota (v2 or v1), else those it may run on."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = _quota_v2(cgroups / "cpu.max") or _quota_v1(cgroups / "cpu")
+    return max(1, allowed if quota is None else min(allowed, -int(-quota // 1)))
+
+
+def _quota_v2(file: Path) -> float | None:
+    try:
+        quota, period = file.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1(folder: Path) -> float | None:
+    try:
+        quota, period = (int((folder / f"cpu.cfs_{part}_us").read_text()) for part in ("quota", "period"))
+    except (OSError, ValueError):
+        return None
+    return None if quota <= 0 else quota / period
