@@ -6,7 +6,7 @@ Names and senses are scikit-learn's where it has the metric (`_score` is higher-
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Task = Literal["Binary", "Multiclass", "Regression"]
@@ -171,3 +171,19 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 def metrics_for(task: Task) -> tuple[Metric, ...]:
     """The metrics that exist for `task`, in catalogue order."""
     return tuple(metric for metric in _METRICS if task in metric.tasks)
+
+
+def derived(metric: Metric, *, on: str = "test", shape: Literal["difference", "ratio"] | None = None) -> Metric:
+    """What a gate really asks about: the metric itself, its spread over groups, or its gap between train and test.
+
+    The gap says by how much the metric is better on train than on test, in the metric's own direction, so a large one
+    always means overfitting; for `Nearest` metrics it is the plain difference train - test.
+    """
+    if shape == "ratio":
+        return replace(metric, better="Higher", low=0.0, high=1.0, unit="", ideal=None, groups=False)
+    if shape == "difference":
+        return replace(metric, better="Lower", low=0.0, high=metric.high - metric.low, ideal=None, groups=False)
+    if on == "train-test":
+        low, high = (metric.low - metric.high, metric.high - metric.low)
+        return replace(metric, better="Lower", low=low, high=high, ideal=None, groups=False)
+    return metric

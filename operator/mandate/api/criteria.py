@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from .catalogue import METRICS, Metric
+from .catalogue import Metric
 
 Level = Literal["Shadow", "Suggest", "Automate"]
 LEVELS: tuple[Level, ...] = ("Shadow", "Suggest", "Automate")
@@ -39,7 +39,8 @@ PATTERN = (
 _LIMIT = re.compile(rf"(?P<sign>>=|<=) (?P<number>{NUMBER})(?P<unit>ms|s|m|h|d)?")
 _WITHIN = re.compile(rf"within (?P<low>{NUMBER}) \.\. (?P<high>{NUMBER})")
 _AGAINST = re.compile(
-    rf"(?P<sense>better than|no worse than) (?P<ref>{NAME})( by (?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d| ?%)?)?"
+    rf"(?P<sense>better than|no worse than) (?P<ref>{NAME})"
+    r"( by (?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d| ?%)?)?"
 )
 
 
@@ -172,20 +173,18 @@ def _signed_margin(requirement: Against) -> tuple[Decimal, int]:
     return (requirement.margin if strict else -requirement.margin, int(strict))
 
 
-def requirements(texts: dict[Level, str], *, metric: str, field: str) -> dict[Level, tuple[Requirement, ...]]:
+def requirements(texts: dict[Level, str], *, metric: Metric, field: str) -> dict[Level, tuple[Requirement, ...]]:
     """What each level asks: its own requirement and those of the levels below that it doesn't replace.
 
     Raises CriteriaError where a level asks less of the same thing than a level below.
     """
-    if metric not in METRICS:
-        raise CriteriaError(f"{field}.metric", metric, f"unknown metric; known are {', '.join(sorted(METRICS))}")
     held: list[Requirement] = []
     result: dict[Level, tuple[Requirement, ...]] = {}
     for level in LEVELS:
         text = texts.get(level)
         if text is not None:
             where = f"{field}.require.{level}"
-            asked = parse(text, metric=METRICS[metric], field=where)
+            asked = parse(text, metric=metric, field=where)
             for earlier in held:
                 if looser(asked, earlier):
                     raise CriteriaError(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from .catalogue import TASKS, metrics_for
 from .criteria import Level
 from .spec import (
     LIST_MAP_BY_NAME,
@@ -31,12 +32,21 @@ Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$", max_lengt
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_length=64)]
 VerdictWord = Literal["Pass", "Fail", "Inconclusive", "Error", "Waived", "Skipped"]
 
-_REFERENCES = "self.gates.all(g, [g.require.?Shadow, g.require.?Suggest, g.require.?Automate].all(r, !r.hasValue() || "
-_REF_KNOWN = (
-    "!(r.value().startsWith('better than') || r.value().startsWith('no worse than')) || "
-    "r.value().replace('no worse', 'better').split(' ')[2] in ['champion', 'rest'] || "
-    "(has(self.baselines) && self.baselines.exists(b, "
-    "b.name == r.value().replace('no worse', 'better').split(' ')[2]))))"
+# Whole words are compared by the spaces around them: splitting costs more than the API server's budget for a rule.
+_REFERENCES_KNOWN = (
+    "!has(self.gates) || self.gates.all(g, [g.require.?Shadow.orValue(''), g.require.?Suggest.orValue(''), "
+    "g.require.?Automate.orValue('')].all(r, !r.contains(' than ') || (r + ' ').contains(' than champion ') || "
+    "(r + ' ').contains(' than rest ') || "
+    "(has(self.baselines) && self.baselines.exists(b, (r + ' ').contains(' than ' + b.name + ' ')))))"
+)
+
+
+_METRICS_OF_TASK = (
+    "!has(self.gates) || self.gates.all(g, "
+    + " && ".join(
+        f"(self.task.type != '{task}' || g.metric in {[metric.name for metric in metrics_for(task)]})" for task in TASKS
+    )
+    + ")"
 )
 
 
@@ -58,9 +68,14 @@ class ModelDeploymentSpec(Spec):
                 field=".gates",
             ),
             cel(
-                "!has(self.gates) || " + _REFERENCES + _REF_KNOWN,
+                _REFERENCES_KNOWN,
                 "gates[].require compares with a baseline that baselines doesn't declare; "
                 "use a declared baseline's name, champion or rest",
+                field=".gates",
+            ),
+            cel(
+                _METRICS_OF_TASK,
+                "gates[].metric names a metric that this task doesn't have",
                 field=".gates",
             ),
             cel(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from .catalogue import METRICS
-from .criteria import NAME, PATTERN, Level
+from .criteria import LEVELS, NAME, PATTERN, Level
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME}$", min_length=1, max_length=40)]
 Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -39,6 +39,30 @@ def cel(rule: str, message: str, *, field: str | None = None) -> dict[str, Any]:
 def rules(*validations: dict[str, Any], **extra: Any) -> dict[str, Any]:
     """JSON schema extras: CEL validations and other Kubernetes extensions."""
     return {"x-kubernetes-validations": list(validations)} | extra
+
+
+def _never_looser(sign: str, order: str) -> str:
+    """CEL: among plain numbers with `sign`, each level's stands in `order` to those of the levels above."""
+    # Written out, not as a list: the API server knows how long a field is, and reckons a rule's cost from that.
+    pairs = (("Shadow", "Suggest"), ("Shadow", "Automate"), ("Suggest", "Automate"))
+    plain = f"^{sign}-?[0-9]+([.][0-9]+)?$"
+    return " && ".join(
+        f"(!has(self.{low}) || !has(self.{high}) || "
+        f"!self.{low}.matches('{plain}') || !self.{high}.matches('{plain}') || "
+        f"double(self.{low}.substring(3)) {order} double(self.{high}.substring(3)))"
+        for low, high in pairs
+    )
+
+
+def _wrong_direction(sign: str, better: str) -> str:
+    """CEL: no requirement with `sign` on a metric whose better direction is `better`, taken as it stands."""
+    names = sorted(metric.name for metric in METRICS.values() if metric.better == better)
+    return (
+        f"has(self.across) || self.on == 'train-test' || !(self.metric in {names}) || "
+        "("
+        + " && ".join(f"(!has(self.require.{level}) || !self.require.{level}.startsWith('{sign}'))" for level in LEVELS)
+        + ")"
+    )
 
 
 LIST_MAP_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
@@ -271,7 +295,7 @@ class Data(Spec):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                "has(self.source) != has(self.test)", "set either source (with split) or test (with train, validation)"
+                "has(self.source) != has(self.test)", "set either source with split, or test with train and validation"
             ),
             cel("has(self.source) == has(self.split)", "split belongs to source: set both or neither"),
             cel(
@@ -319,7 +343,15 @@ class Require(Spec):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            cel("has(self.Shadow) || has(self.Suggest) || has(self.Automate)", "at least one level must be set")
+            cel("has(self.Shadow) || has(self.Suggest) || has(self.Automate)", "at least one level must be set"),
+            cel(
+                _never_looser(">= ", "<="),
+                "a level asks less than a level below: '>= …' must not fall from Shadow to Suggest to Automate",
+            ),
+            cel(
+                _never_looser("<= ", ">="),
+                "a level asks less than a level below: '<= …' must not rise from Shadow to Suggest to Automate",
+            ),
         )
     )
 
@@ -343,6 +375,8 @@ class Gate(Spec):
         json_schema_extra=rules(
             cel("!(has(self.each) && has(self.across))", "set each or across, not both"),
             cel("has(self.across) == has(self.as)", "as belongs to across: set both or neither"),
+            cel(_wrong_direction("<=", "Higher"), "this metric is better higher: ask for '>= …'", field=".require"),
+            cel(_wrong_direction(">=", "Lower"), "this metric is better lower: ask for '<= …'", field=".require"),
             cel(
                 "!self.metric.startsWith('latency_') || has(self.load)",
                 "latencies need load, for example 50/s",
@@ -366,7 +400,7 @@ class Gate(Spec):
     as_: Annotated[Literal["difference", "ratio"] | None, Field(alias="as")] = None
     """How groups are compared: largest minus smallest, or smallest divided by largest."""
     on: Literal["test", "validation", "train", "train-test"] = "test"
-    """Which rows; `train-test` is the value on train minus the value on test."""
+    """Which rows; `train-test` is by how much the metric is better on train than on test."""
     load: Rate | None = None
     """Requests per second while a latency is measured."""
     require: Require

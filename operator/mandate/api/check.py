@@ -1,0 +1,212 @@
+"""What a schema can't say about a spec: one pass that names field, value, what was expected and what to do.
+
+The CLI prints these; the operator puts the same words into the condition `Stalled`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+
+from .catalogue import METRICS, Metric, derived, metrics_for
+from .criteria import CHAMPION, REST, Against, CriteriaError, requirements
+from .kinds import ModelDeploymentSpec
+from .spec import Gate
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a spec."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class BadSpec(ValueError):
+    """A spec that can't be judged; `problems` says why, in full."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+def load_spec(document: Any) -> ModelDeploymentSpec:
+    """A ModelDeployment's `spec` as declared; raises BadSpec with every problem that was found."""
+    try:
+        spec = ModelDeploymentSpec.model_validate(document)
+    except ValidationError as error:
+        raise BadSpec(tuple(_schema_problem(detail) for detail in error.errors())) from None
+    if found := problems(spec):
+        raise BadSpec(found)
+    return spec
+
+
+def _schema_problem(detail: Any) -> Problem:
+    field = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return Problem(field, "unknown field; remove it, or see `kubectl explain` for the right name")
+    if detail["type"] == "missing":
+        return Problem(field, "is required")
+    if field.endswith(".metric") and detail["type"] == "value_error":
+        return Problem(field, detail["msg"])
+    return Problem(field, f"got {_short(detail.get('input'))}: {detail['msg']}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
+    """Everything that is wrong with a well-formed spec; empty when it can be judged."""
+    found = _shape(spec)
+    for index, gate in enumerate(spec.gates):
+        found += _gate(gate, f"spec.gates[{index}]", spec)
+    for kind, items in (("gates", spec.gates), ("baselines", spec.baselines), ("data.slices", spec.data.slices)):
+        names = [item.name for item in items]
+        found += [
+            Problem(f"spec.{kind}", f"{name!r} stands twice; names must differ")
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+    for index, item in enumerate(spec.data.slices):
+        edges = [Decimal(edge) for edge in item.edges]
+        if any(later <= earlier for earlier, later in zip(edges, edges[1:], strict=False)):
+            found.append(Problem(f"spec.data.slices[{index}].edges", f"{list(item.edges)} must rise strictly"))
+    return tuple(found)
+
+
+def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
+    found: list[Problem] = []
+    source, data, task = spec.model.source, spec.data, spec.task
+
+    def require(holds: bool, field: str, message: str) -> None:
+        if not holds:
+            found.append(Problem(f"spec.{field}", message))
+
+    kinds = [name for name in ("uri", "image", "columns") if getattr(source, name) is not None]
+    require(len(kinds) == 1, "model.source", f"exactly one of uri, image or columns must be set, got {kinds or 'none'}")
+    require((source.uri is None) == (source.format is None), "model.source.format", "set uri and format, or neither")
+    require(source.columns is not None or spec.model.inputs is not None, "model.inputs", "is required")
+    require(
+        source.image is None or "@sha256:" in source.image,
+        "model.source.image",
+        f"{source.image!r} must be pinned by digest: name@sha256:<64 hex>",
+    )
+    require((data.source is None) != (data.test is None), "data", "set source with split, or test; exactly one of them")
+    require((data.source is None) == (data.split is None), "data.split", "belongs to data.source: set both or neither")
+    if data.split is not None:
+        shares = sum(Decimal(share) for share in (data.split.train, data.split.validation, data.split.test))
+        require(shares <= 1, "data.split", f"train, validation and test add up to {shares}, must be at most 1")
+        require(Decimal(data.split.test) > 0, "data.split.test", "must be above 0")
+        require(
+            data.split.method != "Time" or task.time is not None,
+            "task.time",
+            "data.split.method Time needs the column that says when a row happened",
+        )
+        require(
+            data.split.method != "Group" or task.cluster is not None,
+            "task.cluster",
+            "data.split.method Group needs the column whose rows stay together",
+        )
+        require(data.split.method == "Time" or data.split.gap is None, "data.split.gap", "belongs to method Time")
+    require(
+        (task.type == "Binary") == (task.positive is not None),
+        "task.positive",
+        "a Binary task needs the class that counts; other tasks have none",
+    )
+    kind = spec.model.output.kind
+    require(
+        (task.type == "Regression") == (kind == "Value"),
+        "model.output.kind",
+        f"got {kind!r}: a Regression task needs Value, classification needs Probability or Label",
+    )
+    require(
+        not (task.type == "Multiclass" and kind == "Probability") or bool(spec.model.output.classes),
+        "model.output.classes",
+        "Multiclass probabilities need the class of each column, in order",
+    )
+    for index, baseline in enumerate(spec.baselines):
+        require(
+            baseline.name not in {CHAMPION, REST}, f"baselines[{index}].name", f"{baseline.name!r} is taken; rename it"
+        )
+        require(
+            (baseline.type == "Column") == (baseline.column is not None),
+            f"baselines[{index}].column",
+            "belongs to type Column: set both or neither",
+        )
+    return found
+
+
+def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    known = {metric.name for metric in metrics_for(spec.task.type)}
+    if gate.metric not in known:
+        what = "unknown metric" if gate.metric not in METRICS else f"{spec.task.type} tasks don't have this metric"
+        return [Problem(f"{field}.metric", f"{gate.metric!r}: {what}; known are {', '.join(sorted(known))}")]
+    metric = METRICS[gate.metric]
+    found = _needs(metric, field, spec) + _place(gate, metric, field, spec)
+    try:
+        asked = requirements(gate.require.texts(), metric=derived(metric, on=gate.on, shape=gate.as_), field=field)
+    except CriteriaError as error:
+        return [*found, Problem(error.field, f"{error.value!r}: {error.expected}")]
+    if not gate.require.texts():
+        found.append(Problem(f"{field}.require", "at least one level must be set: Shadow, Suggest or Automate"))
+    references = {CHAMPION, REST} | {baseline.name for baseline in spec.baselines}
+    for requirement in {item for level in asked.values() for item in level}:
+        if isinstance(requirement, Against):
+            if requirement.ref not in references:
+                found.append(
+                    Problem(
+                        f"{field}.require",
+                        f"unknown reference {requirement.ref!r}; known are {', '.join(sorted(references))}",
+                    )
+                )
+            if requirement.ref == REST and "overall" in (gate.each or ("overall",)):
+                found.append(Problem(f"{field}.each", "'rest' is a slice's complement: name slices, not overall"))
+    return found
+
+
+def _needs(metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    if metric.needs == "Probability" and spec.model.output.kind == "Label":
+        return [
+            Problem(f"{field}.metric", f"{metric.name!r} needs probabilities, but model.output.kind is Label"),
+        ]
+    return []
+
+
+def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    found: list[Problem] = []
+    slices = {item.name for item in spec.data.slices}
+    if gate.each is not None and gate.across is not None:
+        found.append(Problem(field, "set each or across, not both"))
+    if (gate.across is None) != (gate.as_ is None):
+        found.append(Problem(f"{field}.as", "belongs to across: set both (difference or ratio) or neither"))
+    for name in [*(gate.each or ()), *([gate.across] if gate.across else [])]:
+        if name not in slices and not (name == "overall" and name != gate.across):
+            known = ", ".join(["overall", *sorted(slices)])
+            found.append(
+                Problem(
+                    f"{field}.{'across' if name == gate.across else 'each'}",
+                    f"unknown slice {name!r}; known are {known}; declare it in data.slices",
+                )
+            )
+    if not metric.groups and (gate.across is not None or (gate.each or ("overall",)) != ("overall",)):
+        found.append(Problem(f"{field}.each", f"{metric.name} is measured overall only"))
+    if metric.origin == "Service" and metric.unit == "duration" and gate.load is None:
+        found.append(Problem(f"{field}.load", "latencies need a load, for example 50/s"))
+    if metric.origin != "Service" and gate.load is not None:
+        found.append(Problem(f"{field}.load", "belongs to latencies and crashes"))
+    if metric.origin == "Service" and gate.on != "test":
+        found.append(Problem(f"{field}.on", f"{metric.name} isn't measured on rows; remove on"))
+    if metric.origin == "Service" and spec.model.source.columns is not None:
+        found.append(
+            Problem(
+                f"{field}.metric", f"{metric.name!r} needs a model that runs; model.source.columns only has answers"
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Criteria × evidence → verdict. Pure: the same inputs give the same verdict on a laptop, in CI, in the cluster."""

@@ -1,0 +1,478 @@
+"""Gates judged on evidence: Pass, Fail, Inconclusive with what is missing, or Error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from mandate.api.catalogue import METRICS, Metric, derived
+from mandate.api.criteria import (
+    CHAMPION,
+    LEVELS,
+    Against,
+    Level,
+    Limit,
+    Range,
+    Requirement,
+    describe,
+    quantity_text,
+    requirements,
+)
+from mandate.api.kinds import VerdictWord, tier_burden
+from mandate.api.spec import Burden, Gate, RiskTier
+from mandate.evidence.intervals import AllPairs, Beta, Fact, Paired, StudentT, Table, Unbounded
+from mandate.evidence.schema import OVERALL, Estimate, Evidence, Quantity
+
+from .limits import (
+    beta_limits,
+    contrast_limits,
+    growth_to_decide,
+    link,
+    proportion_sample_size,
+    student_limits,
+    table_limits,
+)
+
+ON_THE_LIMIT = 100.0
+"""From this multiple of the present sample on, more rows are no advice: the value sits on the limit."""
+
+SEVERITY: dict[VerdictWord, int] = {"Pass": 0, "Waived": 0, "Skipped": 0, "Inconclusive": 1, "Fail": 2, "Error": 3}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One requirement on one number. `lower` and `upper` are the limits that decided, in the metric's unit.
+
+    For comparisons they bound the lead over what was asked, so that 0 decides.
+    """
+
+    verdict: VerdictWord
+    requirement: str
+    where: str
+    message: str
+    estimate: float | None = None
+    reference: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    needed: int | None = None
+    unit: str = "rows"
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """One gate at one level: the worst of its outcomes, and whether the level may stand on it."""
+
+    name: str
+    level: Level
+    metric: str
+    verdict: VerdictWord
+    burden: Burden
+    holds: bool
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def message(self) -> str:
+        """The outcome that decided, in words; how many others share its verdict."""
+        worst = [outcome for outcome in self.outcomes if outcome.verdict == self.verdict]
+        if not worst:
+            return ""
+        more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
+        return f"{worst[0].message}{more}"
+
+
+@dataclass(frozen=True)
+class LevelVerdict:
+    """All gates of one level. A level holds when every gate does; no gates never hold."""
+
+    level: Level
+    holds: bool
+    gates: tuple[GateVerdict, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence allows: `reached` is the highest level that holds together with all below it."""
+
+    levels: tuple[LevelVerdict, ...]
+    reached: Level | None
+    look: int
+    confidence: dict[str, float]
+    """Per gate, the two-sided confidence of the interval that decided."""
+
+    def at(self, level: Level) -> LevelVerdict:
+        """The verdict at one level."""
+        return next(verdict for verdict in self.levels if verdict.level == level)
+
+
+def share_of_alpha(*, confidence: float, look: int) -> float:
+    """This look's one-sided error: alpha / (k (k + 1)), which sums to alpha over all looks k = 1, 2, …"""
+    if look < 1:
+        raise ValueError(f"look must be at least 1, got {look}")
+    return (1 - confidence) / 2 / (look * (look + 1))
+
+
+def judge(
+    *, gates: Sequence[Gate], tier: RiskTier, evidence: Evidence, look: int, champion: bool, target: Level = "Automate"
+) -> Verdict:
+    """The verdict on `evidence` at every level up to `target`.
+
+    `look` counts the looks at these test rows, this one included; `champion` says whether there is one.
+    """
+    cells = _index((*evidence.computed.estimates, *evidence.measured.estimates))
+    levels: list[LevelVerdict] = []
+    reached: Level | None = None
+    for level in LEVELS[: LEVELS.index(target) + 1]:
+        verdicts = tuple(
+            verdict
+            for index, gate in enumerate(gates)
+            if (
+                verdict := _gate(
+                    gate, index, level=level, tier=tier, cells=cells, look=look, champion=champion, evidence=evidence
+                )
+            )
+        )
+        holds = bool(verdicts) and all(verdict.holds for verdict in verdicts)
+        levels.append(LevelVerdict(level, holds, verdicts))
+        if holds and len(levels) == 1 + (LEVELS.index(reached) + 1 if reached else 0):
+            reached = level
+    return Verdict(
+        tuple(levels),
+        reached,
+        look,
+        {gate.name: 1 - 2 * share_of_alpha(confidence=float(gate.confidence), look=look) for gate in gates},
+    )
+
+
+Cells = dict[tuple[str, ...], list[Estimate]]
+
+
+def _index(estimates: Iterable[Estimate]) -> Cells:
+    cells: Cells = {}
+    for estimate in estimates:
+        cells.setdefault(_key(estimate.quantity), []).append(estimate)
+    return cells
+
+
+def _key(quantity: Quantity) -> tuple[str, ...]:
+    """Everything but the slice's value: a gate on a slice asks about all of its values."""
+    return quantity.model_copy(update={"value": None}).sort_key()
+
+
+def _gate(
+    gate: Gate,
+    index: int,
+    *,
+    level: Level,
+    tier: RiskTier,
+    cells: Cells,
+    look: int,
+    champion: bool,
+    evidence: Evidence,
+) -> GateVerdict | None:
+    """The gate's verdict at `level`; None where it asks nothing there."""
+    metric = derived(METRICS[gate.metric], on=gate.on, shape=gate.as_)
+    asked = requirements(gate.require.texts(), metric=metric, field=f"spec.gates[{index}]")[level]
+    if not asked:
+        return None
+    alpha = share_of_alpha(confidence=float(gate.confidence), look=look)
+    outcomes: list[Outcome] = []
+    for requirement in asked:
+        versus = requirement.ref if isinstance(requirement, Against) else None
+        if versus == CHAMPION and not champion:
+            outcomes.append(_no_champion(gate, requirement, metric))
+            continue
+        for place in gate.each or (OVERALL,):
+            outcomes += _place(gate, place, requirement, metric=metric, versus=versus, cells=cells, alpha=alpha)
+    verdict = max((outcome.verdict for outcome in outcomes), key=SEVERITY.__getitem__)
+    burden = gate.burden or tier_burden(tier, level)
+    limit = SEVERITY["Inconclusive"] if burden == "NotRefuted" else SEVERITY["Pass"]
+    del evidence
+    return GateVerdict(gate.name, level, gate.metric, verdict, burden, SEVERITY[verdict] <= limit, tuple(outcomes))
+
+
+def _no_champion(gate: Gate, requirement: Requirement, metric: Metric) -> Outcome:
+    asked = describe(requirement, unit=metric.unit)
+    if gate.first_model == "Skip":
+        return Outcome("Skipped", asked, OVERALL, "skipped: there is no champion yet and firstModel is Skip")
+    return Outcome(
+        "Error", asked, OVERALL, "NoChampion: there is no champion to compare with; set firstModel: Skip for the first"
+    )
+
+
+def _place(
+    gate: Gate,
+    place: str,
+    requirement: Requirement,
+    *,
+    metric: Metric,
+    versus: str | None,
+    cells: Cells,
+    alpha: float,
+) -> list[Outcome]:
+    quantity = Quantity(
+        metric=gate.metric,
+        on=gate.on,
+        slice=place,
+        versus=versus,
+        across=gate.across,
+        shape=gate.as_,
+        load=gate.load,
+    )
+    found = cells.get(_key(quantity), [])
+    if not found:
+        asked = describe(requirement, unit=metric.unit)
+        return [Outcome("Error", asked, place, f"NotMeasured: the evidence holds no {_name(quantity)}")]
+    return [_outcome(estimate, requirement, metric=metric, alpha=alpha) for estimate in found]
+
+
+def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, alpha: float) -> Outcome:
+    asked = describe(requirement, unit=metric.unit)
+    where = _where(estimate.quantity)
+    if estimate.fault is not None:
+        message = f"{where}: {estimate.fault.code}: {estimate.fault.message}"
+        return Outcome("Error", asked, where, message)
+    if estimate.estimate is None or estimate.interval is None:
+        return Outcome("Error", asked, where, f"{where}: NotMeasured: the evidence holds no number")
+    interval = estimate.interval
+    if isinstance(interval, Unbounded):
+        missing = max(interval.needed - interval.found, 1)
+        return Outcome(
+            "Inconclusive",
+            asked,
+            where,
+            f"{where}: {_value(estimate.estimate, metric)}, {interval.reason}; "
+            f"{missing} more {_unit(interval.unit)} needed",
+            estimate=estimate.estimate,
+            reference=estimate.reference,
+            needed=missing,
+            unit=_unit(interval.unit),
+        )
+    if isinstance(requirement, Against):
+        return _compared(estimate, requirement, metric=metric, alpha=alpha, where=where, asked=asked)
+    limits = _limits(estimate, metric=metric, alpha=alpha)
+    if limits is None:
+        return _zero_variance(estimate, metric=metric, where=where, asked=asked)
+    lower, upper = limits
+    low, high = _bounds(requirement)
+    if lower >= low and upper <= high:
+        verdict: VerdictWord = "Pass"
+    elif upper < low or lower > high:
+        verdict = "Fail"
+    else:
+        verdict = "Inconclusive"
+    needed, unit, advice = (
+        _advice(estimate, low, high, lower=lower, upper=upper, alpha=alpha)
+        if verdict == "Inconclusive"
+        else (None, "", "")
+    )
+    shown = _value(estimate.estimate, metric) + (
+        "" if isinstance(interval, Fact) else f" [{_value(lower, metric)}, {_value(upper, metric)}]"
+    )
+    words = {"Pass": "meets", "Fail": "misses", "Inconclusive": "can't be told from"}[verdict]
+    return Outcome(
+        verdict,
+        asked,
+        where,
+        f"{where}: {shown} {words} {asked}{advice}",
+        estimate=estimate.estimate,
+        lower=_finite(lower),
+        upper=_finite(upper),
+        needed=needed,
+        unit=unit or "rows",
+    )
+
+
+def _bounds(requirement: Limit | Range) -> tuple[float, float]:
+    match requirement:
+        case Limit("AtLeast", number):
+            return float(number), math.inf
+        case Limit(_, number):
+            return -math.inf, float(number)
+        case Range(low, high):
+            return float(low), float(high)
+
+
+def _limits(estimate: Estimate, *, metric: Metric, alpha: float) -> tuple[float, float] | None:
+    assert estimate.estimate is not None
+    match estimate.interval:
+        case Fact():
+            return estimate.estimate, estimate.estimate
+        case Beta() as interval:
+            return beta_limits(interval, alpha)
+        case StudentT() as interval:
+            return student_limits(interval, alpha)
+        case Table() as interval:
+            return table_limits(interval, alpha)
+        case Paired() as interval:
+            # The gap between train and test, in the metric's own direction.
+            return contrast_limits(
+                interval, alpha, direction=_direction(METRICS[metric.name]), margin=0.0, relative=False
+            )
+        case AllPairs() as interval:
+            return _spread_limits(interval, alpha, ratio=estimate.quantity.shape == "ratio")
+        case _:
+            return None
+
+
+def _spread_limits(interval: AllPairs, alpha: float, *, ratio: bool) -> tuple[float, float]:
+    """Limits of a spread over groups from all its pairs.
+
+    The spread meets a limit when every pair's far limit does (no correction needed: all must hold); it breaks it when
+    one pair's near limit does at alpha / pairs (Bonferroni, which bounds Holm's first step).
+    """
+    far, near = 0.0, 0.0
+    for pair in interval.pairs:
+        low, high = student_limits(pair.interval, alpha)
+        far = max(far, high, -low)
+        low, high = student_limits(pair.interval, alpha / len(interval.pairs))
+        near = max(near, low, -high)
+    return (math.exp(-far), math.exp(-near)) if ratio else (near, far)
+
+
+def _compared(
+    estimate: Estimate, requirement: Against, *, metric: Metric, alpha: float, where: str, asked: str
+) -> Outcome:
+    assert estimate.estimate is not None
+    if not isinstance(estimate.interval, Paired) or estimate.reference is None:
+        return Outcome("Error", asked, where, f"{where}: NotPaired: the evidence holds no comparison on the same rows")
+    if requirement.relative and estimate.reference == 0:
+        return Outcome(
+            "Error",
+            asked,
+            where,
+            f"{where}: ZeroReference: {requirement.ref} is 0, and a share of 0 is nothing; use an absolute margin",
+            estimate=estimate.estimate,
+            reference=0.0,
+        )
+    strict = requirement.sense == "BetterThan"
+    margin = float(requirement.margin) * (1 if strict else -1)
+    limits = contrast_limits(
+        estimate.interval, alpha, direction=_direction(metric), margin=margin, relative=requirement.relative
+    )
+    if limits is None:
+        return _zero_variance(estimate, metric=metric, where=where, asked=asked)
+    lower, upper = limits
+    if lower > 0 or (lower == 0 and not strict):
+        verdict: VerdictWord = "Pass"
+    elif upper < 0 or (upper == 0 and strict):
+        verdict = "Fail"
+    else:
+        verdict = "Inconclusive"
+    lead = (lower + upper) / 2
+    needed, advice = None, ""
+    if verdict == "Inconclusive":
+        needed, unit, advice = _grow(estimate, growth_to_decide(gap=lead, se=_se(lower, upper, alpha), alpha=alpha))
+    else:
+        unit = "rows"
+    words = {"Pass": "is", "Fail": "isn't", "Inconclusive": "can't be told to be"}[verdict]
+    return Outcome(
+        verdict,
+        asked,
+        where,
+        f"{where}: {_value(estimate.estimate, metric)} {words} {asked} "
+        f"({requirement.ref} {_value(estimate.reference, metric)}; lead over that [{lower:.3g}, {upper:.3g}]){advice}",
+        estimate=estimate.estimate,
+        reference=estimate.reference,
+        lower=lower,
+        upper=upper,
+        needed=needed,
+        unit=unit,
+    )
+
+
+def _zero_variance(estimate: Estimate, *, metric: Metric, where: str, asked: str) -> Outcome:
+    assert estimate.estimate is not None
+    return Outcome(
+        "Inconclusive",
+        asked,
+        where,
+        f"{where}: {_value(estimate.estimate, metric)}, but no variance could be estimated, so nothing is shown",
+        estimate=estimate.estimate,
+        reference=estimate.reference,
+    )
+
+
+def _advice(
+    estimate: Estimate, low: float, high: float, *, lower: float, upper: float, alpha: float
+) -> tuple[int | None, str, str]:
+    """How much more data would decide, in words: at the present estimate, with 80 % power."""
+    assert estimate.estimate is not None
+    # The end of the requirement that the interval straddles; of two, the nearer one binds.
+    ends = [end for end in (low, high) if math.isfinite(end) and lower <= end <= upper]
+    if not ends:
+        return None, "rows", ""
+    growth = max(_growth(estimate, end, alpha=alpha, lower=lower, upper=upper) for end in ends)
+    return _grow(estimate, growth)
+
+
+def _growth(estimate: Estimate, end: float, *, alpha: float, lower: float, upper: float) -> float:
+    assert estimate.estimate is not None
+    match estimate.interval:
+        case Beta() as interval:
+            size = proportion_sample_size(limit=end, estimate=interval.successes / interval.trials, alpha=alpha)
+            return size / interval.trials
+        case StudentT() as interval:
+            gap = link(interval.link, end) - interval.centre
+            return growth_to_decide(gap=gap, se=interval.se, alpha=alpha) if math.isfinite(gap) else 0.0
+        case _:
+            if not (math.isfinite(lower) and math.isfinite(upper)):
+                return math.inf
+            return growth_to_decide(gap=end - estimate.estimate, se=_se(lower, upper, alpha), alpha=alpha)
+
+
+def _se(lower: float, upper: float, alpha: float) -> float:
+    """The standard error behind a normal interval; a little large where it was Student's."""
+    return (upper - lower) / 2 / max(growth_unit(alpha), 1e-9)
+
+
+def growth_unit(alpha: float) -> float:
+    """The normal quantile at 1 - alpha."""
+    from .limits import normal_quantile
+
+    return -normal_quantile(alpha)
+
+
+def _grow(estimate: Estimate, growth: float) -> tuple[int | None, str, str]:
+    clusters = estimate.support.clusters
+    present, unit = (clusters, "clusters") if clusters else (estimate.support.rows, "rows")
+    if growth > ON_THE_LIMIT:
+        return None, unit, "; it sits on the limit"
+    needed = max(math.ceil(present * growth) - present, 1)
+    where = "" if estimate.quantity.value is None else f" with {_where(estimate.quantity)}"
+    return needed, unit, f"; {needed:,} more {unit}{where} needed".replace(",", " ")
+
+
+def _direction(metric: Metric) -> Literal[1, -1]:
+    return -1 if metric.better == "Lower" else 1
+
+
+def _where(quantity: Quantity) -> str:
+    if quantity.across:
+        return f"{quantity.shape} across {quantity.across}"
+    if quantity.value is None:
+        return quantity.slice
+    return f"{quantity.slice} {quantity.value}"
+
+
+def _name(quantity: Quantity) -> str:
+    against = f" against {quantity.versus}" if quantity.versus else ""
+    return f"{quantity.metric} for {_where(quantity)} on {quantity.on}{against}"
+
+
+def _value(number: float, metric: Metric) -> str:
+    if not math.isfinite(number):
+        return "∞" if number > 0 else "−∞"
+    if metric.unit == "duration":
+        return quantity_text(Decimal(f"{number:.4g}"), "duration")
+    return f"{number:.4g}"
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _unit(unit: str) -> str:
+    return {"minority": "rows of the rarer class", "discordant": "rows on which the two differ"}.get(unit, unit)

@@ -1,0 +1,100 @@
+"""One-sided confidence limits from recorded interval families, at whatever level decides."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from scipy.special import betaincinv, ndtri, stdtrit
+
+from mandate.evidence.intervals import Beta, Link, Paired, StudentT, Table
+
+Limits = tuple[float, float]
+"""Lower and upper limit, each one-sided at the level asked for; infinite where there is none."""
+
+
+def beta_limits(interval: Beta, alpha: float) -> Limits:
+    """Clopper & Pearson (1934): the proportions that a one-sided exact test at `alpha` doesn't refute."""
+    k, n = interval.successes, interval.trials
+    lower = 0.0 if k <= 0 else float(betaincinv(k, n - k + 1, alpha))
+    upper = 1.0 if k >= n else float(betaincinv(k + 1, n - k, 1 - alpha))
+    return lower, upper
+
+
+def student_limits(interval: StudentT, alpha: float) -> Limits:
+    """Student-t limits on the link's scale, taken back to the metric's own."""
+    reach = float(stdtrit(interval.df, 1 - alpha)) * interval.se
+    return _inverse(interval.link, interval.centre - reach), _inverse(interval.link, interval.centre + reach)
+
+
+def table_limits(interval: Table, alpha: float) -> Limits:
+    """The recorded limits at the largest level not above `alpha`; none where the grid ends before."""
+    for level, lower, upper in zip(interval.levels, interval.lower, interval.upper, strict=True):
+        if level <= alpha * (1 + 1e-9):
+            return (-math.inf if lower is None else lower), (math.inf if upper is None else upper)
+    return -math.inf, math.inf
+
+
+def contrast_limits(
+    interval: Paired, alpha: float, *, direction: Literal[1, -1], margin: float, relative: bool
+) -> Limits | None:
+    """Limits of `direction*(a - b) - margin` (or `- margin*|b|`), by the delta method on the joint variance.
+
+    None where the variance is zero: then the difference has no honest limits.
+    """
+    share = margin * math.copysign(1.0, interval.b) if relative else 0.0
+    weight = direction + share
+    value = direction * interval.a - weight * interval.b - (0.0 if relative else margin)
+    variance = interval.var_a + weight**2 * interval.var_b - 2 * direction * weight * interval.cov
+    if variance <= 1e-12 * (interval.var_a + weight**2 * interval.var_b) or variance <= 0:
+        return None
+    reach = float(stdtrit(interval.df, 1 - alpha)) * math.sqrt(variance)
+    return value - reach, value + reach
+
+
+def link(name: Link, value: float) -> float:
+    """The link function; infinite at the ends of the metric's range."""
+    match name:
+        case "Identity":
+            return value
+        case "Logit":
+            if value <= 0 or value >= 1:
+                return math.copysign(math.inf, value - 0.5)
+            return math.log(value) - math.log1p(-value)
+        case "Log":
+            return math.log(value) if value > 0 else -math.inf
+
+
+def _inverse(name: Link, value: float) -> float:
+    match name:
+        case "Identity":
+            return value
+        case "Logit":
+            return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
+        case "Log":
+            return math.exp(min(value, 700.0))
+
+
+def normal_quantile(probability: float) -> float:
+    """Standard normal quantile."""
+    return float(ndtri(probability))
+
+
+def proportion_sample_size(*, limit: float, estimate: float, alpha: float, power: float = 0.8) -> float:
+    """Trials for a one-sided test of a proportion against `limit` to decide with `power`, if `estimate` is the truth.
+
+    Normal approximation (Fleiss, Levin & Paik 2003, eq. 2.9). Infinite where the two are equal.
+    """
+    gap = abs(estimate - limit)
+    if gap == 0:
+        return math.inf
+    spread = -normal_quantile(alpha) * math.sqrt(limit * (1 - limit))
+    spread += normal_quantile(power) * math.sqrt(estimate * (1 - estimate))
+    return (spread / gap) ** 2
+
+
+def growth_to_decide(*, gap: float, se: float, alpha: float, power: float = 0.8) -> float:
+    """How many times the present sample a normal test needs to decide, if the present gap is the truth."""
+    if gap == 0:
+        return math.inf
+    return ((-normal_quantile(alpha) + normal_quantile(power)) * se / gap) ** 2
