@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,7 +29,7 @@ class Problem:
         return f"{self.field}: {self.message}"
 
 
-class BadSpec(ValueError):
+class SpecError(ValueError):
     """A spec that can't be judged; `problems` says why, in full."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
@@ -37,13 +38,13 @@ class BadSpec(ValueError):
 
 
 def load_spec(document: Any) -> ModelDeploymentSpec:
-    """A ModelDeployment's `spec` as declared; raises BadSpec with every problem that was found."""
+    """A ModelDeployment's `spec` as declared; raises SpecError with every problem that was found."""
     try:
         spec = ModelDeploymentSpec.model_validate(document)
     except ValidationError as error:
-        raise BadSpec(tuple(_schema_problem(detail) for detail in error.errors())) from None
+        raise SpecError(tuple(_schema_problem(detail) for detail in error.errors())) from None
     if found := problems(spec):
-        raise BadSpec(found)
+        raise SpecError(found)
     return spec
 
 
@@ -76,7 +77,7 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
         ]
     for index, item in enumerate(spec.data.slices):
         edges = [Decimal(edge) for edge in item.edges]
-        if any(later <= earlier for earlier, later in zip(edges, edges[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(edges)):
             found.append(Problem(f"spec.data.slices[{index}].edges", f"{list(item.edges)} must rise strictly"))
     return tuple(found)
 
@@ -205,8 +206,6 @@ def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) ->
         found.append(Problem(f"{field}.on", f"{metric.name} isn't measured on rows; remove on"))
     if metric.origin == "Service" and spec.model.source.columns is not None:
         found.append(
-            Problem(
-                f"{field}.metric", f"{metric.name!r} needs a model that runs; model.source.columns only has answers"
-            )
+            Problem(f"{field}.metric", f"{metric.name!r} needs a model that runs, not only columns of answers")
         )
     return found

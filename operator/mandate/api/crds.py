@@ -175,7 +175,7 @@ def all_crds() -> dict[str, dict[str, Any]]:
             ],
             validations=[
                 {
-                    "rule": "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+                    "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
                     "message": "metadata.name must be a DNS label of at most 40 characters that starts with a letter: "
                     "Services and Deployments are named after it",
                 }

@@ -52,9 +52,13 @@ class AutonomyGrantSpec(Spec):
     """The namespace's ModelDeployments; reserves the Service names NAME and NAME-suggest."""
     allowed_images: Annotated[tuple[PinnedImage, ...], Field(max_length=200, json_schema_extra=LIST_SET)] = ()
     """Images that any Pod may run in a Strict namespace, by digest."""
-    grants: Annotated[dict[str, GrantedRevision], Field(max_length=1000, json_schema_extra=ATOMIC)] = {}
+    grants: Annotated[
+        dict[str, GrantedRevision], Field(default_factory=dict, max_length=1000, json_schema_extra=ATOMIC)
+    ]
     """Revisions that may run, by revision."""
-    evaluations: Annotated[dict[str, GrantedEvaluation], Field(max_length=100, json_schema_extra=ATOMIC)] = {}
+    evaluations: Annotated[
+        dict[str, GrantedEvaluation], Field(default_factory=dict, max_length=100, json_schema_extra=ATOMIC)
+    ]
     """Evaluation Jobs that may run, by the Job's name."""
 
 

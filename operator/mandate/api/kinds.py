@@ -254,8 +254,8 @@ class ModelEvaluationSpec(Spec):
     """Rates at which latency is measured."""
     serving: Serving = Serving()
     """The resources under which it is measured."""
-    attempt: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Counts retries that were asked for."""
+    retry: Annotated[str, StringConstraints(max_length=253)] = ""
+    """The value of the annotation mandate.dev/retry that asked for this measurement."""
 
 
 class ModelEvaluationStatus(Spec):
@@ -285,8 +285,12 @@ class ModelEvaluationStatus(Spec):
         default_factory=dict, max_length=8
     )
     """The tables' digests as measured."""
+    criteria_digest: Digest | None = None
+    """Digest of the criteria that stood before the measurement started; later changes show against it."""
+    attempt: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Which attempt is under way, or ended last; each has its own Job."""
     failures: Annotated[int, Field(ge=0)] = 0
-    """Attempts that were lost to disruptions."""
+    """Pods that were lost to disruptions and replaced."""
     started: Time | None = None
     """When the Job was first created."""
     completed: Time | None = None

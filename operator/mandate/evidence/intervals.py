@@ -7,6 +7,7 @@ distribution with its parameters instead; `mandate.verdict.limits` turns these i
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -79,7 +80,7 @@ class Table(_Record):
     def _aligned(self) -> Table:
         if not len(self.levels) == len(self.lower) == len(self.upper) or not self.levels:
             raise ValueError("levels, lower and upper must have the same length of at least 1")
-        if any(later >= earlier for earlier, later in zip(self.levels, self.levels[1:], strict=False)):
+        if any(later >= earlier for earlier, later in pairwise(self.levels)):
             raise ValueError("levels must fall strictly")
         return self
 

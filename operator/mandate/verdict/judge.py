@@ -31,6 +31,7 @@ from .limits import (
     contrast_limits,
     growth_to_decide,
     link,
+    normal_quantile,
     proportion_sample_size,
     student_limits,
     table_limits,
@@ -125,15 +126,13 @@ def judge(
     levels: list[LevelVerdict] = []
     reached: Level | None = None
     for level in LEVELS[: LEVELS.index(target) + 1]:
-        verdicts = tuple(
-            verdict
+        asked = (
+            _gate(gate, index, level=level, tier=tier, cells=cells, look=look, champion=champion)
             for index, gate in enumerate(gates)
-            if (
-                verdict := _gate(
-                    gate, index, level=level, tier=tier, cells=cells, look=look, champion=champion, evidence=evidence
-                )
-            )
         )
+        verdicts = tuple(verdict for verdict in asked if verdict is not None)
+        if verdicts and tier == "High" and level != "Shadow":
+            verdicts = (*verdicts, _held_out(evidence, level))
         holds = bool(verdicts) and all(verdict.holds for verdict in verdicts)
         levels.append(LevelVerdict(level, holds, verdicts))
         if holds and len(levels) == 1 + (LEVELS.index(reached) + 1 if reached else 0):
@@ -170,7 +169,6 @@ def _gate(
     cells: Cells,
     look: int,
     champion: bool,
-    evidence: Evidence,
 ) -> GateVerdict | None:
     """The gate's verdict at `level`; None where it asks nothing there."""
     metric = derived(METRICS[gate.metric], on=gate.on, shape=gate.as_)
@@ -189,8 +187,19 @@ def _gate(
     verdict = max((outcome.verdict for outcome in outcomes), key=SEVERITY.__getitem__)
     burden = gate.burden or tier_burden(tier, level)
     limit = SEVERITY["Inconclusive"] if burden == "NotRefuted" else SEVERITY["Pass"]
-    del evidence
     return GateVerdict(gate.name, level, gate.metric, verdict, burden, SEVERITY[verdict] <= limit, tuple(outcomes))
+
+
+def _held_out(evidence: Evidence, level: Level) -> GateVerdict:
+    """Tier High stands on rows that are proven to be held out, above Shadow."""
+    held_out, split = evidence.computed.held_out, evidence.computed.inputs.split
+    proven = held_out.status == "Proven"
+    message = f"test rows held out: {held_out.status} ({held_out.reason})"
+    if not proven:
+        message += f"; tier High asks for proof: train on this split and set model.training.splitDigest: {split}"
+    verdict: VerdictWord = "Pass" if proven else "Inconclusive"
+    outcome = Outcome(verdict, "Proven", OVERALL, message)
+    return GateVerdict("held-out", level, "held_out", verdict, "Shown", proven, (outcome,))
 
 
 def _no_champion(gate: Gate, requirement: Requirement, metric: Metric) -> Outcome:
@@ -425,14 +434,7 @@ def _growth(estimate: Estimate, end: float, *, alpha: float, lower: float, upper
 
 def _se(lower: float, upper: float, alpha: float) -> float:
     """The standard error behind a normal interval; a little large where it was Student's."""
-    return (upper - lower) / 2 / max(growth_unit(alpha), 1e-9)
-
-
-def growth_unit(alpha: float) -> float:
-    """The normal quantile at 1 - alpha."""
-    from .limits import normal_quantile
-
-    return -normal_quantile(alpha)
+    return (upper - lower) / 2 / -normal_quantile(alpha)
 
 
 def _grow(estimate: Estimate, growth: float) -> tuple[int | None, str, str]:
