@@ -1,0 +1,219 @@
+"""The truth and the answers as arrays that metrics understand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mandate.api import spec
+from mandate.evidence.schema import Fault
+
+from .metrics import Floats, Sample
+from .split import Keys
+from .table import MeasureError, as_text, column, is_numeric, numbers, text_codes
+
+ROUNDING = 1e-3
+"""How far probabilities of several classes may miss a sum of 1, and one probability the range from 0 to 1 (times
+1e-3): room for float32, not for scores that aren't probabilities."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a model said, one answer per row.
+
+    `values`: (n,) or (n, k) numbers, or (n,) labels. `keys` (n,): the rows' keys, where the answers were kept from
+    elsewhere and may come in another order.
+    """
+
+    values: NDArray[Any]
+    keys: Keys | None = None
+
+    def take(self, rows: NDArray[Any]) -> Answers:
+        """The answers of `rows`, in that order."""
+        return Answers(values=self.values[rows], keys=None if self.keys is None else self.keys[rows])
+
+    def order(self, keys: Keys) -> NDArray[np.intp]:
+        """The order by key and, where keys are equal, by answer."""
+        columns = self.values.reshape(len(self.values), -1).T
+        if columns.dtype.kind not in "fiub":
+            columns = np.unique(as_text(self.values).astype("U"), return_inverse=True)[1][None, :]
+        return np.lexsort((*columns, keys))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """One party's answers on all rows, ready for metrics. `fault` says why none can be had."""
+
+    label: NDArray[Any] | None = None
+    score: Floats | None = None
+    finite: NDArray[np.bool_] | None = None
+    fault: Fault | None = None
+
+    def sample(self, actual: NDArray[Any], rows: NDArray[np.intp], *, classes: int) -> Sample:
+        """The answers on `rows` beside the truth."""
+        return Sample(
+            actual=actual[rows],
+            label=None if self.label is None else self.label[rows],
+            score=None if self.score is None else self.score[rows],
+            classes=classes,
+        )
+
+    def same(self, other: Voice) -> bool:
+        """Whether both say the same on every row."""
+        return _equal(self.label, other.label) and _equal(self.score, other.score)
+
+
+def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return np.array_equal(a, b)
+
+
+def from_columns(table: pa.Table, columns: Sequence[str]) -> Answers:
+    """Answers that the table already holds."""
+    if len(columns) == 1 and not is_numeric(table, columns[0]):
+        return Answers(values=column(table, columns[0]).to_numpy(zero_copy_only=False))
+    found = [numbers(table, name) for name in columns]
+    return Answers(values=found[0] if len(found) == 1 else np.column_stack(found))
+
+
+def truth(table: pa.Table, task: spec.Task, *, named: Sequence[str] = ()) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """The target as metrics take it, and the classes in order; `named` adds classes that the model knows.
+
+    Raises MissingLabels, NotNumeric, UnknownPositive, NotBinary.
+    """
+    if task.type == "Regression":
+        values = numbers(table, task.target)
+        _all_labelled(int(np.count_nonzero(~np.isfinite(values))), task)
+        return values, ()
+    names, code = text_codes(table, task.target)
+    missing = column(table, task.target).null_count
+    _all_labelled(missing or int(np.count_nonzero(code == len(names))), task)
+    if task.type == "Multiclass":
+        classes = tuple(sorted({*names, *named}))
+        return np.array([classes.index(name) for name in names], dtype=np.intp)[code], classes
+    if task.positive not in names:
+        raise MeasureError(
+            "UnknownPositive",
+            f"task.positive: {task.positive!r} never occurs in column {task.target!r}, which holds "
+            f"{', '.join(map(repr, names[:10]))}",
+        )
+    if len(names) > 2:
+        raise MeasureError(
+            "NotBinary",
+            f"task.type Binary: column {task.target!r} holds {len(names)} classes "
+            f"({', '.join(map(repr, names[:10]))}), expected two; use Multiclass",
+        )
+    return code == names.index(task.positive), names
+
+
+def _all_labelled(missing: int, task: spec.Task) -> None:
+    if missing:
+        raise MeasureError(
+            "MissingLabels", f"task.target: column {task.target!r} is missing on {missing} rows; leave those rows out"
+        )
+
+
+def hear(
+    answers: Answers,
+    *,
+    rows: int,
+    task: spec.Task,
+    output: spec.ModelOutput,
+    classes: tuple[str, ...],
+) -> Voice:
+    """Answers as labels and scores; whatever is wrong with them becomes the voice's fault."""
+    values = answers.values
+    if len(values) != rows:
+        return Voice(fault=Fault(code="DifferentRows", message=f"{len(values)} answers for {rows} rows"))
+    if output.kind == "Label":
+        return _labels(values, task=task, classes=classes)
+    if values.dtype.kind not in "fiub":
+        return Voice(
+            fault=Fault(
+                code="NotNumeric",
+                message=f"model.output: the answers hold {values.dtype}, expected numbers; or declare kind: Label",
+            )
+        )
+    wide = values.reshape(rows, -1)
+    if task.type == "Regression":
+        if wide.shape[1] != 1:
+            return _wrong_shape(wide.shape[1], "one number")
+        score = wide[:, 0].astype(np.float64)
+        return Voice(score=score, finite=np.isfinite(score))
+    return _binary(wide, task, output) if task.type == "Binary" else _multiclass(wide, output, classes)
+
+
+def _wrong_shape(found: int, expected: str) -> Voice:
+    return Voice(
+        fault=Fault(code="WrongShape", message=f"model.output: {found} numbers per answer, expected {expected}")
+    )
+
+
+def _binary(wide: NDArray[Any], task: spec.Task, output: spec.ModelOutput) -> Voice:
+    if wide.shape[1] not in (1, 2):
+        return _wrong_shape(wide.shape[1], "P(positive), or one probability for each of two classes")
+    place = wide.shape[1] - 1
+    if wide.shape[1] == 2 and output.classes:
+        if task.positive not in output.classes:
+            return Voice(
+                fault=Fault(
+                    code="UnknownPositive", message=f"model.output.classes doesn't hold task.positive {task.positive!r}"
+                )
+            )
+        place = output.classes.index(task.positive)
+    chosen = wide[:, place]
+    finite = np.isfinite(chosen)
+    # The cut-off in the answers' own precision: float32 0.7 is below the float64 one, and is meant to reach it.
+    label = chosen >= (chosen.dtype.type(output.cutoff) if chosen.dtype.kind == "f" else float(output.cutoff))
+    score = chosen.astype(np.float64)
+    outside = finite & ((score < -(ROUNDING**2)) | (score > 1 + ROUNDING**2))
+    if outside.any():
+        return _not_probabilities(f"{score[outside][0]:g} on {int(outside.sum())} rows lies outside 0 to 1")
+    return Voice(label=label, score=np.clip(score, 0.0, 1.0), finite=finite)
+
+
+def _multiclass(wide: NDArray[Any], output: spec.ModelOutput, classes: tuple[str, ...]) -> Voice:
+    if wide.shape[1] != len(output.classes):
+        return _wrong_shape(wide.shape[1], f"one probability for each of model.output.classes ({len(output.classes)})")
+    finite = np.isfinite(wide).all(axis=1)
+    score = np.zeros((len(wide), len(classes)))
+    score[:, [classes.index(name) for name in output.classes]] = wide
+    off = finite & (
+        (score < -(ROUNDING**2)).any(axis=1) | (np.abs(score.sum(axis=1, where=finite[:, None]) - 1) > ROUNDING)
+    )
+    if off.any():
+        return _not_probabilities(f"on {int(off.sum())} rows the classes' probabilities don't add up to 1")
+    return Voice(label=np.argmax(np.nan_to_num(score), axis=1), score=np.clip(score, 0.0, 1.0), finite=finite)
+
+
+def _not_probabilities(found: str) -> Voice:
+    return Voice(
+        fault=Fault(code="NotProbabilities", message=f"model.output: {found}; name the output that holds probabilities")
+    )
+
+
+def _labels(values: NDArray[Any], *, task: spec.Task, classes: tuple[str, ...]) -> Voice:
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        return _wrong_shape(values.shape[1], "one label")
+    texts = as_text(values)
+    known = {name: index for index, name in enumerate(classes)}
+    strange = sorted({text for text in texts if text is not None and text not in known})
+    if strange:
+        return Voice(
+            fault=Fault(
+                code="UnknownAnswer",
+                message=f"model.output: answers {strange[0][:64]!r}, which isn't among the classes "
+                f"{', '.join(map(repr, classes[:10]))}",
+            )
+        )
+    code = np.array([-1 if text is None else known[text] for text in texts], dtype=np.intp)
+    label = code == classes.index(task.positive) if task.type == "Binary" and task.positive is not None else code
+    return Voice(label=label, finite=code >= 0)

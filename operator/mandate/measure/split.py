@@ -1,0 +1,194 @@
+"""Which rows train, which validate, which test: declared, seeded, reproducible by anyone with the same rows.
+
+`Random` and `Group` put a row where the keyed hash of its key (or of its cluster) falls between 0 and 1, so the
+result depends neither on the rows' order nor on any library's random numbers, and a row keeps its part when the table
+grows; the shares are met on average. Equal rows have equal keys and so stay together. `Time` sorts by time; rows of
+the boundary's own instant all go to the later part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mandate.api import spec
+from mandate.api.criteria import seconds
+from mandate.evidence.canonical import canonical
+
+from .table import MeasureError, column, texts
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+NONE = -1
+"""Rows in no part: those in the gap or beyond the declared shares."""
+SKETCH_SIZE = 256
+
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """`part` (n,) holds indices into PARTS or NONE; `keys` (n,) the rows' identities; `digest` names the outcome."""
+
+    part: NDArray[np.int8]
+    keys: Keys
+    digest: str
+
+    def rows(self, part: Part) -> NDArray[np.bool_]:
+        """Mask of the rows of one part."""
+        mask: NDArray[np.bool_] = self.part == PARTS.index(part)
+        return mask
+
+    def take(self, rows: NDArray[np.intp]) -> Split:
+        """The same split with its rows in another order."""
+        return Split(part=self.part[rows], keys=self.keys[rows], digest=self.digest)
+
+    def counts(self) -> dict[str, int]:
+        """Rows per part, and `none` for the rest."""
+        return {part: int(self.rows(part).sum()) for part in PARTS} | {"none": int((self.part == NONE).sum())}
+
+    def shared(self, one: Part, other: Part) -> int:
+        """Rows of `other` whose key also occurs in `one`."""
+        return int(np.isin(self.keys[self.rows(other)], self.keys[self.rows(one)]).sum())
+
+    def sketch(self, part: Part) -> tuple[str, ...]:
+        """The smallest distinct keys of a part as 16 hex digits (bottom-k sketch, Broder 1997)."""
+        return tuple(f"{key:016x}" for key in np.unique(self.keys[self.rows(part)])[:SKETCH_SIZE])
+
+
+def row_keys(table: pa.Table, *, target: str, identity: str | None) -> Keys:
+    """64-bit keys that say which row is which.
+
+    With `identity`, from its value, the target's value and both columns' names (ids 1, 2, 3 of unrelated tables must
+    not look alike); an id that is missing or occurs twice is refused. Without it, from the content of all columns.
+    """
+    if identity is None:
+        names = sorted(table.column_names)
+    else:
+        names = [identity, target]
+        ids = texts(column(table, identity))
+        if ids.null_count:
+            raise MeasureError("MissingId", f"task.id: column {identity!r} is missing on {ids.null_count} rows")
+        counts = pc.value_counts(ids)
+        repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        if len(repeated):
+            raise MeasureError(
+                "DuplicateId",
+                f"task.id: column {identity!r} must name each row once; {len(repeated)} values occur more often, "
+                f"such as {repeated[0].as_py()!r}. Name another column, or none to know rows by their content",
+            )
+    return _hash([texts(column(table, name)) for name in names], key=canonical(names))
+
+
+def _hash(columns: list[pa.Array], *, key: bytes) -> Keys:
+    """BLAKE2b of each row, 8 bytes; every value carries its length, so no two rows are written alike."""
+    parts: list[Any] = []
+    for values in columns:
+        parts += [pc.fill_null(pc.binary_length(values).cast(pa.string()), "-"), pc.fill_null(values, "")]
+    rows = pc.binary_join_element_wise(*parts, "\x1f").to_pylist()
+    salted = hashlib.blake2b(digest_size=8, key=hashlib.blake2b(key).digest())
+    digests = bytearray()
+    for row in rows:
+        hasher = salted.copy()
+        hasher.update(row.encode())
+        digests += hasher.digest()
+    return np.frombuffer(bytes(digests), dtype=">u8").astype(np.uint64)
+
+
+def divide(table: pa.Table, *, how: spec.Split, task: spec.Task) -> Split:
+    """Execute a declared split of one table."""
+    if table.num_rows == 0:
+        raise MeasureError("NoRows", "data.source: the table has no rows")
+    keys = row_keys(table, target=task.target, identity=task.id)
+    shares = [float(how.train), float(how.validation), float(how.test)]
+    match how.method:
+        case "Time":
+            part = _by_time(table, how=how, shares=shares, time=task.time)
+        case "Random":
+            seeded = _hash([pa.array(keys).cast(pa.string())], key=f"Random {how.seed}".encode())
+            part = _by_hash(seeded, shares)
+        case "Group":
+            if task.cluster is None:
+                raise MeasureError("NoCluster", "data.split.method Group needs task.cluster")
+            seeded = _hash([texts(column(table, task.cluster))], key=f"Group {how.seed}".encode())
+            part = _by_hash(seeded, shares)
+    return _checked(part, keys)
+
+
+def join(tables: Mapping[Part, pa.Table], *, task: spec.Task) -> tuple[pa.Table, Split]:
+    """Parts that were given one by one, as one table with its split; only columns that all parts have are kept."""
+    given = [part for part in PARTS if part in tables]
+    names = [name for name in tables["test"].column_names if all(name in tables[part].column_names for part in given)]
+    try:
+        table = pa.concat_tables([tables[part].select(names) for part in given], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise MeasureError("DifferentTypes", f"data: train, validation and test don't fit together: {error}") from None
+    part = np.repeat(
+        np.array([PARTS.index(part) for part in given], dtype=np.int8), [tables[part].num_rows for part in given]
+    )
+    keys = np.concatenate(
+        [row_keys(tables[part].select(names), target=task.target, identity=task.id) for part in given]
+    )
+    return table, _checked(part, keys)
+
+
+def _checked(part: NDArray[np.int8], keys: Keys) -> Split:
+    if not (part == PARTS.index("test")).any():
+        raise MeasureError(
+            "NoTestRows", "data: the split leaves no test rows; enlarge the test share, or shorten the gap"
+        )
+    hasher = hashlib.sha256()
+    for index, name in enumerate(PARTS):
+        chosen = np.sort(keys[part == index])
+        hasher.update(f"{name} {len(chosen)}\n".encode() + chosen.astype(">u8").tobytes())
+    return Split(part=part, keys=keys, digest="sha256:" + hasher.hexdigest())
+
+
+def _by_hash(hashes: Keys, shares: list[float]) -> NDArray[np.int8]:
+    place = np.searchsorted(np.cumsum(shares), hashes / 2.0**64, side="right")
+    return np.where(place < len(shares), place, NONE).astype(np.int8)
+
+
+def _by_time(table: pa.Table, *, how: spec.Split, shares: list[float], time: str | None) -> NDArray[np.int8]:
+    if time is None:
+        raise MeasureError("NoTime", "data.split.method Time needs task.time")
+    instants, scale = _instants(table, time)
+    gap = 0.0 if how.gap is None else seconds(how.gap) * scale
+    if gap and not scale:
+        raise MeasureError("GapWithoutTime", f"data.split.gap: column {time!r} holds plain numbers, not times")
+    ordered = np.sort(instants)
+    part = np.full(len(instants), NONE, dtype=np.int8)
+    start = 0.0
+    for index, share in enumerate(shares):
+        begin, end = round(start * len(ordered)), round((start + share) * len(ordered))
+        start += share
+        if begin >= end:
+            continue
+        after = instants >= ordered[begin] + (gap if begin else 0)
+        before = instants < ordered[end] if end < len(ordered) else np.ones(len(instants), dtype=np.bool_)
+        part[after & before] = index
+    return part
+
+
+def _instants(table: pa.Table, name: str) -> tuple[NDArray[Any], float]:
+    """Times as int64 microseconds (1e6 a second) or plain numbers (0 a second, since none is known)."""
+    values = column(table, name)
+    if values.null_count:
+        raise MeasureError("MissingTime", f"task.time: column {name!r} is missing on {values.null_count} rows")
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        try:
+            values = values.cast(pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            raise MeasureError("NotTime", f"task.time: column {name!r} isn't ISO 8601, as {values[0]}") from None
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        return values.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(), 1e6
+    if pa.types.is_integer(values.type):
+        return values.cast(pa.int64()).to_numpy(), 0.0
+    raise MeasureError("NotTime", f"task.time: column {name!r} holds {values.type}, expected times or whole numbers")

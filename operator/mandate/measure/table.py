@@ -1,0 +1,80 @@
+"""Columns of a table as arrays, and the canonical text of a value. Tables are Arrow's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+MISSING = "(missing)"
+
+
+class MeasureError(Exception):
+    """The inputs can't be measured. `code` is CamelCase and stable; the message says where, what and what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def column(table: pa.Table, name: str) -> pa.Array:
+    """One column in one piece, dictionaries decoded; raises MissingColumn."""
+    if name not in table.column_names:
+        raise MeasureError(
+            "MissingColumn",
+            f"column {name!r} isn't in the table; it has {', '.join(map(repr, table.column_names[:50]))}",
+        )
+    values = table.column(name).combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], type=values.type)
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
+    """A numeric column as float64, missing as NaN; raises NotNumeric."""
+    values = column(table, name)
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type)):
+        if pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
+            values = values.cast(pa.int8())
+        else:
+            raise MeasureError("NotNumeric", f"column {name!r} holds {values.type}, expected numbers")
+    result: NDArray[np.float64] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return result
+
+
+def is_numeric(table: pa.Table, name: str) -> bool:
+    """Whether a column holds numbers (truth values don't count)."""
+    kind = column(table, name).type
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def texts(values: pa.Array) -> pa.Array:
+    """Canonical text of each value, null where missing: whole floats as integers, NaN as missing."""
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
+        whole = pc.fill_null(pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**53)), False)
+        as_whole = pc.if_else(whole, values, None).cast(pa.int64(), safe=False).cast(pa.string())
+        return pc.if_else(whole, as_whole, values.cast(pa.string()))
+    return values.cast(pa.string())
+
+
+def text_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Sorted distinct texts of a column and each row's index into them; missing is a value of its own, last."""
+    encoded = texts(column(table, name)).dictionary_encode()
+    names: list[str] = encoded.dictionary.to_pylist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names) + 1, dtype=np.intp)
+    rank[order] = np.arange(len(names))
+    rank[len(names)] = len(names)
+    place = pc.fill_null(encoded.indices, len(names)).to_numpy(zero_copy_only=False)
+    found = [names[i] for i in order]
+    return (*found, MISSING) if encoded.null_count else tuple(found), rank[place]
+
+
+def as_text(values: NDArray[Any]) -> NDArray[Any]:
+    """Canonical text of a plain array's values, as an object array; missing is None."""
+    result: NDArray[Any] = texts(pa.array(values, from_pandas=True)).to_numpy(zero_copy_only=False)
+    return result
