@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-Array = npt.NDArray[np.generic] | npt.NDArray[np.object_]
+Array = npt.NDArray[Any]
 
 DTYPES: dict[str, np.dtype[np.generic]] = {
     "BOOL": np.dtype(np.bool_),

@@ -1,0 +1,37 @@
+"""An ONNX model in process: the predictor's own code without the server, so that answers are the same bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from mandate.api.spec import ModelInputs, ModelOutput, Task
+from mandate.predictor.onnx_model import Array, ModelError, OnnxModel, load
+
+from .answers import batches, check_batch, check_output, join
+from .errors import InferenceError
+from .features import features
+
+
+def open_model(path: Path, *, digest: str | None) -> OnnxModel:
+    """Load an ONNX file. Raises InferenceError NotFound, DigestMismatch, Unreadable or UnsupportedInput."""
+    try:
+        return load(path, digest=digest)
+    except ModelError as error:
+        raise InferenceError(error.code, str(error), field="spec.model.source") from error
+
+
+def predict(model: OnnxModel, table: pa.Table, *, inputs: ModelInputs, output: ModelOutput, task: Task) -> Array:
+    """The declared output for all rows of `table`: (rows,) or (rows, classes). Raises InferenceError."""
+    check_output(output, model.outputs)
+    fed = features(table, inputs=inputs, declared=model.inputs)
+    datatype = model.outputs[output.name].datatype
+    parts: list[Array] = []
+    for start, stop in batches(fed.rows, size=fed.batch):
+        try:
+            answer = model.run(fed.take(start, stop), (output.name,))[output.name]
+        except ModelError as error:
+            raise InferenceError("RequestRefused", f"rows {start} to {stop - 1}: {error}") from error
+        parts.append(check_batch(output, task, datatype=datatype, answer=answer, rows=stop - start))
+    return join(parts, output=output)
