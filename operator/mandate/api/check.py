@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .catalogue import METRICS, Metric, derived, metrics_for
-from .criteria import CHAMPION, REST, Against, CriteriaError, requirements
+from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
 from .kinds import ModelDeploymentSpec
 from .spec import Gate
 
@@ -69,6 +69,9 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
     found = _shape(spec)
     for index, gate in enumerate(spec.gates):
         found += _gate(gate, f"spec.gates[{index}]", spec)
+    if spec.gates and not any(gate.require.shadow for gate in spec.gates):
+        message = "no gate asks anything at Shadow, and no level stands on nothing; give one gate a Shadow requirement"
+        found.append(Problem("spec.gates", message))
     for kind, items in (("gates", spec.gates), ("baselines", spec.baselines), ("data.slices", spec.data.slices)):
         names = [item.name for item in items]
         found += [
@@ -76,6 +79,8 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
     for index, item in enumerate(spec.data.slices):
+        if item.name == OVERALL:
+            found.append(Problem(f"spec.data.slices[{index}].name", "'overall' is taken: it means all rows; rename it"))
         edges = [Decimal(edge) for edge in item.edges]
         if any(later <= earlier for earlier, later in pairwise(edges)):
             found.append(Problem(f"spec.data.slices[{index}].edges", f"{list(item.edges)} must rise strictly"))
@@ -167,7 +172,7 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
                         f"unknown reference {requirement.ref!r}; known are {', '.join(sorted(references))}",
                     )
                 )
-            if requirement.ref == REST and "overall" in (gate.each or ("overall",)):
+            if requirement.ref == REST and OVERALL in (gate.each or (OVERALL,)):
                 found.append(Problem(f"{field}.each", "'rest' is a slice's complement: name slices, not overall"))
     return found
 
@@ -188,15 +193,15 @@ def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) ->
     if (gate.across is None) != (gate.as_ is None):
         found.append(Problem(f"{field}.as", "belongs to across: set both (difference or ratio) or neither"))
     for name in [*(gate.each or ()), *([gate.across] if gate.across else [])]:
-        if name not in slices and not (name == "overall" and name != gate.across):
-            known = ", ".join(["overall", *sorted(slices)])
+        if name not in slices and not (name == OVERALL and name != gate.across):
+            known = ", ".join([OVERALL, *sorted(slices)])
             found.append(
                 Problem(
                     f"{field}.{'across' if name == gate.across else 'each'}",
                     f"unknown slice {name!r}; known are {known}; declare it in data.slices",
                 )
             )
-    if not metric.groups and (gate.across is not None or (gate.each or ("overall",)) != ("overall",)):
+    if not metric.groups and (gate.across is not None or (gate.each or (OVERALL,)) != (OVERALL,)):
         found.append(Problem(f"{field}.each", f"{metric.name} is measured overall only"))
     if metric.origin == "Service" and metric.unit == "duration" and gate.load is None:
         found.append(Problem(f"{field}.load", "latencies need a load, for example 50/s"))

@@ -18,6 +18,7 @@ LEVELS: tuple[Level, ...] = ("Shadow", "Suggest", "Automate")
 
 CHAMPION = "champion"
 REST = "rest"
+OVERALL = "overall"
 
 DURATION_SECONDS = {
     "ms": Decimal("0.001"),
@@ -114,9 +115,7 @@ def parse(text: str, *, metric: Metric, field: str) -> Requirement:
 
 def _against(match: re.Match[str], *, metric: Metric, field: str, text: str) -> Against:
     if metric.fact or not metric.groups:
-        raise CriteriaError(
-            field, text, f"{metric.name} has no reference to be compared with; ask for '>= …' or '<= …'"
-        )
+        raise CriteriaError(field, text, f"{metric.name} has nothing to be compared with; ask for '>= …' or '<= …'")
     if metric.better == "Nearest":
         raise CriteriaError(field, text, f"{metric.name} is neither better high nor low; ask for 'within … .. …'")
     unit = (match["unit"] or "").strip()

@@ -12,6 +12,8 @@ LABEL_REVISION = f"{GROUP}/revision"
 """On managed Pods: the revision's key in the grant."""
 LABEL_EVALUATION = f"{GROUP}/evaluation"
 """On evaluation Jobs and Pods: the ModelEvaluation's name."""
+LABEL_RECORD = f"{GROUP}/record"
+"""On evidence and ledger ConfigMaps and on ControllerRevisions: `Evidence`, `Ledger` or `Revision`."""
 LABEL_ENFORCE = f"{GROUP}/enforce"
 """On namespaces: `Labelled` or `Strict`."""
 

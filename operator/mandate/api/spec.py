@@ -407,7 +407,7 @@ class Gate(Spec):
     """What each level asks."""
     burden: Burden | None = None
     """`Shown`: only a Pass will do. `NotRefuted`: an Inconclusive is allowed. Default: by level and risk tier."""
-    confidence: Annotated[str, StringConstraints(pattern=r"^0\.9[0-9]{1,4}$", max_length=8)] = "0.95"
+    confidence: Annotated[str, StringConstraints(pattern=r"^0\.9[5-9][0-9]{0,3}$", max_length=8)] = "0.95"
     """Two-sided confidence of the deciding interval before looks are accounted for; at least 0.95."""
     first_model: Literal["Skip"] | None = None
     """`Skip`: while there is no champion yet, a comparison with it is skipped and recorded, else it is an Error."""

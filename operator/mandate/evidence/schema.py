@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mandate.api.criteria import OVERALL
+
 from .canonical import canonical, sha256
 from .intervals import Interval
 
 SCHEMA_VERSION = 1
-OVERALL = "overall"
 
 Text = Annotated[str, Field(max_length=512)]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]

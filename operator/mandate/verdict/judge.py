@@ -12,6 +12,7 @@ from mandate.api.catalogue import METRICS, Metric, derived
 from mandate.api.criteria import (
     CHAMPION,
     LEVELS,
+    OVERALL,
     Against,
     Level,
     Limit,
@@ -24,7 +25,7 @@ from mandate.api.criteria import (
 from mandate.api.kinds import VerdictWord, tier_burden
 from mandate.api.spec import Burden, Gate, RiskTier
 from mandate.evidence.intervals import AllPairs, Beta, Fact, Paired, StudentT, Table, Unbounded
-from mandate.evidence.schema import OVERALL, Estimate, Evidence, Quantity
+from mandate.evidence.schema import Estimate, Evidence, Quantity
 
 from .limits import (
     beta_limits,
