@@ -1,0 +1,148 @@
+"""The CRDs on a real API server: good objects are taken, bad ones refused at apply, in words that name the field."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.api.specs import BAD, GOOD, changed
+
+ROOT = Path(__file__).parents[2]
+Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# What only the operator can tell: the schema has no way to say it.
+OPERATOR_ONLY = {"nothing asked at Shadow"}
+
+
+@pytest.fixture(scope="module")
+def kubectl(api_server: Path) -> Kubectl:
+    binary = subprocess.run(
+        [sys.executable, str(ROOT / "hack" / "cluster"), "build", "kubectl"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.strip()
+
+    def run(*arguments: str, document: Any = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [binary, "--kubeconfig", str(api_server), *arguments],
+            input=None if document is None else json.dumps(document),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    applied = run("apply", "--server-side", "-f", str(ROOT / "crds"))
+    assert applied.returncode == 0, applied.stderr
+    established = run("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    assert established.returncode == 0, established.stderr
+    return run
+
+
+def deployment(spec: Any, name: str = "credit") -> dict[str, Any]:
+    return {
+        "apiVersion": "mandate.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+    }
+
+
+def apply(kubectl: Kubectl, document: Any) -> subprocess.CompletedProcess[str]:
+    return kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", document=document)
+
+
+def test_a_good_object_is_taken_and_defaulted(kubectl: Kubectl) -> None:
+    result = kubectl("apply", "--server-side", "--dry-run=server", "-o", "json", "-f", "-", document=deployment(GOOD))
+    assert result.returncode == 0, result.stderr
+    spec = json.loads(result.stdout)["spec"]
+    assert spec["autonomy"]["suggest"] == {"minDuration": "7d", "minPredictions": 1000, "minLabelled": 500}
+    assert spec["serving"]["resources"]["limits"]["memory"] == "512Mi"
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_object_is_refused_at_apply(kubectl: Kubectl, name: str) -> None:
+    document, field = BAD[name]
+    result = apply(kubectl, deployment(document))
+    if name in OPERATOR_ONLY:
+        assert result.returncode == 0, result.stderr
+        return
+    assert result.returncode != 0, "the API server took it"
+    assert field.split(".")[0].split("[")[0] in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("name", ["Credit", "1credit", "a" * 41, "cre.dit"])
+def test_names_must_fit_services(kubectl: Kubectl, name: str) -> None:
+    result = apply(kubectl, deployment(GOOD, name))
+    assert result.returncode != 0
+    assert "metadata.name" in result.stderr
+
+
+def test_the_largest_spec_is_still_within_the_rules_budget(kubectl: Kubectl) -> None:
+    slices = [{"name": f"s{index}", "column": f"c{index}"} for index in range(20)]
+    gate = {"metric": "recall", "each": ["overall", *(item["name"] for item in slices)]}
+    gates = [{**gate, "name": f"g{index}", "require": {"Shadow": ">= 0.5"}} for index in range(64)]
+    document = changed("gates", gates)
+    document["data"]["slices"] = slices
+    result = apply(kubectl, deployment(document))
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_evaluation_is_immutable_and_its_evidence_written_once(kubectl: Kubectl) -> None:
+    spec = {
+        "modelDeployment": "credit",
+        "revision": "0" * 32,
+        **{part: GOOD[part] for part in ("model", "task", "data")},
+    }
+    document = {
+        "apiVersion": "mandate.dev/v1alpha1",
+        "kind": "ModelEvaluation",
+        "metadata": {"name": "credit-1", "namespace": "default"},
+        "spec": spec,
+    }
+    assert kubectl("apply", "--server-side", "-f", "-", document=document).returncode == 0
+    document["spec"] = {**spec, "revision": "1" * 32}
+    refused = kubectl("apply", "--server-side", "-f", "-", document=document)
+    assert "immutable" in refused.stderr
+    first = {**document, "spec": spec, "status": {"evidence": "{}"}}
+    subresource = ("apply", "--server-side", "--subresource=status", "-f", "-")
+    assert kubectl(*subresource, document=first).returncode == 0
+    second = kubectl(*subresource, document={**first, "status": {"evidence": '{"better":true}'}})
+    assert "written once" in second.stderr
+    removed = kubectl(*subresource, document={**first, "status": {}})
+    assert "written once" in removed.stderr
+
+
+def test_there_is_one_grant_per_namespace(kubectl: Kubectl) -> None:
+    grant = {
+        "apiVersion": "mandate.dev/v1alpha1",
+        "kind": "AutonomyGrant",
+        "metadata": {"name": "other", "namespace": "default"},
+        "spec": {},
+    }
+    assert "named mandate" in apply(kubectl, grant).stderr
+    assert apply(kubectl, {**grant, "metadata": {"name": "mandate", "namespace": "default"}}).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["modeldeployment", "modelevaluation", "autonomygrant"])
+def test_every_field_is_explained(kubectl: Kubectl, kind: str) -> None:
+    explained = kubectl("explain", f"{kind}.spec", "--recursive")
+    assert explained.returncode == 0, explained.stderr
+    document = json.loads(kubectl("get", "crd", f"{kind}s.mandate.dev", "-o", "json").stdout)
+    schema = document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+
+    def unexplained(node: dict[str, Any], path: str) -> list[str]:
+        missing = []
+        for name, child in node.get("properties", {}).items():
+            if "description" not in child:
+                missing.append(f"{path}.{name}")
+            missing += unexplained(child, f"{path}.{name}")
+        return missing + (unexplained(node["items"], f"{path}[]") if "items" in node else [])
+
+    assert unexplained(schema["properties"]["spec"], "spec") == []
