@@ -1,0 +1,47 @@
+"""Counting looks at test rows: every look at overlapping rows, by any model, spends from one error budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mandate.evidence.canonical import digest
+from mandate.evidence.schema import Computed
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look: which model, which rows (a bottom-k sketch of 16-hex row hashes), which criteria."""
+
+    key: str
+    sketch: tuple[str, ...]
+
+
+def look_at(computed: Computed, *, criteria: str) -> Look:
+    """The look that judging `computed` on criteria with this digest is."""
+    rows = computed.row_sketch
+    return Look(
+        digest({"model": computed.inputs.model or computed.inputs.predictions, "rows": rows, "criteria": criteria}),
+        rows,
+    )
+
+
+def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether two row sets share rows, as far as their sketches can tell.
+
+    Bottom-k sketches: among the k smallest hashes of the union, those in both sketches estimate the Jaccard index
+    (Broder 1997). One hash in common is enough: it is a shared row.
+    """
+    return not set(first).isdisjoint(second)
+
+
+def number(looks: Sequence[Look], new: Look) -> int:
+    """Which look at its rows `new` is, 1 for the first; `looks` in the order in which they were taken.
+
+    The same model, rows and criteria again is no new look: it keeps the number it had.
+    """
+    seen: list[str] = []
+    for look in looks:
+        if overlap(look.sketch, new.sketch) and look.key not in seen:
+            seen.append(look.key)
+    return seen.index(new.key) + 1 if new.key in seen else len(seen) + 1
