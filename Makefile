@@ -13,7 +13,7 @@ export PYTHONPATH := $(CURDIR)/operator
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 22
+	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9 -]+):.*## /  \1\t/' | expand -t 22
 
 $(STAMP): requirements/dev.txt
 	@echo "Setting up Python packages in $(VENV) (a minute or two the first time) …"
@@ -32,13 +32,67 @@ requirements: venv ## pin requirements/*.in anew, with hashes
 	    --python-version 3.11 $$constraint requirements/$$name.in -o requirements/$$name.txt; \
 	done
 
+.PHONY: generate
+generate: venv ## write crds/ and the chart's generated files from the types and policies
+	$(BIN)/python -m mandate.api.crds generate crds
+	$(BIN)/python -m mandate.admission generate
+
 .PHONY: lint
-lint: venv ## ruff, mypy, import contracts
+lint: venv ## ruff, mypy, import contracts, drift of generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy operator/mandate
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m mandate.api.crds check crds
+	$(BIN)/python -m mandate.admission check
+
+.PHONY: test-unit
+test-unit: venv ## unit and property tests, no cluster
+	$(BIN)/pytest -n 2 tests/unit tests/property
+
+.PHONY: test-numbers
+test-numbers: venv ## metrics against independent paths, named mutations, interval coverage (small run)
+	$(BIN)/pytest -n 2 tests/peers tests/perturb
+
+.PHONY: test-integration
+test-integration: venv ## API behaviour on a real API server
+	$(BIN)/pytest tests/integration
+
+.PHONY: test-kills
+test-kills: venv ## kill the operator before and after each of its writes
+	$(BIN)/pytest -s tests/kills
+
+.PHONY: parity
+parity: venv ## CLI and Job give byte-identical evidence and verdicts
+	$(BIN)/pytest tests/parity
+
+.PHONY: test-e2e
+test-e2e: venv ## the whole product on a real node
+	$(BIN)/pytest -s tests/e2e
 
 .PHONY: check
-check: lint ## the quick subset: lint, unit and property tests (under 2 minutes)
-	$(BIN)/pytest tests/unit
+check: lint test-unit ## the quick subset, under 2 minutes
+
+# Each stage says how long it took; the first red one ends the run.
+STAGES := lint test-unit test-numbers parity test-integration test-kills test-e2e
+.PHONY: test
+test: venv ## everything, on a real node too
+	@for stage in $(STAGES); do \
+	  echo "=== $$stage"; began=$$SECONDS; \
+	  $(MAKE) --no-print-directory $$stage; \
+	  echo "=== $$stage took $$((SECONDS - began)) s"; \
+	done
+
+.PHONY: cluster-up cluster-down
+cluster-up: ## a local cluster: kind where Docker or Podman runs, else a node from plain binaries
+	$(PYTHON) hack/cluster up
+cluster-down: ## take it down again
+	$(PYTHON) hack/cluster down
+
+.PHONY: demo
+demo: venv ## the main job end to end, on a real Kubernetes
+	$(BIN)/python hack/demo
+
+.PHONY: demo-offline
+demo-offline: venv ## the same verdicts without a cluster, in seconds
+	$(BIN)/python hack/demo --offline
