@@ -1,0 +1,124 @@
+"""Point 3: at which level. Only the operator writes what leads traffic to managed Pods."""
+
+from __future__ import annotations
+
+from mandate.admission.fragments import OURS, kube_controller, not_operator
+from mandate.admission.policy import ENROLLED, Actors, Binding, Match, Policy, Rule, words
+
+_ON_MANAGED_PODS = ("pod-template-hash", "topology.kubernetes.io/zone", "topology.kubernetes.io/region")
+"""Labels of managed Pods beside our own: the ReplicaSet's, and what the scheduler may copy from the node."""
+
+ROUTES = ("httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes")
+
+
+def policies(actors: Actors) -> tuple[Policy, ...]:
+    """Services, endpoints and routes that would reach managed Pods, or answer in their place."""
+    foreign = not_operator(actors)
+    selectors = Policy(
+        name="services",
+        point=3,
+        why="""Managed Pods carry our labels and pod-template-hash, nothing else. A Service that selects by those alone
+        would reach them past their level, so only the operator writes one.""",
+        matches=(Match(group="", versions=("v1",), resources=("services",), operations=("CREATE", "UPDATE")),),
+        only_when=foreign,
+        variables={
+            "selector": "object.spec.?selector.orValue({})",
+            "before": "oldObject == null ? {} : oldObject.spec.?selector.orValue({})",
+        },
+        rules=(
+            Rule(
+                holds=f"""
+                    variables.selector == {{}} || variables.selector == variables.before ||
+                      variables.selector.exists(k, !k.startsWith('{OURS}') && !(k in {words(_ON_MANAGED_PODS)}))
+                """,
+                says="""
+                    'Service ' + object.metadata.name + ' would select managed Pods by ' +
+                    variables.selector.map(k, k).join(', ') +
+                    ' past their level; use the ModelDeployment\\'s own Services: ' +
+                    'NAME answers with what may act, NAME-suggest answers people'
+                """,
+            ),
+        ),
+        bindings=(Binding(enrolled=ENROLLED),),
+    )
+    reserved = (
+        "name in params.?spec.?models.orValue([]) || (name.endsWith('-suggest') && "
+        "name.substring(0, name.size() - 8) in params.?spec.?models.orValue([]))"
+    )
+    names = Policy(
+        name="service-names",
+        point=3,
+        why="""The addresses NAME and NAME-suggest of a ModelDeployment are the operator's: nobody takes them while they
+        are free, and nobody adds endpoints to them.""",
+        matches=(
+            Match(group="", versions=("v1",), resources=("services",), operations=("CREATE",)),
+            Match(
+                group="discovery.k8s.io",
+                resources=("endpointslices",),
+                operations=("CREATE", "UPDATE"),
+            ),
+        ),
+        only_when=foreign
+        | {
+            "not-the-endpoint-controller": "!(request.userInfo.username in "
+            f"{words(kube_controller('endpointslice-controller'))})",
+        },
+        variables={
+            "names": """
+                request.resource.resource == 'services' ? [object.metadata.name] :
+                  [object.metadata.?labels[?'kubernetes.io/service-name'].orValue(''),
+                   oldObject == null ? '' : oldObject.metadata.?labels[?'kubernetes.io/service-name'].orValue('')]
+            """,
+            "unchanged": """
+                oldObject != null && dyn(object).endpoints == dyn(oldObject).endpoints &&
+                dyn(object).ports == dyn(oldObject).ports &&
+                object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({})
+            """,
+        },
+        rules=(
+            Rule(
+                holds=f"variables.unchanged || !variables.names.exists(name, {reserved})",
+                says="""
+                    'the address ' + variables.names[0] + ' belongs to a ModelDeployment of this namespace; ' +
+                    'only the operator decides what answers there'
+                """,
+            ),
+        ),
+        bindings=(Binding(enrolled=ENROLLED, without_grant="Allow"),),
+    )
+    routes = Policy(
+        name="routes",
+        point=3,
+        why="""A route to the Service of one revision would serve it past its level. Routes to NAME and NAME-suggest are
+        free: those answer at their level.""",
+        matches=(
+            Match(group="gateway.networking.k8s.io", resources=ROUTES, operations=("CREATE", "UPDATE")),
+            Match(group="networking.k8s.io", resources=("ingresses",), operations=("CREATE", "UPDATE")),
+        ),
+        only_when=foreign,
+        variables={
+            "rules": "dyn(object).spec.?rules.orValue([])",
+            # Names have no spaces, so joining and splitting flattens; CEL of Kubernetes 1.30 can't.
+            "backends": """
+                variables.rules.map(r, (r.?http.?paths.orValue([]).map(p, p.backend.?service.?name.orValue('')) +
+                  r.?backendRefs.orValue([]).map(b, b.name) +
+                  r.?filters.orValue([]).map(f, f.?requestMirror.?backendRef.?name.orValue(''))).join(' '))
+                  .join(' ').split(' ') + [dyn(object).spec.?defaultBackend.?service.?name.orValue('')]
+            """,
+            "revisions": """
+                params.?spec.?grants.orValue({}).map(k, params.spec.grants[k].model + '-' + k.substring(0, 10))
+            """,
+            "taken": "variables.backends.filter(b, b in variables.revisions)",
+        },
+        rules=(
+            Rule(
+                holds="variables.taken == []",
+                says="""
+                    'route ' + object.metadata.name + ' would reach ' + variables.taken.join(', ') +
+                    ' past its level; route to the ModelDeployment\\'s Services NAME or NAME-suggest'
+                """,
+            ),
+        ),
+        bindings=(Binding(enrolled=ENROLLED, without_grant="Allow"),),
+    )
+    return selectors, names, routes
