@@ -6,6 +6,7 @@ require := (">=" | "<=") number unit? | "within" number ".." number
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -226,6 +227,14 @@ def quantity_text(number: Decimal, unit: str) -> str:
     if unit != "duration":
         return plain(number)
     return f"{plain(number * 1000)}ms" if number < 1 else f"{plain(number)}s"
+
+
+def number_text(number: float, unit: str = "") -> str:
+    """A measured number at four significant digits, whole ones in full, never with an exponent."""
+    if not math.isfinite(number):
+        return "∞" if number > 0 else "−∞"
+    whole = number.is_integer() and abs(number) < 1e15
+    return quantity_text(Decimal(f"{number:.0f}" if whole else f"{number:.4g}"), unit)
 
 
 def plain(number: Decimal) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Literal
 
 from mandate.api.catalogue import METRICS, Metric, derived
@@ -19,7 +18,7 @@ from mandate.api.criteria import (
     Range,
     Requirement,
     describe,
-    quantity_text,
+    number_text,
     requirements,
 )
 from mandate.api.kinds import VerdictWord, tier_burden
@@ -466,11 +465,7 @@ def _name(quantity: Quantity) -> str:
 
 
 def _value(number: float, metric: Metric) -> str:
-    if not math.isfinite(number):
-        return "∞" if number > 0 else "−∞"
-    if metric.unit == "duration":
-        return quantity_text(Decimal(f"{number:.4g}"), "duration")
-    return f"{number:.4g}"
+    return number_text(number, metric.unit)
 
 
 def _finite(number: float) -> float | None:

@@ -1,0 +1,118 @@
+"""Where the marks of an interval plot stand: estimate, interval and what is asked, on one scale per gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mandate.api.criteria import Against, Limit, Range, Requirement
+from mandate.verdict.judge import Outcome
+
+WIDTH = 240.0
+"""Of the drawing, in its own units."""
+MARGIN = 6.0
+PADDING = 0.06
+"""Of the scale, beyond its outermost mark."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """One row's marks, as places between 0 and WIDTH. `open_low`, `open_high`: the interval goes on beyond the scale.
+
+    `ok` spans where the requirement is met, `limits` are its ends.
+    """
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    open_low: bool
+    open_high: bool
+    ok: tuple[float, float]
+    limits: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plots:
+    """The plots of one gate's outcomes; None where an outcome has nothing to draw. `start`, `end`: the scale's ends.
+
+    `lead`: the scale is the lead over what was asked, not the metric itself.
+    """
+
+    start: float
+    end: float
+    lead: bool
+    rows: tuple[Plot | None, ...]
+
+
+def plots(pairs: Sequence[tuple[Outcome, Requirement | None]], *, bounds: tuple[float, float]) -> Plots | None:
+    """Plots for outcomes that share a metric with values between `bounds`; None where none of them can be drawn.
+
+    Comparisons are drawn as the lead over what was asked, so that 0 decides. Where a gate asks for both kinds, only
+    the first one's kind is drawn: two scales in one picture mislead.
+    """
+    drawable = [
+        (outcome, asked)
+        for outcome, asked in pairs
+        if asked is not None and _marks(outcome, asked) and outcome.lower != outcome.upper  # facts need no picture
+    ]
+    if not drawable:
+        return None
+    lead = isinstance(drawable[0][1], Against)
+    kept = [(outcome, asked) for outcome, asked in drawable if isinstance(asked, Against) == lead]
+    marks = [mark for outcome, asked in kept for mark in (*_marks(outcome, asked), *_ends(asked))]
+    span = (max(marks) - min(marks)) or abs(marks[0]) or 1.0
+    start, end = min(marks) - PADDING * span, max(marks) + PADDING * span
+    if not lead:
+        start, end = max(start, bounds[0]), min(end, bounds[1])
+
+    def place(value: float) -> float:
+        return round(MARGIN + (value - start) / (end - start) * (WIDTH - 2 * MARGIN), 1)
+
+    def plot(outcome: Outcome, asked: Requirement | None) -> Plot | None:
+        if asked is None or isinstance(asked, Against) != lead or not _marks(outcome, asked):
+            return None
+        drawn = _drawn(outcome, asked)
+        bounded = outcome.lower is not None or outcome.upper is not None
+        met = [place(end) if math.isfinite(end) else edge for end, edge in zip(_met(asked), (0.0, WIDTH), strict=True)]
+        return Plot(
+            estimate=None if drawn is None else place(drawn),
+            low=None if not bounded else 0.0 if outcome.lower is None else place(outcome.lower),
+            high=None if not bounded else WIDTH if outcome.upper is None else place(outcome.upper),
+            open_low=bounded and outcome.lower is None,
+            open_high=bounded and outcome.upper is None,
+            ok=(met[0], met[1]),
+            limits=tuple(place(end) for end in _ends(asked)),
+        )
+
+    return Plots(start=start, end=end, lead=lead, rows=tuple(plot(outcome, asked) for outcome, asked in pairs))
+
+
+def _drawn(outcome: Outcome, asked: Requirement) -> float | None:
+    """The point: the estimate itself, or the lead's middle (its interval is symmetric)."""
+    if not isinstance(asked, Against):
+        return outcome.estimate
+    if outcome.lower is None or outcome.upper is None:
+        return None
+    return (outcome.lower + outcome.upper) / 2
+
+
+def _marks(outcome: Outcome, asked: Requirement) -> list[float]:
+    return [mark for mark in (_drawn(outcome, asked), outcome.lower, outcome.upper) if mark is not None]
+
+
+def _met(asked: Requirement) -> tuple[float, float]:
+    """Between which numbers the requirement is met."""
+    match asked:
+        case Limit("AtLeast", number):
+            return float(number), math.inf
+        case Limit(_, number):
+            return -math.inf, float(number)
+        case Range(low, high):
+            return float(low), float(high)
+        case _:
+            return 0.0, math.inf
+
+
+def _ends(asked: Requirement) -> list[float]:
+    return [end for end in _met(asked) if math.isfinite(end)]
