@@ -1,0 +1,106 @@
+"""One API request per action. Every action may be interrupted before or after and done again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mandate.controller.events import Recorder, changes
+from mandate.controller.ledger import Ledger
+from mandate.controller.plan import Action, Apply, Create, Delete, Look, Replace, SetStatus
+from mandate.controller.store import Store
+from mandate.kube.client import Client
+from mandate.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
+from mandate.kube.resources import Resource, resource_of
+
+log = logging.getLogger(__name__)
+Object = dict[str, Any]
+
+
+class Applier:
+    """Does what a plan says, and tells the store what came of it, so that the next decision sees it."""
+
+    def __init__(self, client: Client, store: Store, ledger: Ledger, recorder: Recorder) -> None:
+        self._client = client
+        self._store = store
+        self._ledger = ledger
+        self._recorder = recorder
+
+    async def apply(self, action: Action) -> None:
+        """Do one action; raises ApiError where the API server doesn't let us."""
+        log.info("%s", describe(action))
+        match action:
+            case Create(document):
+                await self._create(document)
+            case Apply(document):
+                resource = _resource(document)
+                self._store.upsert(resource, await self._client.apply(resource, document))
+            case Replace(document):
+                await self._replace(document)
+            case SetStatus(document):
+                await self._set_status(document)
+            case Delete():
+                await self._delete(action)
+            case Look(sketch, identity):
+                await self._ledger.record(sketch, identity)
+
+    async def _create(self, document: Object) -> None:
+        resource, metadata = _resource(document), document["metadata"]
+        try:
+            item = await self._client.create(resource, document)
+        except AlreadyExistsError:
+            item = await self._client.get(resource, metadata["name"], namespace=metadata["namespace"])
+        self._store.upsert(resource, item)
+
+    async def _replace(self, document: Object) -> None:
+        resource = _resource(document)
+        fresh = "resourceVersion" not in document["metadata"]
+        write = self._client.create if fresh else self._client.replace
+        try:
+            self._store.upsert(resource, await write(resource, document))
+        except (AlreadyExistsError, ConflictError):
+            metadata = document["metadata"]
+            item = await self._client.get(resource, metadata["name"], namespace=metadata["namespace"])
+            self._store.upsert(resource, item)
+            raise
+
+    async def _set_status(self, document: Object) -> None:
+        resource, metadata = _resource(document), document["metadata"]
+        before = self._store.get(resource, metadata["namespace"], metadata["name"]) or {}
+        item = await self._client.apply(resource, document, subresource="status")
+        self._store.upsert(resource, item)
+        for note in changes(_conditions(before), _conditions(item)):
+            await self._recorder.tell(item, note)
+
+    async def _delete(self, action: Delete) -> None:
+        resource = resource_of(action.api_version, action.kind)
+        identity = {"name": action.name, "namespace": action.namespace, "uid": action.uid}
+        try:
+            await self._client.delete(resource, action.name, namespace=action.namespace, uid=action.uid)
+        except NotFoundError:
+            self._store.remove(resource, {"metadata": identity})
+        except ConflictError:
+            # Another object has the name now: ours is gone.
+            self._store.remove(resource, {"metadata": identity})
+
+
+def describe(action: Action) -> str:
+    """An action in words, for the log."""
+    match action:
+        case Delete(_, kind, namespace, name):
+            return f"Delete {kind} {namespace}/{name}"
+        case Look(_, identity):
+            return f"Look {identity}"
+        case _:
+            metadata = action.document["metadata"]
+            name = f"{action.document['kind']} {metadata.get('namespace')}/{metadata['name']}"
+            return f"{type(action).__name__} {name}"
+
+
+def _resource(document: Object) -> Resource:
+    return resource_of(document["apiVersion"], document["kind"])
+
+
+def _conditions(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list((item.get("status") or {}).get("conditions") or ())

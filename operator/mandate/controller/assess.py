@@ -1,0 +1,173 @@
+"""What is known about the revision that the spec describes: nothing yet, why not, or a verdict. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mandate.api.check import SpecError
+from mandate.api.criteria import Level
+from mandate.api.defaults import effective
+from mandate.api.kinds import GateSummary, ModelDeploymentSpec
+from mandate.controller import desired
+from mandate.controller.choice import evaluation_of, evaluation_status, measurement, status_of, understood, wanted
+from mandate.controller.conditions import cut, find, is_true
+from mandate.controller.decide_evaluation import attempt_of, retry_in
+from mandate.controller.identity import criteria_digest
+from mandate.controller.intake import IntakeError
+from mandate.controller.plan import Create, Look
+from mandate.controller.pods import image_digest
+from mandate.controller.snapshot import ModelSnapshot
+from mandate.evidence.schema import Evidence
+from mandate.verdict.judge import GateVerdict, Verdict, judge
+from mandate.verdict.looks import look_at
+
+Object = dict[str, Any]
+SUMMARY_MESSAGE = 512
+
+
+@dataclass(frozen=True)
+class Unclear:
+    """The spec can't be judged; `problems` name field, value, what was expected and what to do."""
+
+    problems: str
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """The evaluation is under way, or is to be created."""
+
+    evaluation: str
+    reason: str
+    message: str
+    actions: tuple[Create | Look, ...] = ()
+
+
+@dataclass(frozen=True)
+class NotJudged:
+    """The evaluation ended without evidence. `again` is in how many seconds it is tried again, None if it isn't."""
+
+    evaluation: str
+    code: str
+    message: str
+    again: float | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The evidence is in and `verdict` was given on it."""
+
+    evaluation: str
+    verdict: Verdict
+    evidence: Evidence
+    model_digest: str | None
+    criteria: str
+    criteria_changed: bool
+    """Whether the criteria changed after the measurement had started."""
+
+
+Assessment = Unclear | Measuring | NotJudged | Judged
+
+
+def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
+    """The present revision's assessment at `now`."""
+    try:
+        spec = understood(snapshot.mdep)
+    except SpecError as error:
+        return Unclear("; ".join(map(str, error.problems)))
+    name = wanted(snapshot.mdep, snapshot.mevals)
+    meval = next((item for item in snapshot.mevals if item["metadata"]["name"] == name), None)
+    if meval is None:
+        document = desired.evaluation(snapshot.mdep, name, measurement(snapshot.mdep))
+        return Measuring(name, "Creating", "the ModelEvaluation is being created", (Create(document),))
+    if meval["metadata"].get("deletionTimestamp"):
+        return Measuring(name, "Deleting", "the ModelEvaluation is being deleted and will be made again")
+    status = evaluation_status(meval)
+    if status.evidence is None:
+        return _unfinished(snapshot, meval, now)
+    evidence = snapshot.evidence.get(name)
+    if not isinstance(evidence, Evidence):
+        why = evidence if isinstance(evidence, IntakeError) else IntakeError("EvidenceLost", "it isn't stored any more")
+        return NotJudged(name, why.code, f"{why.message}; set the annotation mandate.dev/retry to measure again", None)
+    return _judged(snapshot, spec, meval, evidence)
+
+
+def _unfinished(snapshot: ModelSnapshot, meval: Object, now: float) -> Measuring | NotJudged:
+    status = evaluation_status(meval)
+    name = meval["metadata"]["name"]
+    failed = find(status.conditions, "Failed")
+    if failed is None or not is_true(status.conditions, "Failed"):
+        complete = find(status.conditions, "Complete")
+        reason, message = (complete.reason, complete.message) if complete else ("Pending", "waiting for the operator")
+        return Measuring(name, reason, message)
+    again = retry_in(status, settings=snapshot.settings, now=now)
+    attempt, most = attempt_of(status), snapshot.settings.max_attempts
+    advice = (
+        f"attempt {attempt + 1} of {most} follows by itself"
+        if again is not None
+        else f"no attempts are left of {most}; fix the cause, then change the spec or the annotation mandate.dev/retry"
+    )
+    return NotJudged(name, failed.reason, f"{failed.message}; {advice}", again)
+
+
+def _judged(snapshot: ModelSnapshot, spec: ModelDeploymentSpec, meval: Object, evidence: Evidence) -> Assessment:
+    name = meval["metadata"]["name"]
+    status = evaluation_status(meval)
+    criteria = criteria_digest(spec)
+    taken = look_at(evidence.computed, criteria=criteria)
+    look = snapshot.looks.get(taken.key)
+    if look is None:
+        action = Look(taken.sketch, taken.key)
+        return Measuring(name, "Judging", "the look at the test rows is being entered into the ledger", (action,))
+    complete = effective(spec)
+    champion = status_of(snapshot.mdep).champion
+    revision = (evaluation_of(meval) or measurement(snapshot.mdep)).revision
+    verdict = judge(
+        gates=complete.gates,
+        tier=spec.use_case.risk_tier,
+        evidence=evidence,
+        look=look,
+        champion=champion is not None and champion.revision != revision,
+        target=spec.autonomy.target,
+    )
+    return Judged(
+        evaluation=name,
+        verdict=verdict,
+        evidence=evidence,
+        model_digest=model_digest(spec, evidence),
+        criteria=criteria,
+        criteria_changed=status.criteria_digest not in (None, criteria),
+    )
+
+
+def model_digest(spec: ModelDeploymentSpec, evidence: Evidence) -> str | None:
+    """The digest of the model that was measured; None where there is nothing to serve."""
+    return image_digest(spec.model.source) or evidence.computed.inputs.model
+
+
+def gate_summaries(verdict: Verdict) -> tuple[GateSummary, ...]:
+    """Per gate: the first level where it doesn't hold, else the highest that asks anything of it."""
+    chosen: dict[str, GateVerdict] = {}
+    for level in verdict.levels:
+        for gate in level.gates:
+            before = chosen.get(gate.name)
+            if before is None or before.holds:
+                chosen[gate.name] = gate
+    return tuple(
+        GateSummary(name=gate.name, level=gate.level, verdict=gate.verdict, message=cut(gate.message, SUMMARY_MESSAGE))
+        for gate in chosen.values()
+    )
+
+
+def gates_passed(verdict: Verdict, target: Level) -> str:
+    """`passed/all` at the target level."""
+    gates = verdict.at(target).gates
+    return f"{sum(gate.holds for gate in gates)}/{len(gates)}"
+
+
+def blocking(verdict: Verdict, level: Level) -> str:
+    """What keeps `level` from holding, in words."""
+    gates = [gate for gate in verdict.at(level).gates if not gate.holds]
+    if not verdict.at(level).gates:
+        return f"no gate asks anything at {level}, and nothing asked is nothing shown"
+    return "; ".join(f"{gate.name}: {gate.verdict}: {gate.message}" for gate in gates)

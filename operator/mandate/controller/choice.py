@@ -1,0 +1,107 @@
+"""What a ModelDeployment asks for right now: its spec as understood, and the measurement it needs. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from mandate.api.check import Problem, SpecError, load_spec
+from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
+from mandate.api.names import ANNOTATION_RETRY
+from mandate.controller.identity import evaluation_name, evaluation_spec, measurement_digest
+from mandate.controller.pods import claim_of, source_uris
+
+Object = dict[str, Any]
+RETRY_LIMIT = 253
+Status = TypeVar("Status", ModelDeploymentStatus, ModelEvaluationStatus)
+
+
+def understood(mdep: Object) -> ModelDeploymentSpec:
+    """The spec; raises SpecError with everything that is wrong with it, or can't be had in a cluster."""
+    return _understood(json.dumps(mdep.get("spec"), sort_keys=True))
+
+
+@lru_cache(maxsize=4096)
+def _understood(text: str) -> ModelDeploymentSpec:
+    spec = load_spec(json.loads(text))
+    uris = source_uris(evaluation_spec("any", spec, retry=""))
+    outside = tuple(
+        Problem("spec", f"{uri!r}: in a cluster sources are pvc://CLAIM/PATH") for uri in uris if claim_of(uri) is None
+    )
+    if outside:
+        raise SpecError(outside)
+    return spec
+
+
+def status_of(mdep: Object) -> ModelDeploymentStatus:
+    """The status as we wrote it; empty where there is none, or none that we understand."""
+    return _status(ModelDeploymentStatus, mdep)
+
+
+def evaluation_status(meval: Object) -> ModelEvaluationStatus:
+    """The status as we wrote it; empty where there is none, or none that we understand."""
+    return _status(ModelEvaluationStatus, meval)
+
+
+def _status(kind: type[Status], item: Object) -> Status:
+    try:
+        return kind.model_validate(item.get("status") or {})
+    except ValueError:
+        return kind()
+
+
+def retry_of(mdep: Object) -> str:
+    """The value of the annotation that asks for another try."""
+    return str((mdep["metadata"].get("annotations") or {}).get(ANNOTATION_RETRY, ""))[:RETRY_LIMIT]
+
+
+def measurement(mdep: Object) -> ModelEvaluationSpec:
+    """The measurement that the spec asks for; raises SpecError."""
+    return evaluation_spec(mdep["metadata"]["name"], understood(mdep), retry=retry_of(mdep))
+
+
+def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
+    """The name of the ModelEvaluation to judge by, whether it exists or is still to be made; raises SpecError.
+
+    A retry is a measurement of its own. It is made only for a revision that was refused or couldn't be judged: on one
+    that stands, the annotation asks for nothing.
+    """
+    spec = measurement(mdep)
+    name = evaluation_name(spec)
+    every = {meval["metadata"]["name"]: meval for meval in mevals}
+    if name in every or not spec.retry:
+        return name
+    refused = next((item for item in status_of(mdep).refused if item.revision == spec.revision), None)
+    if refused is not None and refused.retry != spec.retry:
+        return name
+    same = [
+        meval
+        for meval in every.values()
+        if evaluation_status(meval).evidence is not None and _measures(meval) == measurement_digest(spec)
+    ]
+    latest = max(
+        same,
+        key=lambda meval: (meval["metadata"].get("creationTimestamp", ""), meval["metadata"]["name"]),
+        default=None,
+    )
+    return str(latest["metadata"]["name"]) if latest is not None else name
+
+
+def _measures(meval: Object) -> str | None:
+    spec = evaluation_of(meval)
+    return measurement_digest(spec) if spec is not None else None
+
+
+def evaluation_of(meval: Object) -> ModelEvaluationSpec | None:
+    """A ModelEvaluation's spec, or None where this version doesn't understand it."""
+    return _evaluation_of(json.dumps(meval.get("spec"), sort_keys=True))
+
+
+@lru_cache(maxsize=4096)
+def _evaluation_of(text: str) -> ModelEvaluationSpec | None:
+    try:
+        return ModelEvaluationSpec.model_validate(json.loads(text))
+    except ValueError:
+        return None

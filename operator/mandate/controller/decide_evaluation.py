@@ -1,0 +1,234 @@
+"""One ModelEvaluation: bring its Job up, follow it, store what comes out, try again where that may help. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mandate.api.check import SpecError
+from mandate.api.kinds import ModelEvaluationSpec, ModelEvaluationStatus
+from mandate.controller import desired
+from mandate.controller.choice import evaluation_of, evaluation_status, understood, wanted
+from mandate.controller.conditions import Finding, dumped, find, is_true, merged
+from mandate.controller.identity import criteria_digest, job_name
+from mandate.controller.intake import IntakeError, summary
+from mandate.controller.moments import elapsed, stamp
+from mandate.controller.plan import Action, Apply, Create, Plan, SetStatus, delete
+from mandate.controller.progress import Failed, Measured, Progress, Under, finished, progress
+from mandate.controller.settings import Settings
+from mandate.controller.snapshot import EvaluationSnapshot
+from mandate.evidence.canonical import canonical, sha256
+from mandate.evidence.schema import computed_digest
+
+Object = dict[str, Any]
+
+UNREAD_AGAIN = 5.0
+"""Seconds until a result that couldn't be read is read again."""
+
+
+def attempt_of(status: ModelEvaluationStatus) -> int:
+    """The attempt that is under way or ended last; the first where none was begun."""
+    return status.attempt or 1
+
+
+def runs(meval: Object, mdep: Object | None) -> bool:
+    """Whether an attempt is under way, or is to start as soon as it is granted."""
+    status = evaluation_status(meval)
+    return status.evidence is None and not is_true(status.conditions, "Failed") and is_wanted(meval, mdep)
+
+
+def is_wanted(meval: Object, mdep: Object | None) -> bool:
+    """Whether its ModelDeployment still asks for this measurement."""
+    if mdep is None or mdep["metadata"].get("deletionTimestamp"):
+        return False
+    try:
+        return wanted(mdep, [meval]) == str(meval["metadata"]["name"])
+    except SpecError:
+        return False
+
+
+def decide_evaluation(snapshot: EvaluationSnapshot, now: float) -> Plan:
+    """What to do about one ModelEvaluation at `now`, in seconds since the epoch."""
+    meval = snapshot.meval
+    spec = evaluation_of(meval)
+    if meval["metadata"].get("deletionTimestamp") or spec is None:
+        return Plan()
+    status = evaluation_status(meval)
+    if status.evidence is not None:
+        return Plan(_tidy(snapshot, keep=None))
+    if is_true(status.conditions, "Failed"):
+        return _after_failure(snapshot, status, now)
+    return _follow(snapshot, spec, status, now)
+
+
+def _follow(snapshot: EvaluationSnapshot, spec: ModelEvaluationSpec, status: ModelEvaluationStatus, now: float) -> Plan:
+    attempt = attempt_of(status)
+    name = job_name(snapshot.meval["metadata"]["name"], attempt)
+    job = next((item for item in snapshot.jobs if item["metadata"]["name"] == name), None)
+    deadline = snapshot.settings.evaluation_deadline
+    found = progress(job=job, pods=snapshot.pods, result=snapshot.result, now=now, deadline=deadline)
+    actions: tuple[Action, ...] = ()
+    if job is None:
+        found, actions = _start(snapshot, spec, attempt)
+    elif snapshot.unread and isinstance(found, Under):
+        found = Under("ReadingResult", snapshot.unread, found.disruptions)
+    after = _status(snapshot, status, found, attempt=attempt, job=job, now=now)
+    if isinstance(found, Measured) and after.evidence is not None:
+        actions += (Create(desired.evidence_record(snapshot.meval, found.evidence.dump())),)
+    # The status comes first: a Job whose attempt isn't on record could be started twice.
+    begins = isinstance(found, Under)
+    written = _write(snapshot, status, after)
+    tidied = _tidy(snapshot, keep=name if begins else None)
+    again = deadline - elapsed(job["metadata"]["creationTimestamp"], now) if job is not None and begins else None
+    if again is not None and snapshot.unread:
+        again = min(again, UNREAD_AGAIN)
+    return Plan((*written, *actions, *tidied) if begins else (*actions, *written, *tidied), again)
+
+
+def _start(
+    snapshot: EvaluationSnapshot, spec: ModelEvaluationSpec, attempt: int
+) -> tuple[Under | Failed, tuple[Action, ...]]:
+    """The Job, once the grant lets its Pod run."""
+    meval, settings = snapshot.meval, snapshot.settings
+    name = job_name(meval["metadata"]["name"], attempt)
+    if not is_wanted(meval, snapshot.mdep):
+        return Under("Superseded", "the ModelDeployment asks for another measurement now"), ()
+    if snapshot.refusal:
+        return Failed("PodRefused", snapshot.refusal), ()
+    if name not in ((snapshot.grant or {}).get("spec") or {}).get("evaluations", {}):
+        return Under("WaitingForGrant", "the namespace's AutonomyGrant doesn't hold this evaluation's Pod yet"), ()
+    actions: tuple[Action, ...] = ()
+    if desired.sealed(spec) and not any(item["metadata"]["name"] == name for item in snapshot.seals):
+        actions = (Create(desired.seal(meval, spec, attempt=attempt)),)
+    return Under("Starting", f"Job {name}"), (
+        *actions,
+        Create(desired.job(meval, spec, attempt=attempt, settings=settings)),
+    )
+
+
+def _status(
+    snapshot: EvaluationSnapshot,
+    before: ModelEvaluationStatus,
+    found: Progress,
+    *,
+    attempt: int,
+    job: Object | None,
+    now: float,
+) -> ModelEvaluationStatus:
+    meval = snapshot.meval
+    update: dict[str, Any] = {"attempt": attempt, "failures": max(before.failures, found.disruptions)}
+    if before.criteria_digest is None:
+        update["criteria_digest"] = _criteria(snapshot.mdep)
+    if before.started is None and job is not None:
+        update["started"] = job["metadata"]["creationTimestamp"]
+    if isinstance(found, Measured):
+        whole = found.evidence.dump()
+        full = sha256(canonical(whole))
+        try:
+            update["evidence"] = summary(found.evidence, evidence_digest=full)
+        except IntakeError as error:
+            found = Failed(error.code, error.message)
+        else:
+            inputs = found.evidence.computed.inputs
+            update |= {
+                "evidence_digest": full,
+                "computed_digest": computed_digest(found.evidence.computed),
+                "evidence_config_map": desired.evidence_record(meval, whole)["metadata"]["name"],
+                "model_digest": inputs.model,
+                "data_digests": dict(inputs.data),
+                "completed": stamp(now),
+            }
+    generation = meval["metadata"].get("generation", 0)
+    update["conditions"] = merged(before.conditions, _findings(found, attempt), generation=generation, now=now)
+    return before.model_copy(update=update)
+
+
+def _findings(found: Progress, attempt: int) -> tuple[Finding, ...]:
+    match found:
+        case Under(reason, message):
+            return (
+                Finding("Complete", "False", reason, message),
+                Finding("Failed", "False", "Underway", f"attempt {attempt}"),
+            )
+        case Failed(code, message):
+            return (
+                Finding("Complete", "False", code, message),
+                Finding("Failed", "True", code, f"attempt {attempt}: {message}"),
+            )
+        case Measured():
+            return (
+                Finding("Complete", "True", "EvidenceStored", "the evidence is stored"),
+                Finding("Failed", "False", "EvidenceStored", ""),
+            )
+
+
+def _criteria(mdep: Object | None) -> str | None:
+    try:
+        return criteria_digest(understood(mdep)) if mdep is not None else None
+    except SpecError:
+        return None
+
+
+def _after_failure(snapshot: EvaluationSnapshot, status: ModelEvaluationStatus, now: float) -> Plan:
+    """Another attempt after the back-off, while there are any left and the measurement is still asked for."""
+    tidied = _tidy(snapshot, keep=None)
+    attempt = attempt_of(status)
+    wait = retry_in(status, settings=snapshot.settings, now=now)
+    if wait is None or not is_wanted(snapshot.meval, snapshot.mdep):
+        return Plan(tidied)
+    if wait > 0:
+        return Plan(tidied, again=wait)
+    findings = _findings(Under("Retrying", f"attempt {attempt + 1} of {snapshot.settings.max_attempts}"), attempt + 1)
+    generation = snapshot.meval["metadata"].get("generation", 0)
+    conditions = merged(status.conditions, findings, generation=generation, now=now)
+    after = status.model_copy(update={"attempt": attempt + 1, "conditions": conditions})
+    return Plan((*_write(snapshot, status, after), *tidied), again=0)
+
+
+def retry_in(status: ModelEvaluationStatus, *, settings: Settings, now: float) -> float | None:
+    """Seconds until the next attempt at an evaluation in Error, at least 0; None when there are none left."""
+    failed = find(status.conditions, "Failed")
+    attempt = attempt_of(status)
+    if failed is None or attempt >= settings.max_attempts:
+        return None
+    return max(0.0, settings.retry.delay(attempt, spread=0) - elapsed(failed.last_transition_time, now))
+
+
+def _tidy(snapshot: EvaluationSnapshot, *, keep: str | None) -> tuple[Action, ...]:
+    """Jobs and seals of attempts that are over: running ones go now, finished ones once their logs are of no use."""
+    actions: list[Action] = []
+    over = [
+        job for job in snapshot.jobs if job["metadata"]["name"] != keep and not job["metadata"].get("deletionTimestamp")
+    ]
+    for job in over:
+        if not finished(job):
+            actions.append(delete(job))
+        elif job["spec"].get("ttlSecondsAfterFinished") is None:
+            actions.append(Apply(_expiring(job, snapshot.settings.keep_finished)))
+    actions += [delete(seal) for seal in snapshot.seals if seal["metadata"]["name"] != keep]
+    return tuple(actions)
+
+
+def _expiring(job: Object, seconds: int) -> Object:
+    metadata = job["metadata"]
+    identity = {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]}
+    spec = {"ttlSecondsAfterFinished": seconds}
+    return {"apiVersion": job["apiVersion"], "kind": job["kind"], "metadata": identity, "spec": spec}
+
+
+def _write(
+    snapshot: EvaluationSnapshot, before: ModelEvaluationStatus, after: ModelEvaluationStatus
+) -> tuple[SetStatus, ...]:
+    if before == after:
+        return ()
+    meval = snapshot.meval
+    metadata = {name: meval["metadata"][name] for name in ("name", "namespace", "uid")}
+    return (
+        SetStatus(
+            {
+                "apiVersion": meval["apiVersion"],
+                "kind": meval["kind"],
+                "metadata": metadata,
+                "status": dumped(after),
+            }
+        ),
+    )

@@ -1,0 +1,199 @@
+"""One namespace's AutonomyGrant: what may run, computed from all models of the namespace. Pure.
+
+What models may do is read from their status, which only the operator writes. An entry leaves only when nothing serves
+it, so that a Pod of an approved revision can always be scheduled again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from mandate.admission.template import granted
+from mandate.api.grant import AutonomyGrantSpec, GrantedEvaluation, GrantedRevision
+from mandate.api.kinds import RevisionStatus
+from mandate.api.names import GRANT_NAME, LABEL_MODEL, LABEL_REVISION
+from mandate.controller import desired
+from mandate.controller.choice import evaluation_of, evaluation_status, status_of
+from mandate.controller.decide_evaluation import attempt_of, runs
+from mandate.controller.identity import job_name
+from mandate.controller.plan import Plan, Replace
+from mandate.controller.pods import evaluation_template, serving_template
+from mandate.controller.progress import finished
+from mandate.controller.serve import recorded
+from mandate.controller.settings import Settings
+from mandate.controller.snapshot import GrantSnapshot
+from mandate.controller.standing import Standing, rank
+
+Object = dict[str, Any]
+
+MOST_MODELS = 500
+MOST_REVISIONS = 1000
+MOST_EVALUATIONS = 100
+MOST_BYTES = 1_400_000
+"""Below etcd's limit of 1.5 MiB for one object."""
+
+
+class GrantTooLargeError(Exception):
+    """The namespace holds more than one grant can say."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A revision that holds a level, and its Pod template as stated, before the API server's defaults."""
+
+    model: str
+    standing: RevisionStatus
+    template: Object
+
+
+def holders(snapshot: GrantSnapshot) -> dict[str, Holder]:
+    """Every revision that holds a level, by its key."""
+    found: dict[str, Holder] = {}
+    for mdep in snapshot.mdeps:
+        name = mdep["metadata"]["name"]
+        status = status_of(mdep)
+        own = tuple(item for item in snapshot.revisions if _label(item, LABEL_MODEL) == name)
+        for item in Standing(status.champion, status.candidate).revisions():
+            kept = recorded(own, item.revision, images=snapshot.settings.images)
+            if kept is None or item.model_digest is None:
+                continue
+            template = serving_template(
+                model_name=name,
+                revision=item.revision,
+                model=kept.spec.model,
+                serving=kept.spec.serving,
+                images=kept.images,
+                digest=item.model_digest,
+            )
+            found[item.revision] = Holder(name, item, template)
+    return found
+
+
+def attempts(snapshot: GrantSnapshot) -> dict[str, tuple[str, Object]]:
+    """The attempts at evaluations whose Pods may run, by Job: the model and the stated Pod template.
+
+    Those under way come first, then the oldest; the rest wait until the grant has room.
+    """
+    mdeps = {mdep["metadata"]["name"]: mdep for mdep in snapshot.mdeps}
+    jobs = {job["metadata"]["name"]: job for job in snapshot.jobs}
+    waiting: list[tuple[bool, str, str, Object]] = []
+    for meval in snapshot.mevals:
+        spec = evaluation_of(meval)
+        if spec is None or meval["metadata"].get("deletionTimestamp"):
+            continue
+        name = job_name(meval["metadata"]["name"], attempt_of(evaluation_status(meval)))
+        job = jobs.get(name)
+        going = job is not None and not finished(job)
+        if going or (job is None and runs(meval, mdeps.get(spec.model_deployment))):
+            waiting.append((not going, meval["metadata"].get("creationTimestamp", ""), name, meval))
+    chosen = sorted(waiting, key=lambda item: item[:3])[:MOST_EVALUATIONS]
+    return {name: attempt_template(meval, name, snapshot.settings) for _, _, name, meval in chosen}
+
+
+def attempt_template(meval: Object, job: str, settings: Settings) -> tuple[str, Object]:
+    """The model and the stated Pod template of one attempt."""
+    spec = evaluation_of(meval)
+    assert spec is not None
+    metadata = meval["metadata"]
+    template = evaluation_template(
+        job=job, namespace=metadata["namespace"], evaluation=metadata["name"], spec=spec, settings=settings
+    )
+    return spec.model_deployment, template
+
+
+def is_needed(snapshot: GrantSnapshot) -> bool:
+    """Whether the namespace needs a grant: it is enrolled or has models. One that exists stays."""
+    return snapshot.enrolled or bool(snapshot.mdeps) or bool(snapshot.mevals)
+
+
+def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
+    """What to do about a namespace's grant; raises GrantTooLargeError where it can't hold what it must."""
+    del now
+    if snapshot.grant is None and not is_needed(snapshot):
+        return Plan()
+    before = _before(snapshot.grant)
+    revisions = {
+        revision: GrantedRevision(
+            model=holder.model,
+            level=holder.standing.level or "Shadow",
+            model_digest=holder.standing.model_digest or "",
+            evaluation=holder.standing.evaluation,
+            template=granted(snapshot.templates[revision]),
+        )
+        for revision, holder in holders(snapshot).items()
+        if revision in snapshot.templates
+    }
+    in_use = _in_use((*snapshot.deployments, *snapshot.services))
+    demoted = _fallen(snapshot)
+    for revision, entry in before.grants.items():
+        if revision not in revisions and revision in in_use:
+            level = "Shadow" if revision in demoted and rank(entry.level) > 1 else entry.level
+            revisions[revision] = entry.model_copy(update={"level": level})
+    evaluations = {
+        job: GrantedEvaluation(model=model, template=granted(snapshot.templates[job]))
+        for job, (model, _) in attempts(snapshot).items()
+        if job in snapshot.templates
+    }
+    models = sorted(
+        mdep["metadata"]["name"] for mdep in snapshot.mdeps if not mdep["metadata"].get("deletionTimestamp")
+    )
+    after = AutonomyGrantSpec(
+        models=tuple(models[:MOST_MODELS]),
+        allowed_images=tuple(sorted(set(snapshot.settings.allowed_images))),
+        grants=dict(sorted(revisions.items())),
+        evaluations=dict(sorted(evaluations.items())),
+    )
+    if snapshot.grant is not None and before == after:
+        return Plan()
+    document = desired.grant(snapshot.namespace, after)
+    _check_size(document, revisions=len(revisions), models=len(models))
+    if snapshot.grant is not None:
+        document["metadata"] = {
+            name: value
+            for name, value in snapshot.grant["metadata"].items()
+            if name in ("name", "namespace", "uid", "resourceVersion", "labels", "annotations")
+        }
+    return Plan((Replace(document),))
+
+
+def _before(grant: Object | None) -> AutonomyGrantSpec:
+    try:
+        return AutonomyGrantSpec.model_validate((grant or {}).get("spec") or {})
+    except ValueError:
+        return AutonomyGrantSpec()
+
+
+def _in_use(items: Iterable[Object]) -> set[str]:
+    """Revisions that a Deployment runs or a Service selects."""
+    found: set[str] = set()
+    for item in items:
+        selector = (item.get("spec") or {}).get("selector") or {}
+        found |= {_label(item, LABEL_REVISION), str(selector.get(LABEL_REVISION, ""))}
+    return found - {"", desired.NOBODY}
+
+
+def _fallen(snapshot: GrantSnapshot) -> set[str]:
+    """Revisions that are on record as holding no level any more."""
+    fallen: set[str] = set()
+    for mdep in snapshot.mdeps:
+        status = status_of(mdep)
+        fallen |= {item.revision for item in status.refused}
+        fallen |= {item.revision for item in (status.champion, status.candidate) if item and item.level is None}
+    return fallen
+
+
+def _check_size(document: Object, *, revisions: int, models: int) -> None:
+    size = len(json.dumps(document, separators=(",", ":")))
+    if size > MOST_BYTES or revisions > MOST_REVISIONS or models > MOST_MODELS:
+        raise GrantTooLargeError(
+            f"AutonomyGrant {GRANT_NAME} of namespace {document['metadata']['namespace']} would hold {models} models "
+            f"and {revisions} revisions in {size} bytes; at most {MOST_MODELS}, {MOST_REVISIONS} and {MOST_BYTES} fit: "
+            "spread the models over more namespaces"
+        )
+
+
+def _label(item: Object, label: str) -> str:
+    return str((item["metadata"].get("labels") or {}).get(label, ""))

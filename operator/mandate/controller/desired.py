@@ -1,0 +1,196 @@
+"""The objects that the operator wants to exist. Pure: every one follows from its inputs alone, its name included."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections.abc import Mapping
+from typing import Any
+
+from mandate.api.grant import AutonomyGrantSpec
+from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
+from mandate.api.names import API_VERSION, GRANT_NAME, GROUP, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
+from mandate.controller import pods
+from mandate.controller.identity import evidence_name, job_name, key, revision_digest, stated, workload_name
+from mandate.controller.settings import Images, Settings
+from mandate.evidence.canonical import canonical, sha256
+
+Object = dict[str, Any]
+
+LABEL_RECORD = f"{GROUP}/record"
+"""On evidence ConfigMaps, the ledger and ControllerRevisions: `Evidence`, `Ledger` or `Revision`; operator-written."""
+ANNOTATION_REVISION_DIGEST = f"{GROUP}/revision-digest"
+SERVICE_PORT = 80
+NOBODY = "none"
+"""A revision that no Pod has: a Service that selects it answers nobody."""
+EVIDENCE_KEY = "evidence.json.gz"
+
+
+def owner(item: Mapping[str, Any]) -> Object:
+    """A controller reference to one of our objects: what carries it goes with it."""
+    metadata = item["metadata"]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": item["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def is_ours(item: Mapping[str, Any], by: Mapping[str, Any]) -> bool:
+    """Whether `item` is controlled by `by`."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return any(reference.get("controller") and reference.get("uid") == by["metadata"]["uid"] for reference in owners)
+
+
+def controller_revision(mdep: Object, spec: ModelDeploymentSpec, *, images: Images) -> Object:
+    """The spec as it was at a revision, and the images it came with, so that it can be served again later."""
+    full = revision_digest(spec)
+    metadata = _metadata(mdep, workload_name(mdep["metadata"]["name"], full), record="Revision")
+    metadata["labels"][LABEL_REVISION] = key(full)
+    metadata["annotations"] = {ANNOTATION_REVISION_DIGEST: full}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": metadata | {"ownerReferences": [owner(mdep)]},
+        "revision": mdep["metadata"].get("generation", 1),
+        "data": {"spec": stated(spec), "images": {"fetch": images.fetch, "predictor": images.predictor}},
+    }
+
+
+def evaluation(mdep: Object, name: str, spec: ModelEvaluationSpec) -> Object:
+    """One measurement. It isn't owned by the ModelDeployment: evidence outlives it."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelEvaluation",
+        "metadata": _metadata(mdep, name),
+        "spec": stated(spec),
+    }
+
+
+def job(meval: Object, spec: ModelEvaluationSpec, *, attempt: int, settings: Settings) -> Object:
+    """One attempt at a measurement: one Pod, replaced only where a disruption took it."""
+    metadata = meval["metadata"]
+    name = job_name(metadata["name"], attempt)
+    template = pods.evaluation_template(
+        job=name, namespace=metadata["namespace"], evaluation=metadata["name"], spec=spec, settings=settings
+    )
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _evaluation_metadata(meval, spec, name),
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            # A selector of our own keeps the API server from adding labels that a foreign Service could select.
+            "manualSelector": True,
+            "selector": {"matchLabels": {LABEL_EVALUATION: name}},
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "template": template,
+        },
+    }
+
+
+def sealed(spec: ModelEvaluationSpec) -> bool:
+    """Whether an evaluation can do without any network: all its sources are volumes."""
+    return all(pods.claim_of(uri) is not None for uri in pods.source_uris(spec))
+
+
+def seal(meval: Object, spec: ModelEvaluationSpec, *, attempt: int) -> Object:
+    """No traffic to or from the Pod of one attempt; what runs inside still talks over localhost."""
+    name = job_name(meval["metadata"]["name"], attempt)
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _evaluation_metadata(meval, spec, name),
+        "spec": {
+            "podSelector": {"matchLabels": {LABEL_EVALUATION: name}},
+            "policyTypes": ["Ingress", "Egress"],
+        },
+    }
+
+
+def evidence_record(meval: Object, evidence: Mapping[str, Any]) -> Object:
+    """The whole evidence, compressed and immutable, named by its digest."""
+    data = canonical(evidence)
+    full = sha256(data)
+    model = meval["spec"]["modelDeployment"]
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": evidence_name(full),
+            "namespace": meval["metadata"]["namespace"],
+            "labels": {LABEL_MODEL: model, LABEL_RECORD: "Evidence"},
+            "ownerReferences": [owner(meval)],
+        },
+        "immutable": True,
+        "binaryData": {EVIDENCE_KEY: base64.b64encode(gzip.compress(data, compresslevel=9, mtime=0)).decode("ascii")},
+    }
+
+
+def deployment(
+    mdep: Object, spec: ModelDeploymentSpec, *, revision: str, replicas: int, images: Images, digest: str
+) -> Object:
+    """The Pods of one revision, whatever its level: the level is in the address, never in the Pod."""
+    name = mdep["metadata"]["name"]
+    metadata = _metadata(mdep, workload_name(name, revision))
+    metadata["labels"][LABEL_REVISION] = revision
+    template = pods.serving_template(
+        model_name=name, revision=revision, model=spec.model, serving=spec.serving, images=images, digest=digest
+    )
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata | {"ownerReferences": [owner(mdep)]},
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 1,
+            "selector": {"matchLabels": {LABEL_MODEL: name, LABEL_REVISION: revision}},
+            "template": template,
+        },
+    }
+
+
+def service(mdep: Object, name: str, *, selector: Mapping[str, str], port: int | str) -> Object:
+    """One address of the model. `selector` says who answers, `port` where they listen."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(mdep, name) | {"ownerReferences": [owner(mdep)]},
+        "spec": {
+            "type": "ClusterIP",
+            "selector": dict(selector),
+            "ports": [{"name": "http", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": port}],
+        },
+    }
+
+
+def grant(namespace: str, spec: AutonomyGrantSpec) -> Object:
+    """What may run in a namespace."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "AutonomyGrant",
+        "metadata": {"name": GRANT_NAME, "namespace": namespace},
+        "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+
+
+def _metadata(mdep: Object, name: str, *, record: str | None = None) -> Object:
+    labels = {LABEL_MODEL: mdep["metadata"]["name"]} | ({LABEL_RECORD: record} if record else {})
+    return {"name": name, "namespace": mdep["metadata"]["namespace"], "labels": labels}
+
+
+def _evaluation_metadata(meval: Object, spec: ModelEvaluationSpec, name: str) -> Object:
+    return {
+        "name": name,
+        "namespace": meval["metadata"]["namespace"],
+        "labels": {LABEL_MODEL: spec.model_deployment, LABEL_EVALUATION: name},
+        "ownerReferences": [owner(meval)],
+    }

@@ -1,0 +1,106 @@
+"""Events for people: one per change of a condition, the same one counted rather than repeated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mandate.controller.conditions import cut
+from mandate.evidence.canonical import digest
+from mandate.kube.client import Client
+from mandate.kube.errors import AlreadyExistsError, ApiError
+from mandate.kube.resources import EVENTS
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+NOTE_LIMIT = 1024
+CONTROLLER = "mandate.dev/controller"
+TOLD = ("CandidateRefused", "Evaluated", "Failed", "Granted", "Ready", "Stalled")
+"""Conditions whose changes are told; the rest can be read from the object."""
+BAD_WHEN = {
+    "CandidateRefused": "True",
+    "Failed": "True",
+    "Stalled": "True",
+    "Ready": "",
+    "Granted": "",
+    "Evaluated": "False",
+}
+"""Under which status a change is a warning."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing to tell about an object."""
+
+    warning: bool
+    reason: str
+    text: str
+
+
+def changes(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> tuple[Note, ...]:
+    """What changed for people between two lists of conditions. Pure."""
+    known = {item["type"]: (item["status"], item["reason"]) for item in before}
+    notes = []
+    for item in after:
+        kind, status, reason = item["type"], item["status"], item["reason"]
+        quiet = status == "False" and kind in ("CandidateRefused", "Failed", "Stalled")
+        if kind not in TOLD or quiet or known.get(kind) == (status, reason):
+            continue
+        notes.append(Note(status == BAD_WHEN[kind], reason, f"{kind}: {item.get('message') or reason}"))
+    return tuple(notes)
+
+
+class Recorder:
+    """Writes events; an event that can't be written is logged and let go."""
+
+    def __init__(
+        self, client: Client, *, instance: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._client = client
+        self._instance = instance
+        self._now = now
+
+    async def tell(self, regarding: Mapping[str, Any], note: Note) -> None:
+        """One event about an object, or one more of it."""
+        metadata = regarding["metadata"]
+        text = cut(note.text, NOTE_LIMIT)
+        identity = digest([metadata["uid"], note.reason, text]).removeprefix("sha256:")[:16]
+        name = f"{metadata['name'][:200]}.{identity}"
+        time = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        document: Object = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": name, "namespace": metadata["namespace"]},
+            "eventTime": time,
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance[:128],
+            "action": "Reconcile",
+            "reason": note.reason,
+            "regarding": {
+                "apiVersion": regarding["apiVersion"],
+                "kind": regarding["kind"],
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": metadata["uid"],
+            },
+            "note": text,
+            "type": "Warning" if note.warning else "Normal",
+        }
+        try:
+            await self._write(document, time)
+        except ApiError as error:
+            log.warning("event %s/%s: %s", metadata["namespace"], name, error)
+
+    async def _write(self, document: Object, time: str) -> None:
+        try:
+            await self._client.create(EVENTS, document)
+        except AlreadyExistsError:
+            metadata = document["metadata"]
+            there = await self._client.get(EVENTS, metadata["name"], namespace=metadata["namespace"])
+            count = int((there.get("series") or {}).get("count", 1)) + 1
+            series = {"count": count, "lastObservedTime": time}
+            await self._client.merge(EVENTS, {"metadata": metadata, "series": series})

@@ -1,0 +1,188 @@
+"""All reads of one decision: from the store what is watched, from the API server what isn't."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from mandate.api.check import SpecError
+from mandate.api.names import GRANT_NAME, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL
+from mandate.controller import desired
+from mandate.controller.cache import Defaults, EvidenceCache
+from mandate.controller.choice import evaluation_status, understood, wanted
+from mandate.controller.decide_evaluation import attempt_of
+from mandate.controller.decide_grant import attempts, holders
+from mandate.controller.identity import job_name, suggest_name
+from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeError, take
+from mandate.controller.ledger import Ledger
+from mandate.controller.plan import Key
+from mandate.controller.progress import pod_to_read
+from mandate.controller.settings import Settings
+from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot, ModelSnapshot, Snapshot
+from mandate.controller.store import Store
+from mandate.evidence.schema import Evidence
+from mandate.kube.client import Client
+from mandate.kube.errors import InvalidError, NotFoundError, UnavailableError
+from mandate.kube.resources import (
+    AUTONOMY_GRANTS,
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    JOBS,
+    MODEL_DEPLOYMENTS,
+    MODEL_EVALUATIONS,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    PODS,
+    SERVICES,
+    Resource,
+)
+
+Object = dict[str, Any]
+
+
+class Gatherer:
+    """Reads snapshots."""
+
+    def __init__(self, client: Client, store: Store, ledger: Ledger, settings: Settings) -> None:
+        self._client = client
+        self._store = store
+        self._ledger = ledger
+        self._settings = settings
+        self._evidence = EvidenceCache(client)
+        self._defaults = Defaults(client)
+
+    async def gather(self, key: Key) -> Snapshot | None:
+        """Everything that deciding about `key` needs; None where the object is gone."""
+        match key.kind:
+            case "Evaluation":
+                return await self._evaluation(key.namespace, key.name)
+            case "Model":
+                return await self._model(key.namespace, key.name)
+            case "Grant":
+                return await self._grant(key.namespace)
+
+    def _of_model(self, resource: Resource, namespace: str, model: str) -> tuple[Object, ...]:
+        return self._store.labelled(resource, namespace, LABEL_MODEL, model)
+
+    async def _evaluation(self, namespace: str, name: str) -> EvaluationSnapshot | None:
+        store = self._store
+        meval = store.get(MODEL_EVALUATIONS, namespace, name)
+        if meval is None:
+            return None
+        model = str((meval.get("spec") or {}).get("modelDeployment", ""))
+        status = evaluation_status(meval)
+        job = job_name(name, attempt_of(status))
+        pods = store.labelled(PODS, namespace, LABEL_EVALUATION, job)
+        result, unread = None, ""
+        read = pod_to_read(pods) if status.evidence is None else None
+        if read is not None:
+            result, unread = await self._result(namespace, *read)
+        return EvaluationSnapshot(
+            meval=meval,
+            mdep=store.get(MODEL_DEPLOYMENTS, namespace, model),
+            grant=store.get(AUTONOMY_GRANTS, namespace, GRANT_NAME),
+            jobs=self._owned(JOBS, namespace, model, meval),
+            pods=pods,
+            seals=self._owned(NETWORK_POLICIES, namespace, model, meval),
+            result=result,
+            unread=unread,
+            refusal=self._defaults.refusal(job),
+            settings=self._settings,
+        )
+
+    def _owned(self, resource: Resource, namespace: str, model: str, owner: Object) -> tuple[Object, ...]:
+        return tuple(item for item in self._of_model(resource, namespace, model) if desired.is_ours(item, owner))
+
+    async def _result(self, namespace: str, pod: str, termination: str) -> tuple[Evidence | IntakeError | None, str]:
+        """What the judge's log holds, or why it couldn't be read yet."""
+        try:
+            log = await self._client.log_tail(
+                pod, namespace=namespace, container="judge", lines=LOG_LINES, keep=LOG_KEEP, read_at_most=LOG_AT_MOST
+            )
+            return take(termination, log), ""
+        except IntakeError as error:
+            return error, ""
+        except (InvalidError, NotFoundError) as error:
+            return IntakeError("LogUnreadable", f"the judge's log can't be read: {error.message}"), ""
+        except UnavailableError as error:
+            return None, f"the judge's log can't be read yet: {error.message}"
+
+    async def _model(self, namespace: str, name: str) -> ModelSnapshot | None:
+        store = self._store
+        mdep = store.get(MODEL_DEPLOYMENTS, namespace, name)
+        if mdep is None:
+            return None
+        mevals = tuple(
+            meval
+            for meval in self._of_model(MODEL_EVALUATIONS, namespace, name)
+            if (meval.get("spec") or {}).get("modelDeployment") == name
+        )
+        services = {
+            address: service
+            for address in (name, suggest_name(name))
+            if (service := store.get(SERVICES, namespace, address)) is not None
+        }
+        return ModelSnapshot(
+            mdep=mdep,
+            namespace=store.get(NAMESPACES, "", namespace),
+            grant=store.get(AUTONOMY_GRANTS, namespace, GRANT_NAME),
+            mevals=mevals,
+            revisions=self._owned(CONTROLLER_REVISIONS, namespace, name, mdep),
+            deployments=self._of_model(DEPLOYMENTS, namespace, name),
+            services=services,
+            fallback=self._fallback(mdep),
+            records=self._of_model(CONFIG_MAPS, namespace, name),
+            evidence=await self._evidence_for(mdep, mevals),
+            looks=dict(self._ledger.looks),
+            settings=self._settings,
+        )
+
+    def _fallback(self, mdep: Object) -> Object | None:
+        try:
+            fallback = understood(mdep).use_case.fallback
+        except SpecError:
+            return None
+        if fallback is None:
+            return None
+        return self._store.get(SERVICES, mdep["metadata"]["namespace"], fallback.service_ref.name)
+
+    async def _evidence_for(self, mdep: Object, mevals: tuple[Object, ...]) -> dict[str, Evidence | IntakeError]:
+        """The one evidence record that the present spec is judged by."""
+        try:
+            name = wanted(mdep, mevals)
+        except SpecError:
+            return {}
+        for meval in mevals:
+            status = evaluation_status(meval)
+            if meval["metadata"]["name"] == name and status.evidence_digest is not None:
+                namespace = meval["metadata"]["namespace"]
+                return {name: await self._evidence.read(status.evidence_digest, namespace=namespace)}
+        return {}
+
+    async def _grant(self, namespace: str) -> GrantSnapshot:
+        store = self._store
+        space = store.get(NAMESPACES, "", namespace)
+        labels = ((space or {}).get("metadata") or {}).get("labels") or {}
+        snapshot = GrantSnapshot(
+            namespace=namespace,
+            enrolled=LABEL_ENFORCE in labels and not (space or {}).get("metadata", {}).get("deletionTimestamp"),
+            grant=store.get(AUTONOMY_GRANTS, namespace, GRANT_NAME),
+            mdeps=store.all(MODEL_DEPLOYMENTS, namespace),
+            mevals=store.all(MODEL_EVALUATIONS, namespace),
+            revisions=store.all(CONTROLLER_REVISIONS, namespace),
+            jobs=store.all(JOBS, namespace),
+            deployments=store.all(DEPLOYMENTS, namespace),
+            services=store.all(SERVICES, namespace),
+            settings=self._settings,
+        )
+        templates: dict[str, Object] = {}
+        for revision, holder in holders(snapshot).items():
+            template = await self._defaults.deployment(revision, holder.template, namespace=namespace)
+            if template is not None:
+                templates[revision] = template
+        for job, (_, stated) in attempts(snapshot).items():
+            template = await self._defaults.job(job, stated, namespace=namespace)
+            if template is not None:
+                templates[job] = template
+        return replace(snapshot, templates=templates)

@@ -1,0 +1,188 @@
+"""The control loop: watches and re-lists feed the store, the store feeds the queue, workers bring keys up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mandate.api.names import LABEL_EVALUATION, LABEL_MODEL
+from mandate.controller.apply import Applier
+from mandate.controller.choice import evaluation_status
+from mandate.controller.conditions import is_true
+from mandate.controller.decide import decide
+from mandate.controller.desired import LABEL_RECORD
+from mandate.controller.events import Recorder
+from mandate.controller.gather import Gatherer
+from mandate.controller.ledger import Ledger
+from mandate.controller.moments import instant
+from mandate.controller.plan import Action, Delete, Key, Look
+from mandate.controller.queue import Queue, work
+from mandate.controller.router import concerned
+from mandate.controller.settings import Settings
+from mandate.controller.store import Store
+from mandate.kube.client import Client
+from mandate.kube.errors import ApiError, ConflictError, UnavailableError
+from mandate.kube.resources import (
+    AUTONOMY_GRANTS,
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    JOBS,
+    MODEL_DEPLOYMENTS,
+    MODEL_EVALUATIONS,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    PODS,
+    SERVICES,
+    Resource,
+)
+from mandate.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+WATCHED: Mapping[Resource, str] = {
+    NAMESPACES: "",
+    MODEL_DEPLOYMENTS: "",
+    MODEL_EVALUATIONS: "",
+    AUTONOMY_GRANTS: "",
+    CONTROLLER_REVISIONS: LABEL_MODEL,
+    CONFIG_MAPS: f"{LABEL_RECORD}=Evidence",
+    DEPLOYMENTS: LABEL_MODEL,
+    SERVICES: "",
+    JOBS: LABEL_EVALUATION,
+    PODS: LABEL_EVALUATION,
+    NETWORK_POLICIES: LABEL_EVALUATION,
+}
+"""What is watched, and by which label selector. Services without one of ours may be fallbacks."""
+
+
+class Controller:
+    """One operator's state and loop, for all namespaces or those named."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: Settings,
+        *,
+        identity: str,
+        operator_namespace: str,
+        namespaces: tuple[str, ...] = (),
+        metrics: Metrics | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = client
+        self._namespaces = namespaces
+        self._now = now
+        self.metrics = metrics or Metrics()
+        self.queue: Queue[Key] = Queue()
+        self.store = Store(self._changed)
+        self._ledger = Ledger(client, namespace=operator_namespace)
+        self._gatherer = Gatherer(client, self.store, self._ledger, settings)
+        self._applier = Applier(client, self.store, self._ledger, Recorder(client, instance=identity))
+        self.listed = False
+        self.metrics.queue_depth.set_function(self.queue.depth)
+
+    def watched(self) -> Mapping[Resource, str]:
+        """Kinds and label selectors to watch; a namespaced operator may not read Namespaces."""
+        return {kind: selector for kind, selector in WATCHED.items() if kind.namespaced or not self._namespaces}
+
+    def heard(self, resource: Resource, event: str | None, item: Mapping[str, Any]) -> None:
+        """One watch event."""
+        if event == "DELETED":
+            self.store.remove(resource, item)
+        else:
+            self.store.upsert(resource, item)
+
+    async def run(self, *, workers: int, resync: float) -> None:
+        """List everything once, then work for ever, with a diffing re-list every `resync` seconds."""
+        await self._ledger.load()
+        await self.relist()
+        self.listed = True
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work(self.queue, self.reconcile, workers=workers))
+            group.create_task(self._relist_for_ever(resync))
+
+    async def relist(self) -> None:
+        """Compare the store with the API server, kind by kind. Each difference is news and enqueues its keys."""
+        for resource, selector in self.watched().items():
+            for namespace in self._namespaces or (None,):
+                listing = await self._client.list(resource, namespace=namespace, selector=selector)
+                news = self.store.relist(resource, listing.items, version=listing.resource_version, namespace=namespace)
+                if self.listed and news:
+                    log.warning("re-list of %s: the watch had missed %d changes", resource.plural, news)
+                    self.metrics.relist_news.labels(resource.kind).inc(news)
+
+    async def _relist_for_ever(self, resync: float) -> None:
+        while True:
+            await asyncio.sleep(resync)
+            try:
+                await self.relist()
+            except ApiError as error:
+                log.warning("re-list: %s", error)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one key up to date; returns in how many seconds to look again. Raises what the queue backs off on."""
+        with self.metrics.reconcile_seconds.labels(key.kind).time():
+            try:
+                return await self._reconcile(key)
+            except (ConflictError, UnavailableError) as error:
+                log.info("%s: %s; trying again", _words(key), error)
+                self._count_error(key, error)
+                raise
+            except ApiError as error:
+                log.warning("%s: %s: %s; trying again", _words(key), type(error).__name__, error)
+                self._count_error(key, error)
+                raise
+            except Exception as error:
+                log.exception("%s: trying again", _words(key))
+                self._count_error(key, error)
+                raise
+
+    async def _reconcile(self, key: Key) -> float | None:
+        snapshot = await self._gatherer.gather(key)
+        if snapshot is None:
+            return None
+        plan = decide(snapshot, self._now())
+        for action in plan.actions:
+            await self._applier.apply(action)
+            self.metrics.actions.labels(type(action).__name__, _kind(action)).inc()
+        if any(isinstance(action, Look) for action in plan.actions):
+            return 0.0
+        return plan.again
+
+    def _changed(self, resource: Resource, before: Object | None, after: Object | None) -> None:
+        for key in concerned(resource, before, after, self.store):
+            self.queue.add(key)
+        if resource == MODEL_EVALUATIONS and before is not None and after is not None:
+            self._count_evaluation(before, after)
+
+    def _count_evaluation(self, before: Object, after: Object) -> None:
+        old, new = evaluation_status(before), evaluation_status(after)
+        if new.evidence is not None and old.evidence is None:
+            self.metrics.evaluations.labels("Complete").inc()
+            if new.started is not None and new.completed is not None:
+                self.metrics.evaluation_seconds.observe(instant(new.completed) - instant(new.started))
+        elif is_true(new.conditions, "Failed") and not is_true(old.conditions, "Failed"):
+            self.metrics.evaluations.labels("Error").inc()
+
+    def _count_error(self, key: Key, error: Exception) -> None:
+        self.metrics.reconcile_errors.labels(key.kind, type(error).__name__).inc()
+
+
+def _words(key: Key) -> str:
+    return f"{key.kind} {key.namespace}/{key.name}"
+
+
+def _kind(action: Action) -> str:
+    match action:
+        case Delete(_, kind):
+            return kind
+        case Look():
+            return "ConfigMap"
+        case _:
+            return str(action.document["kind"])

@@ -1,0 +1,155 @@
+"""What is to be done, as data; and whether an object already is as it should be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, NamedTuple
+
+from mandate.evidence.canonical import digest
+
+Object = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """What the queue holds: one thing to bring up to date. A grant's `name` is empty, as there is one per namespace."""
+
+    kind: Literal["Model", "Evaluation", "Grant"]
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create an object that never changes; one of the same name is the same object."""
+
+    document: Object
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Server-side apply: create, or bring to this state."""
+
+    document: Object
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Replace an object if it still has its `resourceVersion`; create it where the document has none."""
+
+    document: Object
+
+
+@dataclass(frozen=True)
+class SetStatus:
+    """Server-side apply of the whole status, to the object with this uid only."""
+
+    document: Object
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete this very object."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """Enter a look at test rows into the ledger. `sketch` says which rows, `identity` which look."""
+
+    sketch: tuple[str, ...]
+    identity: str
+
+
+Action = Create | Apply | Replace | SetStatus | Delete | Look
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Actions in the order in which they're to be done; `again` is in how many seconds to look again, at the latest."""
+
+    actions: tuple[Action, ...] = ()
+    again: float | None = None
+
+
+def delete(item: Mapping[str, Any]) -> Delete:
+    """Delete `item`, if it is still there and still the same."""
+    metadata = item["metadata"]
+    return Delete(item["apiVersion"], item["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+APPLIED = "mandate.dev/applied"
+"""Digest of what we last applied: shows that something we stated before is no longer stated."""
+
+
+def stamped(document: Object) -> Object:
+    """The document with its own digest as an annotation."""
+    metadata = document["metadata"]
+    annotations = dict(metadata.get("annotations") or {}) | {APPLIED: digest(document)}
+    return {**document, "metadata": {**metadata, "annotations": annotations}}
+
+
+def bring(document: Object, live: Object | None) -> tuple[Apply, ...]:
+    """Apply `document` unless `live` is so already."""
+    wanted = stamped(document)
+    return () if live is not None and holds(wanted, live) else (Apply(wanted),)
+
+
+def holds(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
+    """Whether everything that is stated in `wanted` is so in `live`, which may say more (defaults, status).
+
+    Empty containers and absent ones are the same. Below `resources` numbers are compared as quantities, which the API
+    server rewrites (`1000m` is `1`).
+    """
+    if wanted in ({}, [], "", None):
+        return wanted == live or live in ({}, [], "", None) or isinstance(live, dict)
+    match wanted, live:
+        case dict(), dict():
+            return all(
+                holds(value, live.get(name), quantities=quantities or name in ("resources", "sizeLimit"))
+                for name, value in wanted.items()
+            )
+        case list() | tuple(), list():
+            return len(wanted) == len(live) and all(
+                holds(left, right, quantities=quantities) for left, right in zip(wanted, live, strict=True)
+            )
+        case str(), str() if quantities and wanted != live:
+            left, right = _quantity(wanted), _quantity(live)
+            return left is not None and left == right
+        case _:
+            return bool(wanted == live)
+
+
+_SUFFIXES = {
+    "": Decimal(1),
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}
+
+
+def _quantity(text: str) -> Decimal | None:
+    """A Kubernetes quantity as a number; None for other text."""
+    number = text.rstrip("numkMGTPEi")
+    try:
+        return Decimal(number) * _SUFFIXES[text[len(number) :]]
+    except (InvalidOperation, KeyError):
+        return None

@@ -1,0 +1,225 @@
+"""Pod templates of evaluations and of serving revisions. Pure.
+
+Both run the very same predictor container (image, arguments, resources), so that what is measured is what serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from mandate.api.kinds import ModelEvaluationSpec
+from mandate.api.names import ANNOTATION_MODEL_DIGEST, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
+from mandate.api.spec import Model, ModelSource, Serving
+from mandate.controller.identity import stated
+from mandate.controller.settings import Images, Settings
+from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
+
+Object = dict[str, Any]
+
+USER = 65532
+PREDICTOR_PORT = 8080
+SCRATCH = "64Mi"
+MODEL_LIMIT = "8Gi"
+DATA_LIMIT = "16Gi"
+PROBE_SECONDS = 5
+STARTUP_FAILURES = 60
+
+
+def claim_of(uri: str) -> str | None:
+    """The claim of `pvc://CLAIM/PATH`, or None for any other URI."""
+    parts = urlsplit(uri)
+    return parts.netloc if parts.scheme == "pvc" else None
+
+
+def source_uris(spec: ModelEvaluationSpec) -> tuple[str, ...]:
+    """Every URI that an evaluation reads."""
+    tables = (spec.data.source, spec.data.train, spec.data.validation, spec.data.test)
+    uris = [spec.model.source.uri, *(table.uri for table in tables if table is not None)]
+    return tuple(uri for uri in uris if uri is not None)
+
+
+def evaluation_template(
+    *, job: str, namespace: str, evaluation: str, spec: ModelEvaluationSpec, settings: Settings
+) -> Object:
+    """The Pod of one attempt: fetch, then the predictor beside the judge.
+
+    The deadline stands here, not on the Job, which would delete the Pod and its log.
+    """
+    packed = pack({"metadata": {"name": evaluation, "namespace": namespace}, "spec": stated(spec)})
+    environment = [{"name": SETTINGS_VARIABLE, "value": packed}]
+    claims = sorted({claim for uri in source_uris(spec) if (claim := claim_of(uri))})
+    source = spec.model.source
+    init = [
+        _fetch(
+            settings.images.fetch,
+            ["fetch"],
+            claims=claims,
+            environment=environment,
+            data=True,
+            model=source.uri is not None,
+        )
+    ]
+    volumes = [*_volumes("fetch", "judge", claims=claims), _scratch("data", DATA_LIMIT)]
+    if source.uri is not None:
+        volumes.append(_scratch("model", MODEL_LIMIT))
+    if source.columns is None:
+        sidecar = predictor(spec.model, serving=spec.serving, image=settings.images.predictor, digest=source.digest)
+        init.append({**sidecar, "restartPolicy": "Always"})
+        volumes += _volumes("predictor")
+    judge = {
+        "name": "judge",
+        "image": settings.images.judge,
+        "command": ["python", "-m", "mandate.evaluate", "judge"],
+        "env": environment,
+        "resources": _resources(cpu=settings.judge_cpu, memory=settings.judge_memory),
+        "securityContext": _locked(),
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [_mount("data", "/mandate/data", read_only=True), _mount("tmp-judge", "/tmp")],  # noqa: S108
+    }
+    if source.image is not None:
+        judge["command"] = [*judge["command"], "--predictor", f"http://127.0.0.1:{source.port}"]
+    return {
+        "metadata": {"labels": {LABEL_MODEL: spec.model_deployment, LABEL_EVALUATION: job}},
+        "spec": _pod(init=init, containers=[judge], volumes=volumes)
+        | {
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": int(settings.pod_deadline),
+            "terminationGracePeriodSeconds": 10,
+        },
+    }
+
+
+def serving_template(
+    *, model_name: str, revision: str, model: Model, serving: Serving, images: Images, digest: str
+) -> Object:
+    """The Pod that serves one revision. `digest` is the model's, as evaluated."""
+    source = model.source
+    init, volumes = [], _volumes("predictor")
+    if source.uri is not None:
+        claim = claim_of(source.uri)
+        claims = [claim] if claim else []
+        arguments = ["fetch-model", "--uri", source.uri, "--digest", digest]
+        init.append(_fetch(images.fetch, arguments, claims=claims, environment=[], data=False, model=True))
+        volumes += [*_volumes("fetch", claims=claims), _scratch("model", MODEL_LIMIT)]
+    port = source.port if source.image is not None else PREDICTOR_PORT
+    probe = {"httpGet": {"path": "/v2/health/ready", "port": port, "scheme": "HTTP"}, "periodSeconds": PROBE_SECONDS}
+    container = predictor(model, serving=serving, image=images.predictor, digest=digest) | {
+        "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
+        "readinessProbe": probe,
+        "startupProbe": probe | {"failureThreshold": STARTUP_FAILURES},
+        "livenessProbe": {
+            "httpGet": {"path": "/v2/health/live", "port": port, "scheme": "HTTP"},
+            "periodSeconds": 2 * PROBE_SECONDS,
+            "timeoutSeconds": PROBE_SECONDS,
+            "failureThreshold": 6,
+        },
+    }
+    return {
+        "metadata": {
+            "labels": {LABEL_MODEL: model_name, LABEL_REVISION: revision},
+            "annotations": {ANNOTATION_MODEL_DIGEST: digest},
+        },
+        "spec": _pod(init=init, containers=[container], volumes=volumes),
+    }
+
+
+def predictor(model: Model, *, serving: Serving, image: str, digest: str | None) -> Object:
+    """The container that answers: our runtime with the file's digest, or the user's own image as it is."""
+    container: Object = {
+        "name": "predictor",
+        "image": user_image(model.source) or image,
+        "resources": serving.resources,
+        "securityContext": _locked(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [_mount("tmp-predictor", "/tmp")],  # noqa: S108 - the container's own emptyDir
+    }
+    if model.source.image is None:
+        container["command"] = [
+            *("python", "-m", "mandate.predictor", "--model-dir", "/mandate/model", "--name", "model"),
+            *("--port", str(PREDICTOR_PORT), "--version", model.version),
+            *(("--digest", digest) if digest else ()),
+        ]
+        container["volumeMounts"] = [_mount("model", "/mandate/model", read_only=True), *container["volumeMounts"]]
+    return container
+
+
+def user_image(source: ModelSource) -> str | None:
+    """The user's own container, by digest, or None."""
+    if source.image is None or "@" in source.image or source.digest is None:
+        return source.image
+    return f"{source.image}@{source.digest}"
+
+
+def image_digest(source: ModelSource) -> str | None:
+    """The digest that pins the user's own container."""
+    image = user_image(source)
+    return image.rpartition("@")[2] if image else None
+
+
+def _fetch(
+    image: str, arguments: list[str], *, claims: list[str], environment: list[Object], data: bool, model: bool
+) -> Object:
+    mounts = [_mount(f"source-{claim}", f"/mandate/sources/{claim}", read_only=True) for claim in claims]
+    mounts += [_mount("model", "/mandate/model")] if model else []
+    mounts += [_mount("data", "/mandate/data")] if data else []
+    container = {
+        "name": "fetch",
+        "image": image,
+        "command": ["python", "-m", "mandate.evaluate", *arguments],
+        "resources": _resources(cpu="1", memory="1Gi"),
+        "securityContext": _locked(),
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [*mounts, _mount("tmp-fetch", "/tmp")],  # noqa: S108 - the container's own emptyDir
+    }
+    return container | ({"env": environment} if environment else {})
+
+
+def _pod(*, init: list[Object], containers: list[Object], volumes: list[Object]) -> Object:
+    spec: Object = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": "default",
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": containers,
+        "volumes": volumes,
+    }
+    return spec | ({"initContainers": init} if init else {})
+
+
+def _locked() -> Object:
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+    }
+
+
+def _resources(*, cpu: str, memory: str) -> Mapping[str, Mapping[str, str]]:
+    return {"limits": {"cpu": cpu, "memory": memory}, "requests": {"cpu": "100m", "memory": "256Mi"}}
+
+
+def _mount(volume: str, path: str, *, read_only: bool = False) -> Object:
+    return {"name": volume, "mountPath": path} | ({"readOnly": True} if read_only else {})
+
+
+def _scratch(name: str, limit: str) -> Object:
+    return {"name": name, "emptyDir": {"sizeLimit": limit}}
+
+
+def _volumes(*containers: str, claims: list[str] | None = None) -> list[Object]:
+    volumes = [_scratch(f"tmp-{container}", SCRATCH) for container in containers]
+    return volumes + [
+        {"name": f"source-{claim}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+        for claim in claims or ()
+    ]

@@ -1,0 +1,220 @@
+"""Where an attempt at an evaluation stands, read from its Job and Pods. Pure.
+
+Kubernetes says why something failed in many places; here they become one named cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mandate.controller.intake import IntakeError
+from mandate.controller.moments import elapsed
+from mandate.evaluate.frame import FrameError, read_termination
+from mandate.evidence.schema import Evidence
+
+Object = Mapping[str, Any]
+
+CRASH_LOOP = 3
+"""Restarts of a predictor before the judge could start, after which waiting on is pointless."""
+
+
+@dataclass(frozen=True)
+class Under:
+    """Under way, or waiting for what `reason` names."""
+
+    reason: str
+    message: str
+    disruptions: int = 0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Ended without evidence: not judged."""
+
+    code: str
+    message: str
+    disruptions: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Ended with evidence. `digests` are the inputs' actual digests, by field, as fetch found them."""
+
+    evidence: Evidence
+    digests: Mapping[str, str]
+    disruptions: int = 0
+
+
+Progress = Under | Failed | Measured
+
+
+def pod_to_read(pods: Iterable[Object]) -> tuple[str, str] | None:
+    """The Pod whose judge left a result in its log, with its termination message; None where none did."""
+    pod = latest(pods)
+    ended = _ended(pod, "judge") if pod is not None else None
+    if pod is None or ended is None or ended.get("exitCode") != 0:
+        return None
+    return str(pod["metadata"]["name"]), str(ended.get("message") or "")
+
+
+def progress(
+    *, job: Object | None, pods: Iterable[Object], result: Evidence | IntakeError | None, now: float, deadline: float
+) -> Progress:
+    """Where the attempt stands at `now` (seconds since the epoch); it may take `deadline` seconds in all.
+
+    `result` is what was read from the Pod that `pod_to_read` names.
+    """
+    every = tuple(pods)
+    disruptions = sum(1 for pod in every if _disrupted(pod))
+    found = _progress(job, latest(every), result, disruptions)
+    if not isinstance(found, Under) or job is None:
+        return found
+    taken = elapsed(str(job["metadata"]["creationTimestamp"]), now)
+    if taken < deadline:
+        return found
+    return Failed(
+        "DeadlineExceeded", f"no result within {deadline:g} s; last seen: {found.reason}: {found.message}", disruptions
+    )
+
+
+def _progress(
+    job: Object | None, pod: Object | None, result: Evidence | IntakeError | None, disruptions: int
+) -> Progress:
+    if job is None:
+        return Under("Pending", "the Job isn't created yet", disruptions)
+    over = _condition(job, "Failed") or _condition(job, "Complete")
+    if pod is None or _disrupted(pod):
+        if over is not None:
+            return Failed("PodLost", f"the Job ended and its Pod is gone: {over.get('message') or 'no reason given'}")
+        if pod is None:
+            return Under("WaitingForPod", "the Job controller hasn't created the Pod yet; see the Job's events")
+        return Under("Disrupted", f"{_disruption(pod)}; the Pod is being replaced", disruptions)
+    if isinstance(result, Evidence):
+        return Measured(result, _digests(pod), disruptions)
+    if isinstance(result, IntakeError):
+        return Failed(result.code, result.message, disruptions)
+    cause = _cause(pod)
+    if cause is not None:
+        return Failed(cause[0], cause[1][:2048], disruptions)
+    if over is not None and over.get("type") == "Failed":
+        return Failed("JobFailed", f"{over.get('reason')}: {over.get('message') or 'no reason given'}", disruptions)
+    return Under(*_waiting(pod), disruptions)
+
+
+def latest(pods: Iterable[Object]) -> Object | None:
+    """The youngest Pod; names break ties."""
+    return max(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]), default=None)
+
+
+def finished(job: Object) -> bool:
+    """Whether the Job controller has ended the Job."""
+    return _condition(job, "Failed") is not None or _condition(job, "Complete") is not None
+
+
+def _cause(pod: Object) -> tuple[str, str] | None:
+    """Why the Pod can't give a result any more, or None while it may."""
+    fetch = _ended(pod, "fetch")
+    if fetch is not None and fetch.get("exitCode") != 0:
+        return _exit("Fetch", fetch)
+    judge = _ended(pod, "judge")
+    if judge is not None and judge.get("exitCode") != 0 and not _pod_reason(pod):
+        code, message = _exit("Judge", judge)
+        return code, message + (_predictor_story(pod) if code.startswith("Predictor") else "")
+    if judge is not None and judge.get("exitCode") == 0:
+        return None  # its result is being read
+    if reason := _pod_reason(pod):
+        message = (pod.get("status") or {}).get("message") or "the kubelet ended the Pod"
+        return reason, f"{message}{_predictor_story(pod)}"
+    predictor = _status(pod, "predictor")
+    if predictor.get("restartCount", 0) >= CRASH_LOOP and "running" not in (_status(pod, "judge").get("state") or {}):
+        return "PredictorCrashLoop", f"the model's container doesn't stay up{_predictor_story(pod)}"
+    if _phase(pod) == "Failed":
+        return "PodFailed", (pod.get("status") or {}).get("message") or "the Pod failed without saying why"
+    return None
+
+
+def _exit(role: str, ended: Object) -> tuple[str, str]:
+    if ended.get("reason") == "OOMKilled":
+        return f"{role}OutOfMemory", f"{role.lower()} was killed: it needed more memory than its limit"
+    text = str(ended.get("message") or "")
+    try:
+        failure = read_termination(text).failure
+    except FrameError:
+        failure = None
+    if failure is not None:
+        where = f"{failure.field}: " if failure.field else ""
+        return failure.code, f"{where}{failure.message}"
+    said = f": {text[:512]}" if text else ""
+    return f"{role}Crashed", f"{role.lower()} ended with exit code {ended.get('exitCode')}{said}"
+
+
+def _predictor_story(pod: Object) -> str:
+    """How the predictor last ended, in words; empty where it never did."""
+    status = _status(pod, "predictor")
+    ended = (status.get("lastState") or {}).get("terminated") or (status.get("state") or {}).get("terminated")
+    if not ended or not (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
+        return ""
+    why = "out of memory" if ended.get("reason") == "OOMKilled" else f"exit code {ended.get('exitCode')}"
+    said = f": {str(ended['message'])[:512]}" if ended.get("message") else ""
+    return f"; predictor ended {status.get('restartCount', 0) + 1} times, last with {why}{said}"
+
+
+def _waiting(pod: Object) -> tuple[str, str]:
+    """What a Pod that hasn't ended is waiting for."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return "Unschedulable", str(condition.get("message") or "no node takes the Pod")
+    for name in ("fetch", "predictor", "judge"):
+        waiting = (_status(pod, name).get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason")
+        if reason and reason not in ("PodInitializing", "ContainerCreating"):
+            return "ContainerWaiting", f"{name}: {reason}: {waiting.get('message') or ''}".rstrip(": ")
+    return "Running", f"Pod {pod['metadata']['name']} is {_phase(pod) or 'starting'}"
+
+
+def _digests(pod: Object) -> Mapping[str, str]:
+    ended = _ended(pod, "fetch")
+    try:
+        return read_termination(str((ended or {}).get("message") or "")).digests
+    except FrameError:
+        return {}
+
+
+def _pod_reason(pod: Object) -> str:
+    """`DeadlineExceeded`, `Evicted`, … where the kubelet itself ended the Pod."""
+    return str((pod.get("status") or {}).get("reason") or "") if _phase(pod) == "Failed" else ""
+
+
+def _disrupted(pod: Object) -> bool:
+    return _phase(pod) == "Failed" and _condition(pod, "DisruptionTarget") is not None
+
+
+def _disruption(pod: Object) -> str:
+    condition = _condition(pod, "DisruptionTarget") or {}
+    return f"{condition.get('reason')}: {condition.get('message') or 'the Pod was disrupted'}"
+
+
+def _phase(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("phase") or "")
+
+
+def _condition(item: Object, kind: str) -> Object | None:
+    """The condition of this type, if it is True."""
+    for condition in (item.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == kind and condition.get("status") == "True":
+            return dict(condition)
+    return None
+
+
+def _status(pod: Object, container: str) -> Object:
+    status = pod.get("status") or {}
+    for item in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        if item.get("name") == container:
+            return dict(item)
+    return {}
+
+
+def _ended(pod: Object, container: str) -> Object | None:
+    return (_status(pod, container).get("state") or {}).get("terminated") or None

@@ -1,0 +1,102 @@
+"""Whom a change concerns: from an object before and after to the keys that must be looked at again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL
+from mandate.controller.plan import Key
+from mandate.controller.store import Store
+from mandate.kube.resources import (
+    AUTONOMY_GRANTS,
+    DEPLOYMENTS,
+    JOBS,
+    MODEL_DEPLOYMENTS,
+    MODEL_EVALUATIONS,
+    NAMESPACES,
+    PODS,
+    SERVICES,
+    Resource,
+)
+
+Object = Mapping[str, Any]
+
+
+def concerned(resource: Resource, before: Object | None, after: Object | None, store: Store) -> set[Key]:
+    """The keys to look at after one object came, changed or went."""
+    keys: set[Key] = set()
+    for item in (before, after):
+        if item is not None:
+            keys.update(_keys(resource, item, store))
+    if resource == AUTONOMY_GRANTS:
+        keys.update(_granted(before, after, store))
+    if resource == NAMESPACES and _enrolment(before) != _enrolment(after) and after is not None:
+        name = after["metadata"]["name"]
+        keys.update(Key("Model", name, mdep["metadata"]["name"]) for mdep in store.all(MODEL_DEPLOYMENTS, name))
+        keys.add(Key("Grant", name, ""))
+    return keys
+
+
+def _keys(resource: Resource, item: Object, store: Store) -> Iterator[Key]:
+    metadata = item["metadata"]
+    namespace, name = metadata.get("namespace", ""), metadata["name"]
+    labels = metadata.get("labels") or {}
+    if resource == MODEL_DEPLOYMENTS:
+        yield Key("Model", namespace, name)
+        yield Key("Grant", namespace, "")
+        for meval in store.labelled(MODEL_EVALUATIONS, namespace, LABEL_MODEL, name):
+            yield Key("Evaluation", namespace, meval["metadata"]["name"])
+    elif resource == MODEL_EVALUATIONS:
+        yield Key("Evaluation", namespace, name)
+        yield Key("Model", namespace, str((item.get("spec") or {}).get("modelDeployment", "")))
+        yield Key("Grant", namespace, "")
+    elif resource == AUTONOMY_GRANTS:
+        yield Key("Grant", namespace, "")
+    elif resource == PODS:
+        job = store.get(JOBS, namespace, labels.get(LABEL_EVALUATION, ""))
+        if job is not None:
+            yield from _owners(job, namespace)
+    elif resource == SERVICES:
+        yield from _users_of(namespace, name, store)
+    if LABEL_MODEL in labels and resource not in (PODS, MODEL_EVALUATIONS):
+        yield Key("Model", namespace, labels[LABEL_MODEL])
+        yield from _owners(item, namespace)
+    if LABEL_MODEL in labels and resource in (JOBS, DEPLOYMENTS, SERVICES):
+        yield Key("Grant", namespace, "")
+
+
+def _owners(item: Object, namespace: str) -> Iterator[Key]:
+    for owner in item["metadata"].get("ownerReferences") or ():
+        if owner.get("kind") == MODEL_EVALUATIONS.kind:
+            yield Key("Evaluation", namespace, owner["name"])
+
+
+def _users_of(namespace: str, service: str, store: Store) -> Iterator[Key]:
+    """Models whose fallback, or whose own address, a Service is."""
+    for mdep in store.all(MODEL_DEPLOYMENTS, namespace):
+        name = mdep["metadata"]["name"]
+        fallback = ((mdep.get("spec") or {}).get("useCase") or {}).get("fallback") or {}
+        if service in (name, f"{name}-suggest", (fallback.get("serviceRef") or {}).get("name")):
+            yield Key("Model", namespace, name)
+
+
+def _granted(before: Object | None, after: Object | None, store: Store) -> Iterator[Key]:
+    """Models and evaluations whose entry in the grant changed."""
+    old, new = ((item or {}).get("spec") or {} for item in (before, after))
+    namespace = ((after or before) or {})["metadata"]["namespace"]
+    for field in ("grants", "evaluations"):
+        left, right = old.get(field) or {}, new.get(field) or {}
+        for name in left.keys() | right.keys():
+            if left.get(name) == right.get(name):
+                continue
+            model = (right.get(name) or left.get(name) or {}).get("model", "")
+            if field == "grants":
+                yield Key("Model", namespace, model)
+            else:
+                for meval in store.labelled(MODEL_EVALUATIONS, namespace, LABEL_MODEL, model):
+                    yield Key("Evaluation", namespace, meval["metadata"]["name"])
+
+
+def _enrolment(item: Object | None) -> str:
+    return str((((item or {}).get("metadata") or {}).get("labels") or {}).get(LABEL_ENFORCE, ""))

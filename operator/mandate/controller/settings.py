@@ -1,0 +1,42 @@
+"""What an installation decides about the operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mandate.controller.queue import Backoff
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The product's own images, each `name@sha256:<64 hex>`. `judge` also runs `fetch` in evaluation Pods."""
+
+    fetch: str
+    judge: str
+    predictor: str
+
+    def __post_init__(self) -> None:
+        for role in ("fetch", "judge", "predictor"):
+            if "@sha256:" not in getattr(self, role):
+                raise ValueError(f"the {role} image must be pinned, name@sha256:<64 hex>, got {getattr(self, role)!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Durations are seconds."""
+
+    images: Images
+    allowed_images: tuple[str, ...] = ()
+    """Images that any Pod of a Strict namespace may run, by digest."""
+    evaluation_deadline: float = 3600.0
+    """Overall time for one attempt, disruptions and waiting for a node included."""
+    pod_deadline: float = 1800.0
+    """Time for one evaluation Pod once a kubelet has taken it."""
+    max_attempts: int = 5
+    """Attempts at an evaluation in Error before it waits for a change or for mandate.dev/retry."""
+    retry: Backoff = field(default_factory=lambda: Backoff(base=30.0, cap=1800.0, jitter=0.0))
+    """Time from one attempt's error to the next attempt."""
+    keep_finished: int = 3600
+    """How long a finished Job stays, for its logs, after its result is stored."""
+    judge_memory: str = "2Gi"
+    judge_cpu: str = "2"

@@ -1,0 +1,74 @@
+"""Everything that one decision may know, read beforehand and frozen. Objects are raw, as the API server gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mandate.controller.intake import IntakeError
+from mandate.controller.settings import Settings
+from mandate.evidence.schema import Evidence
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSnapshot:
+    """One ModelEvaluation. `jobs` are all of its Jobs, `pods` those of the present attempt.
+
+    `unread` says why the result couldn't be read yet; `refusal` why the API server wouldn't take the Pod.
+    """
+
+    meval: Object
+    mdep: Object | None
+    grant: Object | None
+    jobs: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+    seals: tuple[Object, ...] = ()
+    result: Evidence | IntakeError | None = None
+    unread: str = ""
+    refusal: str = ""
+    settings: Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSnapshot:
+    """One ModelDeployment and what belongs to it.
+
+    `services` holds the Services NAME and NAME-suggest whoever made them; `evidence` is by ModelEvaluation, `looks` by
+    look; `records` are the evidence ConfigMaps, without their data.
+    """
+
+    mdep: Object
+    namespace: Object | None
+    grant: Object | None
+    mevals: tuple[Object, ...] = ()
+    revisions: tuple[Object, ...] = ()
+    deployments: tuple[Object, ...] = ()
+    services: Mapping[str, Object] = field(default_factory=dict)
+    fallback: Object | None = None
+    records: tuple[Object, ...] = ()
+    evidence: Mapping[str, Evidence | IntakeError] = field(default_factory=dict)
+    looks: Mapping[str, int] = field(default_factory=dict)
+    settings: Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrantSnapshot:
+    """One namespace. `templates` are Pod templates as the API server defaults them, by grant or evaluation key."""
+
+    namespace: str
+    enrolled: bool
+    grant: Object | None
+    mdeps: tuple[Object, ...] = ()
+    mevals: tuple[Object, ...] = ()
+    revisions: tuple[Object, ...] = ()
+    jobs: tuple[Object, ...] = ()
+    deployments: tuple[Object, ...] = ()
+    services: tuple[Object, ...] = ()
+    templates: Mapping[str, Object] = field(default_factory=dict)
+    settings: Settings
+
+
+Snapshot = EvaluationSnapshot | ModelSnapshot | GrantSnapshot

@@ -1,0 +1,1 @@
+"""The API server: client, resources, server-side apply, Lease."""

@@ -1,0 +1,113 @@
+"""The operator's Prometheus metrics.
+
+Series are bounded by what exists: those about a model are read from the store at each scrape, so they vanish with the
+object, and nothing is labelled by run, request or Pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mandate.api.criteria import LEVELS
+
+Object = Mapping[str, Any]
+
+LEVEL_VALUES = {"None": 0} | {level: index for index, level in enumerate(LEVELS, start=1)}
+EVALUATION_BUCKETS = (5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+RECONCILE_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+
+
+class Metrics:
+    """What the operator counts about itself, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.leader = Gauge("mandate_leader", "1 while this process leads", registry=self.registry)
+        self.queue_depth = Gauge("mandate_queue_depth", "Keys waiting for a worker", registry=self.registry)
+        self.reconcile_seconds = Histogram(
+            "mandate_reconcile_seconds",
+            "Time to gather, decide and apply, by kind of key",
+            ["kind"],
+            buckets=RECONCILE_BUCKETS,
+            registry=self.registry,
+        )
+        self.reconcile_errors = Counter(
+            "mandate_reconcile_errors",
+            "Reconciles that failed and are tried again, by kind of key and of error",
+            ["kind", "error"],
+            registry=self.registry,
+        )
+        self.actions = Counter(
+            "mandate_actions",
+            "Writes to the API server, by action and kind",
+            ["action", "kind"],
+            registry=self.registry,
+        )
+        self.relist_news = Counter(
+            "mandate_relist_news",
+            "Changes that watches missed and a re-list found, by kind",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.evaluations = Counter(
+            "mandate_evaluations", "Attempts at evaluations that ended, by result", ["result"], registry=self.registry
+        )
+        self.evaluation_seconds = Histogram(
+            "mandate_evaluation_seconds",
+            "Time from an evaluation's first Job to its stored evidence",
+            buckets=EVALUATION_BUCKETS,
+            registry=self.registry,
+        )
+
+
+class ModelCollector(Collector):
+    """What is true of every ModelDeployment now; `models` gives them as the API server has them."""
+
+    def __init__(self, models: Callable[[], Iterable[Object]]) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[Metric]:
+        """One scrape."""
+        level = GaugeMetricFamily(
+            "mandate_model_autonomy_level",
+            "Highest level that is granted and served: 0 none, 1 Shadow, 2 Suggest, 3 Automate",
+            labels=["namespace", "model"],
+        )
+        target = GaugeMetricFamily(
+            "mandate_model_target_level", "Level that the spec asks for", labels=["namespace", "model"]
+        )
+        gates = GaugeMetricFamily(
+            "mandate_gate_verdict",
+            "1 for each gate's present verdict",
+            labels=["namespace", "model", "gate", "verdict"],
+        )
+        conditions = GaugeMetricFamily(
+            "mandate_model_condition",
+            "1 where the condition is True, 0 where it is False, -1 where it is Unknown",
+            labels=["namespace", "model", "condition"],
+        )
+        info = GaugeMetricFamily(
+            "mandate_model_info",
+            "The champion's and the candidate's version",
+            labels=["namespace", "model", "role", "version"],
+        )
+        for item in self._models():
+            place = [item["metadata"]["namespace"], item["metadata"]["name"]]
+            status = item.get("status") or {}
+            level.add_metric(place, LEVEL_VALUES.get(status.get("level", "None"), 0))
+            wanted = ((item.get("spec") or {}).get("autonomy") or {}).get("target", "None")
+            target.add_metric(place, LEVEL_VALUES.get(wanted, 0))
+            for gate in status.get("gates") or ():
+                gates.add_metric([*place, gate["name"], gate["verdict"]], 1)
+            for condition in status.get("conditions") or ():
+                value = {"True": 1, "False": 0}.get(condition["status"], -1)
+                conditions.add_metric([*place, condition["type"]], value)
+            for role in ("champion", "candidate"):
+                if status.get(role):
+                    info.add_metric([*place, role, status[role].get("version", "")], 1)
+        yield from (level, target, gates, conditions, info)
