@@ -39,6 +39,8 @@ class Limits:
     """For one batch."""
     total: float = 1800.0
     """For all batches."""
+    loaded: float = 10.0
+    """For one request under load; after that it counts as unanswered."""
     concurrency: int = 2
     """Batches under way at once."""
 
@@ -97,11 +99,8 @@ class Client:
             outputs=_tensors(model.get("outputs")),
         )
 
-    async def predict(
-        self, table: pa.Table, *, inputs: ModelInputs, output: ModelOutput, task: Task, metadata: Metadata
-    ) -> Array:
+    async def predict(self, fed: Features, *, output: ModelOutput, task: Task, metadata: Metadata) -> Array:
         """The declared output for all rows: (rows,) or (rows, classes). Raises InferenceError."""
-        fed = self.features(table, inputs=inputs, output=output, metadata=metadata)
         ranges = batches(fed.rows, size=fed.batch)
         parts: list[Array | None] = [None] * len(ranges)
         waiting = iter(enumerate(ranges))

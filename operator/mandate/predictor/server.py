@@ -73,14 +73,15 @@ async def serve(model: OnnxModel, *, name: str, version: str | None, host: str, 
         server_name="mandate-predictor",
         extensions=[],
     )
+    label = version or model.digest
     model_settings = ModelSettings(
         _env_file=None,
         name=name,
         implementation=OnnxRuntime,
         platform="onnxruntime_onnx",
-        versions=[],
+        versions=[label],
         max_batch_size=0,
-        parameters=ModelParameters(_env_file=None, version=version or model.digest),
+        parameters=ModelParameters(_env_file=None, version=label),
     )
     with ThreadPoolExecutor(max_workers=cpus, thread_name_prefix="run") as threads:
         await ModelServer(settings, model=model, threads=threads).start([model_settings])

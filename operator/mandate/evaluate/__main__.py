@@ -1,0 +1,134 @@
+"""`python -m mandate.evaluate fetch | fetch-model | judge`: the evaluation Pod's own steps.
+
+Each writes its termination message; `judge` prints its result as one framed line. See `frame` for the formats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from . import frame
+from .frame import EXIT_OK, Failure, Result, Termination
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    step: Callable[[argparse.Namespace], int] = options.step
+    return step(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mandate.evaluate", description="Steps of an evaluation Pod.")
+    steps = parser.add_subparsers(required=True)
+    fetch = steps.add_parser("fetch", help="verify the sources, execute the split, fill both folders")
+    fetch.set_defaults(step=_fetch)
+    model = steps.add_parser("fetch-model", help="copy and verify the model file only")
+    model.set_defaults(step=_fetch_model)
+    model.add_argument("--uri", required=True, help="pvc://CLAIM/PATH of the model file")
+    model.add_argument("--digest", required=True, help="sha256:… that it must have")
+    judge = steps.add_parser("judge", help="ask the predictor, measure, print the framed result")
+    judge.set_defaults(step=_judge)
+    judge.add_argument("--predictor", default="http://127.0.0.1:8080", help="where the predictor listens")
+    judge.add_argument("--model-name", default="model", help="the model's name at the predictor")
+    judge.add_argument("--ready-timeout", type=float, default=120.0, help="seconds until the model must be ready")
+    for step in (fetch, model):
+        step.add_argument("--sources", type=Path, default=Path("/mandate/sources"), help="where claims are mounted")
+        step.add_argument("--model-dir", type=Path, default=Path("/mandate/model"), help="folder for the model file")
+    for step in (fetch, judge):
+        step.add_argument("--data-dir", type=Path, default=Path("/mandate/data"), help="folder for the rows")
+    for step in (fetch, model, judge):
+        step.add_argument("--termination-log", type=Path, default=Path("/dev/termination-log"))
+    return parser
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    return _ending(options, partial(_fetched, options))
+
+
+def _fetched(options: argparse.Namespace) -> dict[str, str]:
+    from mandate import sources
+
+    from .fetch import fetch, mounts_in
+    from .settings import spec_in
+
+    locate = partial(sources.locate, mounts=mounts_in(options.sources))
+    return fetch(spec_in(os.environ), locate=locate, model_dir=options.model_dir, data_dir=options.data_dir)
+
+
+def _fetch_model(options: argparse.Namespace) -> int:
+    return _ending(options, partial(_model_fetched, options))
+
+
+def _model_fetched(options: argparse.Namespace) -> dict[str, str]:
+    from mandate.sources import files
+
+    from .fetch import fetch_model, mounts_in
+
+    locate = partial(files.locate, mounts=mounts_in(options.sources))
+    return {"model": fetch_model(options.uri, digest=options.digest, locate=locate, model_dir=options.model_dir)}
+
+
+def _ending(options: argparse.Namespace, step: Callable[[], dict[str, str]]) -> int:
+    """Run a fetching step; its digests or its failure go into the termination message."""
+    from .failures import explain
+
+    try:
+        ended, code = Termination(digests=step()), EXIT_OK
+    except Exception as error:
+        explained = explain(error, stage="Fetch")
+        ended, code = Termination(failure=explained.failure), explained.exit_code
+        _complain(explained.failure)
+    options.termination_log.write_text(ended.dump())
+    return code
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from .failures import explain
+
+    try:
+        line, ended = frame.frame(Result(evidence=_judged(options)))
+        code = EXIT_OK
+    except Exception as error:
+        explained = explain(error, stage="Report")
+        line, ended = frame.frame(Result(failure=explained.failure))
+        code = explained.exit_code
+        _complain(explained.failure)
+    # The message first: a frame that nothing vouches for is never read.
+    options.termination_log.write_text(ended.dump())
+    sys.stdout.write(line)
+    sys.stdout.flush()
+    return code
+
+
+def _judged(options: argparse.Namespace) -> dict[str, Any]:
+    from mandate.inference.client import Limits
+
+    from .judge import judge
+    from .settings import spec_in
+
+    evidence = asyncio.run(
+        judge(
+            spec_in(os.environ),
+            data_dir=options.data_dir,
+            predictor=options.predictor,
+            model=options.model_name,
+            environment=os.environ,
+            limits=Limits(ready=options.ready_timeout),
+        )
+    )
+    return evidence.dump()
+
+
+def _complain(failure: Failure) -> None:
+    print(f"{failure.stage}: {failure.code}: {failure.message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

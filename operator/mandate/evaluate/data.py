@@ -1,0 +1,146 @@
+"""The evaluation's rows: read from their sources, verified, divided; and kept for the judge without loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mandate import sources
+from mandate.api.kinds import ModelEvaluationSpec
+from mandate.api.spec import TableSource
+from mandate.measure import split as dividing
+from mandate.measure.split import PARTS, Part, Split
+from mandate.measure.table import MeasureError
+
+from .failures import explain
+
+Locate = Callable[[str], Path]
+"""Finds the file behind a URI; raises SourceError."""
+
+_TABLE, _SPLIT, _INPUTS = "table.arrow", "split.arrow", "inputs.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """`table` holds the rows of all parts in their sources' order, `split` says which is which.
+
+    `digests` are the tables' by field of spec.data: `source`, or `train`, `validation` and `test`.
+    """
+
+    table: pa.Table
+    split: Split
+    digests: dict[str, str]
+
+
+def declared_tables(spec: ModelEvaluationSpec) -> dict[str, TableSource]:
+    """The declared tables by field of spec.data."""
+    every = {name: getattr(spec.data, name) for name in ("source", *PARTS)}
+    return {name: source for name, source in every.items() if source is not None}
+
+
+def load(spec: ModelEvaluationSpec, *, locate: Locate, scratch: Path | None = None) -> Rows:
+    """Read, verify and divide the declared tables; only columns that the evaluation needs are kept.
+
+    With `scratch` (a directory) each table is copied there first, so that the bytes that are read are those that were
+    verified, whatever happens to the source meanwhile. Raises EvaluationError.
+    """
+    tables: dict[str, pa.Table] = {}
+    digests: dict[str, str] = {}
+    for name, source in declared_tables(spec).items():
+        with failing("Fetch", field=f"spec.data.{name}"):
+            tables[name], digests[name] = _read(source, locate=locate, scratch=scratch)
+    with failing("Split", field="spec.data"):
+        if "source" in tables:
+            if spec.data.split is None:
+                raise MeasureError("NoSplit", "data.split: declare how data.source is divided")
+            table = tables["source"]
+            split = dividing.divide(table, how=spec.data.split, task=spec.task)
+        else:
+            parts: dict[Part, pa.Table] = {part: tables[part] for part in PARTS if part in tables}
+            table, split = dividing.join(parts, task=spec.task)
+    needed = _needed(spec)
+    for column, field in needed.items():
+        if column not in table.column_names:
+            with failing("Split", field=f"spec.{field}"):
+                known = ", ".join(table.column_names[:50])
+                raise MeasureError("MissingColumn", f"{field}: column {column!r} isn't in the data, which has {known}")
+    return Rows(table=table.select(list(needed)), split=split, digests=digests)
+
+
+def write(rows: Rows, folder: Path, *, model: str | None) -> None:
+    """Keep rows, split and digests (`model` is the model file's) for another process."""
+    _write_arrow(rows.table, folder / _TABLE)
+    _write_arrow(pa.table({"part": rows.split.part, "key": rows.split.keys}), folder / _SPLIT)
+    inputs = {"model": model, "data": rows.digests, "split": rows.split.digest}
+    (folder / _INPUTS).write_text(json.dumps(inputs))
+
+
+def read(folder: Path) -> tuple[Rows, str | None]:
+    """What `write` kept: the rows and the model file's digest."""
+    inputs = json.loads((folder / _INPUTS).read_text())
+    parts = _read_arrow(folder / _SPLIT)
+    split = Split(
+        part=parts.column("part").to_numpy().astype(np.int8),
+        keys=parts.column("key").to_numpy().astype(np.uint64),
+        digest=inputs["split"],
+    )
+    return Rows(table=_read_arrow(folder / _TABLE), split=split, digests=inputs["data"]), inputs["model"]
+
+
+@contextmanager
+def failing(stage: Any, *, field: str | None = None) -> Iterator[None]:
+    """Whatever goes wrong inside leaves as EvaluationError of that stage."""
+    try:
+        yield
+    except Exception as error:
+        raise explain(error, stage=stage, field=field) from error
+
+
+def _read(source: TableSource, *, locate: Locate, scratch: Path | None) -> tuple[pa.Table, str]:
+    path = locate(source.uri)
+    if scratch is None:
+        digest = sources.verify(path, declared=source.digest, name=source.uri)
+        return sources.read_table(path, name=source.uri), digest
+    copy = scratch / f"copy{path.suffix}"
+    digest = sources.copy(path, copy, declared=source.digest, name=source.uri)
+    try:
+        return sources.read_table(copy, name=source.uri), digest
+    finally:
+        copy.unlink()
+
+
+def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:
+    """Columns that the evaluation reads, each with the field that names it first."""
+    task, model = spec.task, spec.model
+    named = [
+        ("task.target", task.target),
+        ("task.id", task.id),
+        ("task.cluster", task.cluster),
+        ("task.time", task.time),
+    ]
+    named += [("model.inputs.columns", column) for column in (model.inputs.columns if model.inputs else ())]
+    named += [("model.source.columns", column) for column in model.source.columns or ()]
+    named += [(f"data.slices[{item.name}].column", item.column) for item in spec.data.slices]
+    named += [(f"baselines[{item.name}].column", item.column) for item in spec.baselines]
+    needed: dict[str, str] = {}
+    for field, column in named:
+        if column is not None:
+            needed.setdefault(column, field)
+    return needed
+
+
+def _write_arrow(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()

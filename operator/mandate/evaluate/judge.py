@@ -1,0 +1,52 @@
+"""The main container: rows and answers in, evidence out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from mandate.api.kinds import ModelEvaluationSpec
+from mandate.evidence.schema import Evidence
+from mandate.inference.client import Limits
+
+from . import data, predict
+from .data import failing
+from .isolation import isolation, probe, targets
+from .run import evidence
+
+
+async def judge(
+    spec: ModelEvaluationSpec,
+    *,
+    data_dir: Path,
+    predictor: str,
+    model: str,
+    environment: Mapping[str, str],
+    limits: Limits,
+) -> Evidence:
+    """Evidence on the model behind `predictor` (a URL), or on columns of the data. Raises EvaluationError."""
+    start = time.monotonic()
+    with failing("Settings"):
+        addresses = targets(environment)
+    before = await probe(addresses)
+    with failing("Fetch"):
+        rows, file_digest = data.read(data_dir)
+    prepared = time.monotonic() - start
+    source = spec.model.source
+    if source.columns is not None:
+        predicted = predict.from_table(spec, rows)
+    else:
+        predicted = await predict.over_http(spec, rows, url=predictor, model=model, limits=limits)
+    sealed = isolation(before, await probe(addresses))
+    digest = file_digest if source.image is None else image_digest(source.image)
+    return evidence(
+        spec, rows, replace(predicted, model_digest=digest), isolation=sealed, seconds={"prepare": prepared}
+    )
+
+
+def image_digest(image: str) -> str | None:
+    """`sha256:…` of an image reference that carries one."""
+    _, found, digest = image.partition("@")
+    return digest if found else None

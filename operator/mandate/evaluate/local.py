@@ -1,0 +1,100 @@
+"""The whole evaluation without a cluster, for the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import mandate
+from mandate.api.kinds import ModelEvaluationSpec
+from mandate.evidence.schema import Evidence
+from mandate.inference.client import Limits
+from mandate.inference.errors import InferenceError
+
+from . import data, predict
+from .data import Locate, Rows, failing
+from .fetch import fetch_model
+from .predict import Predicted
+from .run import evidence
+
+
+def evaluate_locally(spec: ModelEvaluationSpec, *, locate: Locate, serve: bool = False) -> Evidence:
+    """Evidence as the Job would find it; `locate` finds the file behind a URI.
+
+    An ONNX model runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
+    process on the loopback interface, and they are measured. Raises EvaluationError.
+    """
+    start = time.monotonic()
+    source = spec.model.source
+    if source.image is not None:
+        with failing("Predict", field="spec.model.source.image"):
+            raise InferenceError(
+                "NeedsCluster", f"model.source.image: {source.image} runs in a cluster only; apply the manifest there"
+            )
+    rows = data.load(spec, locate=locate)
+    prepared = time.monotonic() - start
+    if source.uri is None:
+        predicted = predict.from_table(spec, rows)
+    elif serve:
+        predicted = asyncio.run(_served(spec, rows, locate=locate))
+    else:
+        with failing("Fetch", field="spec.model.source.uri"):
+            file = locate(source.uri)
+        predicted = predict.in_process(spec, rows, file)
+    return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared})
+
+
+async def _served(spec: ModelEvaluationSpec, rows: Rows, *, locate: Locate) -> Predicted:
+    """As `predict.over_http`, with a predictor of our own, which is stopped again whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="mandate-") as name:
+        folder = Path(name)
+        digest = fetch_model(
+            str(spec.model.source.uri), digest=spec.model.source.digest, locate=locate, model_dir=folder
+        )
+        port = _free_port()
+        with (folder / "log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "mandate.predictor", "--model-dir", name, "--digest", digest),
+                *("--host", "127.0.0.1", "--port", str(port)),
+                env={**os.environ, "PYTHONPATH": _with_ours(os.environ.get("PYTHONPATH"))},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            asking = asyncio.create_task(
+                predict.over_http(spec, rows, url=f"http://127.0.0.1:{port}", model="model", limits=Limits())
+            )
+            ended = asyncio.create_task(process.wait())
+            await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                asking.cancel()
+                await asyncio.wait({asking})
+                with failing("Predict", field="spec.model.source"):
+                    raise InferenceError("PredictorCrashed", f"the predictor ended: {_last_line(folder / 'log')}")
+            return replace(asking.result(), model_digest=digest)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _with_ours(path: str | None) -> str:
+    ours = str(Path(mandate.__path__[0]).parent)
+    return ours if not path else os.pathsep.join([ours, path])
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else "it said nothing"

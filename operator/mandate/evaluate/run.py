@@ -1,0 +1,56 @@
+"""The stages that CLI and Job share, put together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from mandate.api.kinds import ModelEvaluationSpec
+from mandate.evidence.schema import Evidence, Measured
+from mandate.measure.engine import compute
+
+from .data import Rows, failing
+from .isolation import Isolation
+from .predict import Predicted
+
+
+def evidence(
+    spec: ModelEvaluationSpec,
+    rows: Rows,
+    predicted: Predicted,
+    *,
+    isolation: Isolation,
+    seconds: Mapping[str, float],
+) -> Evidence:
+    """Compute the evidence of answers that were had; `seconds` are the earlier stages'. Raises EvaluationError."""
+    start = time.monotonic()
+    with failing("Measure", field="spec"):
+        computed = compute(
+            table=rows.table,
+            split=rows.split,
+            answers=predicted.answers,
+            model=spec.model,
+            task=spec.task,
+            data=spec.data,
+            references=spec.baselines,
+            model_digest=predicted.model_digest,
+            data_digests=rows.digests,
+        )
+    measured = Measured(
+        estimates=predicted.estimates,
+        isolation=isolation,
+        seconds={**seconds, **predicted.seconds, "compute": time.monotonic() - start},
+        versions={**_versions(), **predicted.versions},
+    )
+    return Evidence(computed=computed, measured=measured)
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in ("mandate-operator", "numpy", "scipy", "pyarrow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
