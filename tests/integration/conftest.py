@@ -1,10 +1,11 @@
-"""A real API server (etcd, kube-apiserver, kube-controller-manager) for the whole test session."""
+"""Real API servers (etcd, kube-apiserver, kube-controller-manager), started by hack/cluster."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The administrator's kubeconfig; nothing of ours is installed. Stopped and deleted afterwards."""
-    state = tmp_path_factory.mktemp("api-server") / "state"
+@contextmanager
+def running_api_server(folder: Path) -> Iterator[Path]:
+    """An empty cluster's API server; yields the administrator's kubeconfig, stops and deletes everything afterwards."""
+    state = folder / "state"
     command = [sys.executable, str(ROOT / "hack" / "cluster"), "apiserver"]
     try:
-        up = subprocess.run(
-            [*command, "up", "--state", str(state), "--controller-manager"],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        yield Path(up.stdout.strip())
+        up = [*command, "up", "--state", str(state), "--controller-manager"]
+        yield Path(subprocess.run(up, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
     finally:
         subprocess.run([*command, "down", "--state", str(state)], check=True)
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The administrator's kubeconfig of one API server for the session; nothing of ours is installed."""
+    with running_api_server(tmp_path_factory.mktemp("api-server")) as kubeconfig:
+        yield kubeconfig

@@ -23,11 +23,16 @@ POLICIES = {policy.name: policy for policy in policies(ACTORS)}
 LABELLED, STRICT, OPEN, BARE = "lending", "vault", "open", "bare"
 """Enrolled as Labelled, as Strict, not enrolled; and Labelled without a grant."""
 REVISION = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+TOKEN_REVISION = "1" + REVISION[1:]
+"""Its Pods get a service account's token."""
+TAGGED_REVISION = "2" + REVISION[1:]
+"""A grant as no operator writes it: with an image by tag."""
 JOB = "mandate-eval-00112233445566aa"
 WORKLOAD = f"credit-{REVISION[:10]}"
 PREDICTOR = "registry.example/mandate/predictor@sha256:" + "1" * 64
 JUDGE = "registry.example/mandate/judge@sha256:" + "2" * 64
 AGENT = "registry.example/tools/agent@sha256:" + "3" * 64
+TAGGED = "registry.example/mandate/predictor:latest"
 EVIL = "registry.example/evil/model@sha256:" + "6" * 64
 DIGEST = "sha256:" + "4" * 64
 REPLICASETS = "system:serviceaccount:kube-system:replicaset-controller"
@@ -40,15 +45,15 @@ LOCKED = {
 }
 
 
-def serving_template(*, token: bool = False) -> Object:
+def serving_template(*, revision: str = REVISION) -> Object:
     """A template as the operator writes it; the API server fills in the rest."""
     return {
         "metadata": {
-            "labels": {"mandate.dev/model": "credit", "mandate.dev/revision": REVISION},
+            "labels": {"mandate.dev/model": "credit", "mandate.dev/revision": revision},
             "annotations": {"mandate.dev/model-digest": DIGEST},
         },
         "spec": {
-            "automountServiceAccountToken": token,
+            "automountServiceAccountToken": revision == TOKEN_REVISION,
             "enableServiceLinks": False,
             "securityContext": {"fsGroup": 65532},
             "initContainers": [
@@ -67,7 +72,7 @@ def serving_template(*, token: bool = False) -> Object:
             "containers": [
                 {
                     "name": "predictor",
-                    "image": PREDICTOR,
+                    "image": TAGGED if revision == TAGGED_REVISION else PREDICTOR,
                     "args": ["--model-dir", "/mandate/model", "--digest", DIGEST],
                     "env": [
                         {"name": "THREADS", "value": "1"},
@@ -140,6 +145,135 @@ def grant(namespace: str, spec: Object) -> Object:
     }
 
 
+def model_deployment(name: str = "credit", namespace: str = LABELLED) -> Object:
+    """The shortest ModelDeployment that the examples have."""
+    document = yaml.safe_load((ROOT / "examples" / "minimal.yaml").read_text())
+    return dict(document) | {"metadata": {"name": name, "namespace": namespace}}
+
+
+def model_evaluation(name: str = "credit-1", namespace: str = LABELLED) -> Object:
+    """A measurement of it."""
+    spec = model_deployment()["spec"]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelEvaluation",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"mandate.dev/model": "credit"}},
+        "spec": {
+            "modelDeployment": "credit",
+            "revision": REVISION,
+            **{key: spec[key] for key in ("model", "task", "data")},
+        },
+    }
+
+
+def service(name: str, selector: dict[str, str], *, labels: dict[str, str] | None = None) -> Object:
+    """A Service in the Labelled namespace."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": LABELLED, "labels": labels or {}},
+        "spec": {"selector": selector, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    }
+
+
+OURS = {"mandate.dev/model": "credit"}
+SUGGEST_SERVICE = service("credit-suggest", OURS | {"mandate.dev/revision": REVISION}, labels=OURS)
+EVIDENCE: Object = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {
+        "name": "mandate-evidence-1",
+        "namespace": LABELLED,
+        "labels": OURS | {"mandate.dev/record": "Evidence"},
+    },
+    "data": {"evidence": "{}"},
+}
+HISTORY: Object = {
+    "apiVersion": "apps/v1",
+    "kind": "ControllerRevision",
+    "metadata": {"name": WORKLOAD, "namespace": LABELLED, "labels": OURS | {"mandate.dev/record": "Revision"}},
+    "revision": 1,
+    "data": {"spec": {}},
+}
+SEAL: Object = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "credit-1", "namespace": LABELLED, "labels": OURS},
+    "spec": {"podSelector": {"matchLabels": {"mandate.dev/evaluation": JOB}}, "policyTypes": ["Ingress", "Egress"]},
+}
+
+
+def _owned_objects() -> tuple[Object, ...]:
+    return SUGGEST_SERVICE, EVIDENCE, HISTORY, SEAL
+
+
+def route(backend: str, *, mirror: str = "") -> Object:
+    """An HTTPRoute to a Service."""
+    mirrored = {"filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": mirror, "port": 80}}}]}
+    rule = {"backendRefs": [{"name": backend, "port": 80}]} | (mirrored if mirror else {})
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "way", "namespace": LABELLED},
+        "spec": {"rules": [rule]},
+    }
+
+
+def ingress(backend: str) -> Object:
+    """An Ingress to a Service."""
+    to = {"service": {"name": backend, "port": {"number": 80}}}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "way", "namespace": LABELLED},
+        "spec": {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": to}]}}]},
+    }
+
+
+def endpoint_slice(service_name: str) -> Object:
+    """Endpoints by hand, for a Service."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "by-hand",
+            "namespace": LABELLED,
+            "labels": {"kubernetes.io/service-name": service_name},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.1.2.3"]}],
+        "ports": [{"name": "http", "port": 8080}],
+    }
+
+
+HTTP_ROUTES: Object = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {
+        "name": "httproutes.gateway.networking.k8s.io",
+        "annotations": {"api-approved.kubernetes.io": "unapproved, the test's stand-in for Gateway API"},
+    },
+    "spec": {
+        "group": "gateway.networking.k8s.io",
+        "scope": "Namespaced",
+        "names": {"kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+
+
+def someone_elses_service() -> Object:
+    """A Service that has nothing to do with models."""
+    return service("shop", {"app": "shop"})
+
+
 def changed(document: Object, change: Callable[[Any], None]) -> Object:
     """A deep copy with `change` made to it."""
     result = copy.deepcopy(document)
@@ -163,14 +297,16 @@ class World:
     """A managed Pod in the Labelled namespace, made by the real controllers."""
     evaluating: Object
     """An evaluation Pod in the Labelled namespace, made by the real Job controller."""
+    evaluating_outside: Object
+    """The same in a namespace that isn't enrolled."""
     bystander: Object
     """A Pod without our labels in the Labelled namespace."""
     strict_bystander: Object
     """A Pod with an allowed image in the Strict namespace."""
 
-    def managed(self, namespace: str = LABELLED) -> Object:
+    def managed(self, namespace: str = LABELLED, *, revision: str = REVISION) -> Object:
         """A Pod as the ReplicaSet controller makes it from the granted template."""
-        template = serving_template()
+        template = serving_template(revision=revision)
         template["metadata"]["labels"]["pod-template-hash"] = "5d4f8c7b9"
         metadata = {"generateName": f"{WORKLOAD}-5d4f8c7b9-", "namespace": namespace} | template["metadata"]
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
@@ -243,7 +379,9 @@ def build(admin: Api) -> World:
     """Install CRDs and policies, create namespaces, users, a grant, and what the real controllers make of it."""
     for file in sorted((ROOT / "crds").glob("*.yaml")):
         admin.apply(yaml.safe_load(file.read_text()))
+    admin.apply(HTTP_ROUTES)
     eventually(lambda: admin.request("GET", f"/apis/{API_VERSION}/autonomygrants"))
+    eventually(lambda: admin.request("GET", "/apis/gateway.networking.k8s.io/v1/httproutes"))
     enrolments = {LABELLED: "Labelled", STRICT: "Strict", OPEN: "", BARE: "Labelled", "mandate-system": ""}
     for name, mode in enrolments.items():
         labels = {"mandate.dev/enforce": mode} if mode else {}
@@ -252,16 +390,18 @@ def build(admin: Api) -> World:
         admin.apply(document)
     install_policies(admin)
     operator = admin.acting_as(ACTORS.operator, "system:serviceaccounts", "system:serviceaccounts:mandate-system")
-    template = granted(
-        operator.rehearsing().create(deployment(LABELLED))["spec"]["template"],
-    )
+    rehearsed = {
+        revision: operator.rehearsing().create(deployment(LABELLED, template=serving_template(revision=revision)))
+        for revision in (REVISION, TOKEN_REVISION)
+    }
+    templates = {revision: granted(answer["spec"]["template"]) for revision, answer in rehearsed.items()}
+    templates[TAGGED_REVISION] = changed(templates[REVISION], _tag)
     job = granted(operator.rehearsing().create(evaluation_job(LABELLED))["spec"]["template"])
     entry = {
         "model": "credit",
         "level": "Suggest",
         "modelDigest": DIGEST,
         "evaluation": "credit-1",
-        "template": template,
     }
     for namespace in (LABELLED, STRICT):
         operator.apply(
@@ -270,32 +410,48 @@ def build(admin: Api) -> World:
                 {
                     "models": ["credit"],
                     "allowedImages": [AGENT],
-                    "grants": {REVISION: entry | {"template": template}},
+                    "grants": {revision: entry | {"template": template} for revision, template in templates.items()},
                     "evaluations": {JOB: {"model": "credit", "template": job}},
                 },
             )
         )
+    account: Object = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "other", "namespace": LABELLED},
+    }
+    admin.apply(account)
     bystander = plain_pod(LABELLED, AGENT, name="bystander")
     strict_bystander = plain_pod(STRICT, AGENT, name="bystander")
     for pod in (bystander, strict_bystander):
         eventually(lambda pod=pod: admin.apply(pod))  # type: ignore[misc]
     _wait_until_enforced(admin)
     operator.create(deployment(LABELLED))
-    operator.create(evaluation_job(LABELLED))
+    for namespace in (LABELLED, OPEN):
+        operator.create(evaluation_job(namespace))
+    existing = [*_owned_objects(), model_deployment(), model_evaluation(), someone_elses_service()]
+    for document in existing:
+        operator.apply(document)
     return World(
         admin=admin,
         operator=operator,
         mallory=admin.acting_as("mallory"),
         alice=admin.acting_as("alice"),
-        serving=eventually(lambda: _one_pod(admin, f"mandate.dev/revision={REVISION}")),
-        evaluating=eventually(lambda: _one_pod(admin, f"mandate.dev/evaluation={JOB}")),
+        serving=eventually(lambda: _one_pod(admin, LABELLED, f"mandate.dev/revision={REVISION}")),
+        evaluating=eventually(lambda: _one_pod(admin, LABELLED, f"mandate.dev/evaluation={JOB}")),
+        evaluating_outside=eventually(lambda: _one_pod(admin, OPEN, f"mandate.dev/evaluation={JOB}")),
         bystander=admin.get(bystander),
         strict_bystander=admin.get(strict_bystander),
     )
 
 
-def _one_pod(admin: Api, selector: str) -> Object | None:
-    pods = admin.list({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": LABELLED}}, selector)
+def _tag(template: Any) -> None:
+    template["metadata"]["labels"]["mandate.dev/revision"] = TAGGED_REVISION
+    template["spec"]["containers"][0]["image"] = TAGGED
+
+
+def _one_pod(admin: Api, namespace: str, selector: str) -> Object | None:
+    pods = admin.list({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace}}, selector)
     return {"apiVersion": "v1", "kind": "Pod"} | pods[0] if pods else None
 
 

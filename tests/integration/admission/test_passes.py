@@ -1,0 +1,165 @@
+"""What must go on working: Kubernetes' own controllers, deletion, people with rights; and a grant that isn't there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.admission.api import Object, Refused, eventually
+from tests.integration.admission.world import (
+    ACTORS,
+    BARE,
+    EVIDENCE,
+    JOB,
+    LABELLED,
+    OPEN,
+    SUGGEST_SERVICE,
+    TOKEN_REVISION,
+    World,
+    changed,
+    deployment,
+    evaluation_job,
+    grant,
+    model_deployment,
+    model_evaluation,
+    plain_pod,
+    serving_template,
+)
+
+
+def _gone(world: World, document: Object) -> bool | None:
+    try:
+        world.admin.get(document)
+    except Refused as error:
+        if error.status == 404:
+            return True
+        raise
+    return None
+
+
+def test_kubernetes_own_controllers_make_the_pods(world: World) -> None:
+    owner = world.serving["metadata"]["ownerReferences"][0]
+    assert (owner["kind"], owner["controller"]) == ("ReplicaSet", True)
+    assert set(world.serving["metadata"]["labels"]) == {
+        "mandate.dev/model",
+        "mandate.dev/revision",
+        "pod-template-hash",
+    }
+    assert world.evaluating["metadata"]["ownerReferences"][0]["name"] == JOB
+    assert set(world.evaluating["metadata"]["labels"]) == {"mandate.dev/model", "mandate.dev/evaluation"}
+
+
+def test_a_token_that_the_api_server_mounts_is_no_difference(world: World) -> None:
+    template = serving_template(revision=TOKEN_REVISION)
+    workload = deployment(LABELLED, template=template, name=f"credit-{TOKEN_REVISION[:10]}")
+    world.operator.create(workload)
+    try:
+        like = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": LABELLED}}
+        pods = eventually(lambda: world.admin.list(like, f"mandate.dev/revision={TOKEN_REVISION}") or None)
+        volumes = [volume["name"] for volume in pods[0]["spec"]["volumes"]]
+        assert any(name.startswith("kube-api-access-") for name in volumes), volumes
+    finally:
+        world.admin.delete(workload)
+
+
+def test_a_replicaset_that_somebody_edited_makes_no_pod(world: World) -> None:
+    """The Deployment isn't guarded; its Pods are, and the controller's event says why."""
+    workload = changed(deployment(LABELLED), lambda item: item["metadata"].update(name="edited"))
+    workload["spec"]["template"]["spec"]["containers"][0]["args"] = ["--model-dir", "/tmp/evil"]
+    world.alice.create(workload)
+    try:
+        like = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"namespace": LABELLED}}
+
+        def failure() -> str | None:
+            for item in world.admin.list(like):
+                if item["metadata"]["name"].startswith("edited-"):
+                    for condition in item.get("status", {}).get("conditions", ()):
+                        return str(condition["message"])
+            return None
+
+        assert "differs from what was evaluated in predictor.args" in eventually(failure)
+    finally:
+        world.admin.delete(workload)
+
+
+def test_without_a_grant_labelled_pods_are_refused_and_others_run(world: World) -> None:
+    with pytest.raises(Refused, match="no params found"):
+        world.mallory.rehearsing().create(world.managed(BARE))
+    world.mallory.rehearsing().create(plain_pod(BARE, "registry.example/shop:1", name="shop"))
+
+
+def test_a_namespace_that_is_not_enrolled_is_left_alone(world: World) -> None:
+    world.mallory.rehearsing().create(world.managed(OPEN))
+
+
+@pytest.mark.parametrize("document", [model_evaluation(), EVIDENCE, SUGGEST_SERVICE], ids=lambda item: item["kind"])
+def test_finalizers_can_be_removed_by_whoever_may(world: World, document: Object) -> None:
+    held = {"metadata": {"finalizers": ["example.dev/held"]}}
+    world.mallory.merge(document, held)
+    world.mallory.merge(document, {"metadata": {"finalizers": None}})
+    assert "finalizers" not in world.admin.get(document)["metadata"]
+
+
+def test_a_whole_namespace_can_be_deleted(world: World) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "passing"}}
+    world.admin.create(namespace | {"metadata": {"name": "passing", "labels": {"mandate.dev/enforce": "Strict"}}})
+
+    def inside(document: Object) -> Object:
+        return changed(document, lambda item: item["metadata"].update(namespace="passing"))
+
+    world.operator.create(
+        {"apiVersion": "mandate.dev/v1alpha1", "kind": "AutonomyGrant", "spec": {}} | _named("passing")
+    )
+    for document in (model_deployment(), model_evaluation(), EVIDENCE, SUGGEST_SERVICE, evaluation_job("passing")):
+        world.operator.create(inside(document))
+    world.admin.delete(namespace)
+    assert eventually(lambda: _gone(world, namespace), seconds=90)
+
+
+def test_evidence_outlives_its_model_and_revisions_go_with_it(world: World) -> None:
+    model = world.alice.create(model_deployment("shortlived"))
+    metadata = model["metadata"]
+    owner = {"apiVersion": model["apiVersion"], "kind": "ModelDeployment", "name": "shortlived", "uid": metadata["uid"]}
+    history: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": "shortlived-1",
+            "namespace": LABELLED,
+            "labels": {"mandate.dev/model": "shortlived", "mandate.dev/record": "Revision"},
+            "ownerReferences": [owner],
+        },
+        "revision": 1,
+        "data": {},
+    }
+    world.operator.create(history)
+    world.alice.delete(model)
+    assert eventually(lambda: _gone(world, history), seconds=60), "the garbage collector may delete"
+    assert world.admin.get(model_evaluation())
+
+
+def test_the_job_controller_finishes_jobs(world: World) -> None:
+    """It writes the Job's status and takes its finalizer from the Pod."""
+    kubelet = world.admin.acting_as("system:node:n", "system:nodes", "system:masters")
+    job = evaluation_job(LABELLED, name="mandate-eval-ffffffffffffffff")
+    stored = world.admin.get(grant(LABELLED, {}))
+    entry = changed(
+        stored["spec"]["evaluations"][JOB],
+        lambda item: item["template"]["metadata"]["labels"].update({"mandate.dev/evaluation": job["metadata"]["name"]}),
+    )
+    world.operator.merge(stored, {"spec": {"evaluations": {job["metadata"]["name"]: entry}}})
+    world.operator.create(job)
+    like = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": LABELLED}}
+    pods = eventually(lambda: world.admin.list(like, f"mandate.dev/evaluation={job['metadata']['name']}") or None)
+    pod = {"apiVersion": "v1", "kind": "Pod"} | pods[0]
+    kubelet.patch(pod, {"status": {"phase": "Succeeded"}}, sub="status")
+    assert eventually(lambda: world.admin.get(job).get("status", {}).get("succeeded"), seconds=60) == 1
+    assert eventually(lambda: "finalizers" not in world.admin.get(pod)["metadata"] or None)
+    world.operator.delete(job)
+
+
+def test_the_operator_is_one_account_not_its_whole_namespace(world: World) -> None:
+    groups = ("system:serviceaccounts", "system:serviceaccounts:mandate-system", "system:masters")
+    other = world.admin.acting_as("system:serviceaccount:mandate-system:default", *groups)
+    assert other.user != ACTORS.operator
+    with pytest.raises(Refused, match=r"writers\.mandate\.dev"):
+        other.rehearsing().create(model_evaluation("forged"))
