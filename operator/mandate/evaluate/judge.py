@@ -15,6 +15,7 @@ from . import data, predict
 from .data import failing
 from .isolation import isolation, probe, targets
 from .run import evidence
+from .served import over_http
 
 
 async def judge(
@@ -38,7 +39,7 @@ async def judge(
     if source.columns is not None:
         predicted = predict.from_table(spec, rows)
     else:
-        predicted = await predict.over_http(spec, rows, url=predictor, model=model, limits=limits)
+        predicted = await over_http(spec, rows, url=predictor, model=model, limits=limits)
     sealed = isolation(before, await probe(addresses))
     digest = file_digest if source.image is None else image_digest(source.image)
     return evidence(

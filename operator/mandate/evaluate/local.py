@@ -14,7 +14,6 @@ from pathlib import Path
 import mandate
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence
-from mandate.inference.client import Limits
 from mandate.inference.errors import InferenceError
 
 from . import data, predict
@@ -51,7 +50,11 @@ def evaluate_locally(spec: ModelEvaluationSpec, *, locate: Locate, serve: bool =
 
 
 async def _served(spec: ModelEvaluationSpec, rows: Rows, *, locate: Locate) -> Predicted:
-    """As `predict.over_http`, with a predictor of our own, which is stopped again whatever happens."""
+    """As `over_http`, with a predictor of our own, which is stopped again whatever happens."""
+    from mandate.inference.client import Limits
+
+    from .served import over_http
+
     with tempfile.TemporaryDirectory(prefix="mandate-") as name:
         folder = Path(name)
         digest = fetch_model(
@@ -68,7 +71,7 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, locate: Locate) -> P
             )
         try:
             asking = asyncio.create_task(
-                predict.over_http(spec, rows, url=f"http://127.0.0.1:{port}", model="model", limits=Limits())
+                over_http(spec, rows, url=f"http://127.0.0.1:{port}", model="model", limits=Limits())
             )
             ended = asyncio.create_task(process.wait())
             await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from mandate.evidence.intervals import Fact
 from mandate.evidence.schema import Estimate, Fault, Quantity, Support
-from mandate.inference.latency import quantile
 from mandate.inference.load import Loaded
 
 QUANTILES: Mapping[str, float] = {"latency_p50": 0.50, "latency_p95": 0.95, "latency_p99": 0.99}
@@ -23,6 +22,8 @@ def rate_of(load: str) -> float:
 
 def measured(loads: Mapping[str, Loaded], *, timeout: float, requests: int) -> tuple[Estimate, ...]:
     """Estimates of what happened under each load; `requests` without a load were answered before, without a crash."""
+    from mandate.inference.latency import quantile  # SciPy, which isn't needed where nothing was measured
+
     estimates: list[Estimate] = []
     for load, seen in loads.items():
         for metric, share in QUANTILES.items():
