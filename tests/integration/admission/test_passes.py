@@ -106,9 +106,7 @@ def test_a_whole_namespace_can_be_deleted(world: World) -> None:
     def inside(document: Object) -> Object:
         return changed(document, lambda item: item["metadata"].update(namespace="passing"))
 
-    world.operator.create(
-        {"apiVersion": "mandate.dev/v1alpha1", "kind": "AutonomyGrant", "spec": {}} | _named("passing")
-    )
+    world.operator.create(grant("passing", {}))
     for document in (model_deployment(), model_evaluation(), EVIDENCE, SUGGEST_SERVICE, evaluation_job("passing")):
         world.operator.create(inside(document))
     world.admin.delete(namespace)
