@@ -81,7 +81,7 @@ class Estimate(_Record):
 class Inputs(_Record):
     """What the numbers were computed from, by digest."""
 
-    model: Sha256 | None
+    model: Sha256 | None = None
     data: dict[str, Sha256]
     split: Sha256
     predictions: Sha256

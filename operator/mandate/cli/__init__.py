@@ -1,0 +1,15 @@
+"""The `mandate` command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Usage errors and --help leave by SystemExit, as argparse does."""
+    from .parser import build
+
+    options = build().parse_args(arguments)
+    from .run import run
+
+    return run(options)

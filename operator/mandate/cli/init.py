@@ -1,0 +1,225 @@
+"""`mandate init`: a first manifest from a look at a table. Guesses carry a comment that says what they rest on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mandate.api.names import API_VERSION, MODEL_NAME_LENGTH
+from mandate.measure.table import MeasureError, column, is_numeric, text_codes
+from mandate.sources import SourceError, read_table
+
+from .errors import InputError
+
+MAX_CLASSES = 20
+"""Numbers with more distinct values than this are a Regression target."""
+_ID = re.compile(r"(^|_)(id|uuid|guid|key|number|no)$", re.IGNORECASE)
+_TIME = re.compile(r"(^|_)(time|timestamp|date|datetime|at|day)$", re.IGNORECASE)
+_SENSITIVE = re.compile(r"(^|_)(sex|gender|age|race|ethnicity|nationality|religion|disability)(_|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guess:
+    """A value and the comment that says where it comes from; empty where the user gave it."""
+
+    value: str | None
+    why: str = ""
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Write the manifest to standard output or a new file."""
+    try:
+        table = read_table(options.table, name=str(options.table))
+        text = manifest(table, options)
+    except (SourceError, MeasureError) as error:
+        raise InputError(f"{error.code}: {error}") from None
+    if options.out is None:
+        print(text, end="")
+        return 0
+    try:
+        with options.out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"--out {options.out}: exists already; name another file, or remove it") from None
+    except OSError as error:
+        raise InputError(f"--out {options.out}: {error.strerror or error}") from None
+    return 0
+
+
+def manifest(table: pa.Table, options: argparse.Namespace) -> str:
+    """YAML with 15 to 30 lines for `table`. Raises InputError, MeasureError."""
+    target = options.target
+    column(table, target)  # refuses a column that isn't there
+    task = Guess(value=options.task) if options.task else _task(table, target)
+    positive = _positive(table, target, options.positive) if task.value == "Binary" else Guess(value=None)
+    time = Guess(value=_there(table, options.time)) if options.time else _time(table, target)
+    identity = Guess(value=_there(table, options.id)) if options.id else _identity(table, {target, time.value})
+    features = [name for name in table.column_names if name not in {target, identity.value, time.value}]
+    if not features:
+        raise InputError(f"{options.table}: has no column left that the model could be fed")
+    slices = [name for name in features if _SENSITIVE.search(name)]
+    parts = [f"type: {task.value}", f"target: {_yaml(target)}"]
+    parts += [f"positive: {_yaml(positive.value)}"] if positive.value is not None else []
+    parts += [f"id: {_yaml(identity.value)}"] if identity.value else []
+    parts += [f"time: {_yaml(time.value)}"] if time.value else []
+    split = "Time" if time.value else "Random, seed: 7"
+    name = options.name or _name(options.table)
+    lines = [
+        f"# From {table.num_rows:,} rows of {options.table.name}. Lines with a comment hold guesses: check them.",
+        f"apiVersion: {API_VERSION}",
+        "kind: ModelDeployment",
+        f"metadata: {{name: {_yaml(name)}}}",
+        "spec:",
+        "  useCase:",
+        '    decision: ""  # what is decided with the answers, in a sentence',
+        "    riskTier: Medium  # Low | Medium | High: how much must be shown",
+        "  model:",
+        '    version: "1"',
+        f"    source: {{uri: {_yaml(options.model)}, format: ONNX}}  # a path, or pvc://CLAIM/PATH in a cluster",
+        "    inputs:  # in the model's order; remove what it isn't fed",
+        *_listed(features),
+        *_output(table, target, str(task.value)),
+        *(f"  # {guess.why}" for guess in (task, positive, identity, time) if guess.why),
+        f"  task: {{{', '.join(parts)}}}",
+        "  data:",
+        f"    source: {{uri: {_yaml(_reached(options.table, out=options.out))}}}  # pvc://CLAIM/PATH in a cluster",
+        f"    split: {{method: {split}}}  # 60 % train, 20 % validation, 20 % test",
+    ]
+    if slices:
+        lines.append("    slices:  # groups that are judged on their own; sensitive ones must be treated alike")
+        lines += [f"    - {_slice(table, name)}" for name in slices]
+    lines += [
+        "  # Without gates the built-in ones for the task apply; `mandate evaluate` lists them.",
+        f"  autonomy: {{target: {options.level}}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _task(table: pa.Table, target: str) -> Guess:
+    classes, _ = text_codes(table, target)
+    numeric = is_numeric(table, target)
+    if len(classes) < 2:
+        raise InputError(f"--target {target}: holds one value only ({classes[0]!r}); there is nothing to predict")
+    if len(classes) == 2:
+        return Guess(value="Binary", why=f"type: {target} holds two values")
+    if numeric and (len(classes) > MAX_CLASSES or pa.types.is_floating(column(table, target).type)):
+        return Guess(value="Regression", why=f"type: {target} holds numbers, {len(classes):,} different ones")
+    if len(classes) > 1000:
+        raise InputError(f"--target {target}: holds {len(classes):,} different texts, too many for classes")
+    return Guess(value="Multiclass", why=f"type: {target} holds {len(classes)} values")
+
+
+def _positive(table: pa.Table, target: str, given: str | None) -> Guess:
+    classes, code = text_codes(table, target)
+    if given is not None:
+        if given not in classes:
+            raise InputError(f"--positive {given}: column {target!r} holds {', '.join(map(repr, classes[:10]))}")
+        return Guess(value=given)
+    counts = {name: int((code == index).sum()) for index, name in enumerate(classes)}
+    rarer = min(classes, key=lambda name: (counts[name], name))
+    return Guess(value=rarer, why=f"positive: the rarer class, {counts[rarer]:,} of {table.num_rows:,} rows")
+
+
+def _identity(table: pa.Table, taken: set[str | None]) -> Guess:
+    for name in table.column_names:
+        if name in taken or not (_ID.search(name) or name == ""):
+            continue
+        values = column(table, name)
+        if values.null_count == 0 and pc.count_distinct(values).as_py() == table.num_rows:
+            return Guess(value=name, why=f"id: {name or 'the column without a name'} is different on every row")
+    return Guess(value=None)
+
+
+def _time(table: pa.Table, target: str) -> Guess:
+    for name in table.column_names:
+        values = column(table, name)
+        if name == target or values.null_count:
+            continue
+        if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+            return Guess(value=name, why=f"time: {name} holds times; the split is by time then")
+        if _TIME.search(name) and pa.types.is_string(values.type) and _reads_as_time(values):
+            return Guess(value=name, why=f"time: {name} reads as times; the split is by time then")
+    return Guess(value=None)
+
+
+def _reads_as_time(values: pa.Array) -> bool:
+    try:
+        values.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _output(table: pa.Table, target: str, task: str) -> list[str]:
+    if task == "Regression":
+        return ["    output: {name: variable, kind: Value}  # the model's output tensor"]
+    if task == "Binary":
+        return ["    output: {name: probabilities, kind: Probability}  # the model's output tensor"]
+    classes = ", ".join(map(_yaml, text_codes(table, target)[0]))
+    return [f"    output: {{name: probabilities, kind: Probability, classes: [{classes}]}}  # in the model's order"]
+
+
+def _slice(table: pa.Table, name: str) -> str:
+    """Numbers at their quartiles, other columns by value."""
+    parts = [f"name: {_yaml(_safe(name))}", f"column: {_yaml(name)}"]
+    if is_numeric(table, name) and pc.count_distinct(column(table, name)).as_py() > MAX_CLASSES:
+        quartiles = pc.quantile(column(table, name), [0.25, 0.5, 0.75]).to_pylist()
+        edges = dict.fromkeys(f"{value:.0f}" for value in quartiles)
+        parts.append(f"edges: [{', '.join(json.dumps(edge) for edge in edges)}]")
+    return f"{{{', '.join([*parts, 'sensitive: true'])}}}"
+
+
+def _reached(table: Path, *, out: Path | None) -> str:
+    """The table's path as the manifest must name it: relative ones start from the manifest's folder."""
+    if table.is_absolute():
+        return str(table)
+    return os.path.relpath(table, Path() if out is None else out.parent)
+
+
+def _there(table: pa.Table, name: str) -> str:
+    column(table, name)
+    return name
+
+
+def _listed(names: Sequence[str], *, width: int = 100) -> list[str]:
+    """`columns: [a, b, …]` over as many lines as it takes."""
+    lines = ["      columns: ["]
+    for index, name in enumerate(names):
+        item = _yaml(name) + (", " if index < len(names) - 1 else "]")
+        if len(lines[-1]) + len(item) > width and not lines[-1].endswith("["):
+            lines[-1] = lines[-1].rstrip()
+            lines.append("        ")
+        lines[-1] += item
+    return lines
+
+
+def _yaml(text: str) -> str:
+    """A plain word where that means the text, else a quoted one (JSON's strings are YAML's)."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", text) and text.lower() not in _WORDS:
+        return text
+    if re.fullmatch(
+        r"(pvc://|file:///)[A-Za-z0-9_./-]+|[A-Za-z0-9_./-]*[A-Za-z_/][A-Za-z0-9_./-]*\.(csv|parquet|onnx)", text
+    ):
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n", "nan", "inf"}
+"""Words that YAML reads as something else than text."""
+
+
+def _name(path: Path) -> str:
+    return _safe(path.stem)
+
+
+def _safe(text: str) -> str:
+    """A name that Kubernetes takes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:MODEL_NAME_LENGTH].strip("-") or "model"

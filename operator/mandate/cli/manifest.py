@@ -1,0 +1,145 @@
+"""The ModelDeployment in a YAML file, read as strictly as the API server reads it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mandate.api.check import load_spec
+from mandate.api.defaults import effective
+from mandate.api.kinds import ModelDeploymentSpec
+from mandate.api.names import API_VERSION, GROUP, MODEL_NAME_LENGTH
+
+from .errors import InputError
+
+KIND = "ModelDeployment"
+MAX_BYTES = 1 << 20
+"""More than the API server would take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A ModelDeployment as declared, and as it is judged (with built-in gates where it declares none).
+
+    Relative paths in it start from `folder`.
+    """
+
+    name: str
+    declared: ModelDeploymentSpec
+    spec: ModelDeploymentSpec
+    folder: Path
+
+
+def read(path: Path, *, name: str | None = None) -> Manifest:
+    """The ModelDeployment in `path` (`-` is standard input). Raises InputError and SpecError."""
+    text, folder = _text(path)
+    found = [document for document in _documents(text, path=path) if _is_ours(document, path=path)]
+    if name is not None:
+        found = [document for document in found if _name(document) == name]
+    if not found:
+        wanted = f" named {name!r}" if name else ""
+        raise InputError(f"{path}: holds no {KIND}{wanted}; expected a document with kind: {KIND}")
+    if len(found) > 1:
+        names = ", ".join(sorted(str(_name(document)) for document in found))
+        raise InputError(f"{path}: holds {len(found)} {KIND}s ({names}); say which with --name")
+    document = found[0]
+    unknown = sorted(set(document) - {"apiVersion", "kind", "metadata", "spec", "status"})
+    if unknown:
+        raise InputError(f"{path}: {unknown[0]}: unknown field; known are apiVersion, kind, metadata, spec")
+    own_name = _name(document)
+    if not isinstance(own_name, str) or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", own_name):
+        raise InputError(
+            f"{path}: metadata.name: got {own_name!r}, expected lower-case letters, digits and hyphens, such as credit"
+        )
+    if len(own_name) > MODEL_NAME_LENGTH:
+        raise InputError(
+            f"{path}: metadata.name: {own_name!r} has {len(own_name)} characters, at most {MODEL_NAME_LENGTH} fit"
+        )
+    if "spec" not in document:
+        raise InputError(f"{path}: spec: is required")
+    declared = load_spec(document["spec"])
+    return Manifest(name=own_name, declared=declared, spec=effective(declared), folder=folder)
+
+
+def _text(path: Path) -> tuple[str, Path]:
+    try:
+        if str(path) == "-":
+            data, folder = sys.stdin.buffer.read(MAX_BYTES + 1), Path()
+        else:
+            with path.open("rb") as file:
+                data, folder = file.read(MAX_BYTES + 1), path.parent
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; expected a YAML file with a {KIND}") from None
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{path}: is larger than {MAX_BYTES} bytes, which no cluster takes; is it the manifest?")
+    try:
+        return data.decode("utf-8-sig"), folder
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: isn't UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses keys that stand twice, of which YAML would silently keep the last."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} isn't text; put it in quotes", key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{key!r} stands twice; keep one of them", key_node.start_mark
+            )
+        seen.add(key)
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _documents(text: str, *, path: Path) -> list[Any]:
+    try:
+        return list(yaml.load_all(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise InputError(f"{where}: {error.problem or error}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{path}: isn't YAML: {error}") from None
+
+
+def _is_ours(document: Any, *, path: Path) -> bool:
+    """Whether a document is the kind that we judge; other kinds are passed over, other versions of ours refused."""
+    if document is None:
+        return False
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected a mapping with apiVersion, kind, metadata and spec, got {_short(document)}")
+    version, kind = document.get("apiVersion"), document.get("kind")
+    if kind != KIND:
+        if kind is None or version is None:
+            raise InputError(f"{path}: {'kind' if kind is None else 'apiVersion'}: is required, such as {KIND}")
+        return False
+    if version != API_VERSION:
+        known = f"; {GROUP} has no other version" if str(version).startswith(f"{GROUP}/") else ""
+        raise InputError(f"{path}: apiVersion: got {version!r}, expected {API_VERSION!r}{known}")
+    return True
+
+
+def _name(document: dict[str, Any]) -> Any:
+    metadata = document.get("metadata")
+    return metadata.get("name") if isinstance(metadata, dict) else None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"

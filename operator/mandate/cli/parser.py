@@ -1,0 +1,162 @@
+"""The command line as a user types it. Imports the standard library only, so that --help is quick."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+FORMATS = ("text", "json", "markdown", "html", "evidence")
+LEVELS = ("Shadow", "Suggest", "Automate")
+TASKS = ("Binary", "Multiclass", "Regression")
+
+EXIT_CODES = """\
+exit codes:
+  0  the target level's gates hold
+  1  they don't: a Fail, or an Inconclusive where Pass is asked
+  2  what was given can't be used: manifest, data, model or options
+  3  not judged: the model couldn't be run, or a gate in the way is Error and none is Fail
+"""
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser of `mandate`; `command` names what to run."""
+    parser = argparse.ArgumentParser(
+        prog="mandate", description="Decides, on measured evidence, how far an ML model may act on its own."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _evaluate(commands)
+    _report(commands)
+    _split(commands)
+    _init(commands)
+    commands.add_parser("version", help="print the version")
+    return parser
+
+
+Commands = argparse._SubParsersAction
+
+
+def _evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="measure the model and judge it",
+        description="Runs the evaluation that a manifest declares and judges it, as the cluster would.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _manifest(command)
+    _mount(command)
+    _outputs(command)
+    _looks(command)
+    command.add_argument(
+        "--serve",
+        action="store_true",
+        help="also serve the model on this machine and measure latencies; without it such gates are Error NotMeasured",
+    )
+
+
+def _report(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "report",
+        help="judge stored evidence anew, without measuring",
+        description="Judges stored evidence on a manifest's criteria. Changed numbers, levels, burdens and "
+        "confidence take effect; changed measurement settings (cut-off, slices, split) need `mandate evaluate`.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _manifest(command)
+    command.add_argument(
+        "-e",
+        "--evidence",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="evidence as written by `mandate evaluate -o evidence=FILE`",
+    )
+    _outputs(command)
+    _looks(command)
+
+
+def _split(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "split",
+        help="execute the declared split",
+        description="Divides the declared data into train, validation and test, as the evaluation does; prints the "
+        "sizes and the digest that goes into model.training.splitDigest.",
+    )
+    _manifest(command)
+    _mount(command)
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="also write each row's part to FILE (.parquet or .csv), in the data's row order",
+    )
+
+
+def _init(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "init",
+        help="write a first manifest from a table",
+        description="Looks at a table and writes a manifest to start from. Guesses are marked by comments.",
+    )
+    command.add_argument("table", type=Path, metavar="TABLE", help="a .parquet or .csv file")
+    command.add_argument("--target", required=True, metavar="COLUMN", help="column with the truth")
+    command.add_argument("--task", choices=TASKS, help="kind of task; guessed from the target")
+    command.add_argument("--positive", metavar="CLASS", help="Binary: the class that counts; guessed: the rarer one")
+    command.add_argument("--id", metavar="COLUMN", help="column that names a row; guessed")
+    command.add_argument("--time", metavar="COLUMN", help="column that says when a row happened; guessed")
+    command.add_argument("--name", help="the ModelDeployment's name; guessed from the file's")
+    command.add_argument("--model", default="model.onnx", metavar="URI", help="the model file (default: %(default)s)")
+    command.add_argument("--level", choices=LEVELS, default="Suggest", help="the target level (default: %(default)s)")
+    command.add_argument("--out", type=Path, metavar="FILE", help="write to FILE, which must not exist yet")
+
+
+def _manifest(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-f",
+        "--file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="YAML with a ModelDeployment; other documents in it are passed over; - reads standard input",
+    )
+    command.add_argument("--name", help="which ModelDeployment, where FILE holds several")
+
+
+def _mount(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mount",
+        action="append",
+        default=[],
+        metavar="pvc://CLAIM=DIR",
+        help="read pvc://CLAIM/… from this directory; may be given several times",
+    )
+
+
+def _outputs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="FORMAT[=FILE]",
+        help=f"{', '.join(FORMATS)}; to FILE or standard output; may be given several times. "
+        "Text goes to standard output unless another format does",
+    )
+
+
+def _looks(command: argparse.ArgumentParser) -> None:
+    group = command.add_mutually_exclusive_group()
+    group.add_argument(
+        "--look",
+        type=int,
+        metavar="N",
+        help="this is the N-th look at these test rows (default: 1, and the report says so)",
+    )
+    group.add_argument(
+        "--ledger",
+        type=Path,
+        metavar="FILE",
+        help="count looks in FILE (JSON), and add this one; made if it isn't there",
+    )

@@ -1,0 +1,64 @@
+"""From a command to its exit code; every error becomes words for people and one of the documented codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+
+from .errors import InputError
+
+EXIT_HOLDS = 0
+EXIT_REFUSED = 1
+EXIT_INPUT = 2
+EXIT_NOT_JUDGED = 3
+EXIT_INTERRUPTED = 130
+"""As shells report a command that SIGINT ended."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run `options.command`."""
+    # Each command is a module with `execute(options) -> int`, loaded when it is asked for.
+    command = importlib.import_module(f"mandate.cli.{options.command}")
+    try:
+        code: int = command.execute(options)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        return _say(str(error), EXIT_INPUT)
+    except KeyboardInterrupt:
+        return _say("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more while it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NOT_JUDGED
+    except Exception as error:
+        return _known(error)
+
+
+def _known(error: Exception) -> int:
+    from mandate.api.check import SpecError
+
+    if isinstance(error, SpecError):
+        return _say("\n".join(map(str, error.problems)), EXIT_INPUT)
+    from mandate.evaluate.failures import EvaluationError
+    from mandate.evaluate.frame import EXIT_INPUT as BAD_INPUT
+
+    if isinstance(error, EvaluationError):
+        failure = error.failure
+        where = f"{failure.field}: " if failure.field else ""
+        return _say(
+            f"{where}{failure.code}: {failure.message}",
+            EXIT_INPUT if error.exit_code == BAD_INPUT else EXIT_NOT_JUDGED,
+        )
+    traceback.print_exception(error)
+    return _say("this is a defect of mandate, not of what was given; nothing was judged", EXIT_NOT_JUDGED)
+
+
+def _say(message: str, code: int) -> int:
+    for line in message.splitlines() or [""]:
+        clean = "".join(character if character.isprintable() else "�" for character in line)
+        print(f"mandate: {clean}", file=sys.stderr)
+    return code
