@@ -5,12 +5,14 @@ The CLI prints these; the operator puts the same words into the condition `Stall
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from .catalogue import METRICS, Metric, derived, metrics_for
 from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
@@ -40,7 +42,7 @@ class SpecError(ValueError):
 def load_spec(document: Any) -> ModelDeploymentSpec:
     """A ModelDeployment's `spec` as declared; raises SpecError with every problem that was found."""
     try:
-        spec = ModelDeploymentSpec.model_validate(document)
+        spec = ModelDeploymentSpec.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise SpecError(tuple(_schema_problem(detail) for detail in error.errors())) from None
     if found := problems(spec):
@@ -51,12 +53,35 @@ def load_spec(document: Any) -> ModelDeploymentSpec:
 def _schema_problem(detail: Any) -> Problem:
     field = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return Problem(field, "unknown field; remove it, or see `kubectl explain` for the right name")
+        known = _fields(detail["loc"][:-1])
+        return Problem(field, f"unknown field{_nearest(str(detail['loc'][-1]), known)}; known are {', '.join(known)}")
     if detail["type"] == "missing":
         return Problem(field, "is required")
-    if field.endswith(".metric") and detail["type"] == "value_error":
-        return Problem(field, detail["msg"])
+    if detail["type"] == "string_type" and isinstance(detail["input"], (bool, int, float)):
+        return Problem(field, f"got {_short(detail['input'])}, expected text: put it in quotes")
     return Problem(field, f"got {_short(detail.get('input'))}: {detail['msg']}")
+
+
+def _fields(path: tuple[int | str, ...]) -> list[str]:
+    """The fields that the schema knows at a path of names and list indices."""
+    node: type[BaseModel] = ModelDeploymentSpec
+    for part in path:
+        field = next((item for name, item in node.model_fields.items() if part in (name, item.alias)), None)
+        if field is not None:
+            node = next(iter(_models(field.annotation)), node)
+    return [item.alias or name for name, item in node.model_fields.items()]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The records that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _short(value: Any) -> str:
@@ -153,7 +178,8 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
     known = {metric.name for metric in metrics_for(spec.task.type)}
     if gate.metric not in known:
         what = "unknown metric" if gate.metric not in METRICS else f"{spec.task.type} tasks don't have this metric"
-        return [Problem(f"{field}.metric", f"{gate.metric!r}: {what}; known are {', '.join(sorted(known))}")]
+        near = _nearest(gate.metric, sorted(known))
+        return [Problem(f"{field}.metric", f"{gate.metric!r}: {what}{near}; known are {', '.join(sorted(known))}")]
     metric = METRICS[gate.metric]
     found = _needs(metric, field, spec) + _place(gate, metric, field, spec)
     try:

@@ -49,3 +49,19 @@ def test_default_gates_are_good_specs(task: str) -> None:
 def test_own_gates_are_kept_as_they_are() -> None:
     spec = load_spec(GOOD)
     assert effective(spec) is spec
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("model.sauce", "x", "did you mean source?"),
+        ("gates.1.metrik", "x", "did you mean metric?"),
+        ("gates.0.metric", "auc", "did you mean roc_auc?"),
+        ("use_case", {}, "did you mean useCase?"),
+        ("model.output.cutoff", 0.5, "put it in quotes"),
+    ],
+)
+def test_a_slip_is_told_with_what_was_meant(path: str, value: object, words: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_spec(changed(path, value))
+    assert words in str(error.value)
