@@ -13,7 +13,7 @@ from mandate.controller.identity import criteria_digest, job_name
 from mandate.controller.intake import IntakeError, summary
 from mandate.controller.moments import elapsed, stamp
 from mandate.controller.plan import Action, Apply, Create, Plan, SetStatus, delete
-from mandate.controller.progress import Failed, Measured, Progress, Under, finished, progress
+from mandate.controller.progress import Failed, Measured, Progress, Under, ending, finished, progress
 from mandate.controller.settings import Settings
 from mandate.controller.snapshot import EvaluationSnapshot
 from mandate.evidence.canonical import canonical, sha256
@@ -196,12 +196,14 @@ def retry_in(status: ModelEvaluationStatus, *, settings: Settings, now: float) -
 def _tidy(snapshot: EvaluationSnapshot, *, keep: str | None) -> tuple[Action, ...]:
     """Jobs and seals of attempts that are over: running ones go now, finished ones once their logs are of no use."""
     actions: list[Action] = []
+    present = job_name(snapshot.meval["metadata"]["name"], attempt_of(evaluation_status(snapshot.meval)))
     over = [
         job for job in snapshot.jobs if job["metadata"]["name"] != keep and not job["metadata"].get("deletionTimestamp")
     ]
     for job in over:
         if not finished(job):
-            actions.append(delete(job))
+            if job["metadata"]["name"] != present or not ending(snapshot.pods):
+                actions.append(delete(job))
         elif job["spec"].get("ttlSecondsAfterFinished") is None:
             actions.append(Apply(_expiring(job, snapshot.settings.keep_finished)))
     actions += [delete(seal) for seal in snapshot.seals if seal["metadata"]["name"] != keep]

@@ -108,6 +108,12 @@ def latest(pods: Iterable[Object]) -> Object | None:
     return max(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]), default=None)
 
 
+def ending(pods: Iterable[Object]) -> bool:
+    """Whether the youngest Pod has given all it can give, so that the Job controller is about to end its Job."""
+    pod = latest(pods)
+    return pod is not None and (_phase(pod) in ("Succeeded", "Failed") or _ended(pod, "judge") is not None)
+
+
 def finished(job: Object) -> bool:
     """Whether the Job controller has ended the Job."""
     return _condition(job, "Failed") is not None or _condition(job, "Complete") is not None

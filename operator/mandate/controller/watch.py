@@ -13,7 +13,7 @@ from mandate.kube.resources import Resource
 
 Heard = Callable[[Resource, str | None, Mapping[str, Any]], None]
 
-SERVER_TIMEOUT = 300.0
+SERVER_TIMEOUT = 300  # an int: kopf writes it into the URL as it is
 CONNECT_TIMEOUT = 10.0
 LOGIN_FOR = timedelta(minutes=10)
 """How long kopf uses credentials before it asks again: projected tokens change about every hour."""
