@@ -12,11 +12,12 @@ few requests to be sure of it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.special import betainc, ndtri, stdtrit
 
 from mandate.evidence.intervals import Interval, Table, Unbounded
 
@@ -68,12 +69,21 @@ def _design_effect(blocks: Sequence[Floats], threshold: float) -> float:
 
 
 def _places(count: int, effective: float, share: float, level: float) -> tuple[int | None, int | None]:
-    """Indices of the order statistics that are the lower and upper limit; None where the sample is too small."""
-    ranks = np.arange(count + 1) / count * effective
-    with np.errstate(invalid="ignore"):
-        surely = np.where(ranks > 0, betaincinv(ranks, effective - ranks + 1, level), 0.0)
-        perhaps = np.where(ranks < effective, betaincinv(ranks + 1, effective - ranks, 1 - level), 1.0)
-    # surely[i]: at least this share lies at or below the i-th smallest (counted from 1); perhaps[i]: at most this one.
-    above = int(np.searchsorted(surely, share))
-    below = int(np.searchsorted(perhaps, share, side="right")) - 1
+    """Indices of the order statistics that are the lower and upper limit; None where the sample is too small.
+
+    At most i of `count` latencies lie at or below the i-th smallest. If, at `level`, that refutes that more than
+    `share` do, it is a lower limit; if it refutes that fewer do, an upper one. Both tests are monotone in i.
+    """
+
+    def refutes_fewer(smallest: int) -> bool:
+        rank = smallest / count * effective
+        return rank > 0 and bool(betainc(rank, effective - rank + 1, share) <= level)
+
+    def allows_more(smallest: int) -> bool:
+        rank = smallest / count * effective
+        return rank >= effective or bool(1 - betainc(rank + 1, effective - rank, share) > level)
+
+    places = range(count + 1)
+    above = bisect_left(places, True, key=refutes_fewer)
+    below = bisect_left(places, True, key=allows_more) - 1
     return (below if below >= 0 else None), (above - 1 if above <= count else None)

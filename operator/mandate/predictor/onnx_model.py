@@ -122,6 +122,8 @@ def _session_options() -> onnxruntime.SessionOptions:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
     options.log_severity_level = 3
+    # No folder holds weights of its own: a model could name any file, and its digest wouldn't cover it.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/dev/null")
     return options
 
 
