@@ -166,20 +166,37 @@ def _class_f1(actual: NDArray[np.bool_], label: NDArray[np.bool_]) -> Point:
     )
 
 
-def _macro(
-    sample: Sample, of_class: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Point], *, seen: NDArray[np.bool_]
-) -> Point:
-    """The plain mean over the classes marked in `seen`."""
+Among = Callable[[NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.bool_]]
+"""From one class's actual and predicted rows to the rows over which its share of hits is taken."""
+
+
+def _macro(sample: Sample, of_class: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Point], among: Among) -> Point:
+    """The plain mean over the classes that occur."""
     label = _labels(sample)
-    points = [of_class(sample.actual == k, label == k) for k in np.flatnonzero(seen)]
+    points, hits, trials = [], [], []
+    for k in np.flatnonzero(_present(sample)):
+        actual, predicted = sample.actual == k, label == k
+        points.append(of_class(actual, predicted))
+        hits.append(np.count_nonzero(actual & predicted))
+        trials.append(np.count_nonzero(among(actual, predicted)))
     return Point(
         value=float(np.mean([point.value for point in points])),
         psi=np.mean([point.psi for point in points], axis=0),
         stratum=_everywhere(len(sample)),
-        events=min(point.events for point in points),
+        events=_weighted_events(np.array(hits), np.array(trials)),
         unit="minority",
         link="Logit",
     )
+
+
+def _weighted_events(hits: NDArray[Any], trials: NDArray[Any]) -> int:
+    """Hits or misses, whichever are fewer, of all classes, in units of the smallest class's.
+
+    One error more or less in the smallest class moves a mean over classes most. Where the classes' spreads add up to
+    only a few such errors, that class's next one would come as a surprise, and the variance estimate is worth nothing.
+    """
+    spreads = hits * (trials - hits) / trials
+    return int(np.sum(spreads * (trials.min() / trials) ** 2))
 
 
 def _present(sample: Sample) -> NDArray[np.bool_]:
@@ -193,7 +210,7 @@ def recall(sample: Sample) -> Point:
     """True positives among positives; for Multiclass the mean over the classes that occur."""
     if sample.binary:
         return _class_recall(sample.actual, _labels(sample))
-    return _macro(sample, _class_recall, seen=_present(sample))
+    return _macro(sample, _class_recall, lambda actual, _: actual)
 
 
 def precision(sample: Sample) -> Point:
@@ -203,14 +220,14 @@ def precision(sample: Sample) -> Point:
     """
     if sample.binary:
         return _class_precision(sample.actual, _labels(sample))
-    return _macro(sample, _class_precision, seen=_present(sample))
+    return _macro(sample, _class_precision, lambda _, predicted: predicted)
 
 
 def f1(sample: Sample) -> Point:
     """Harmonic mean of precision and recall; for Multiclass the mean over the classes that occur."""
     if sample.binary:
         return _class_f1(sample.actual, _labels(sample))
-    return _macro(sample, _class_f1, seen=_present(sample))
+    return _macro(sample, _class_f1, lambda actual, predicted: actual | predicted)
 
 
 def balanced_accuracy(sample: Sample) -> Point:
@@ -218,13 +235,14 @@ def balanced_accuracy(sample: Sample) -> Point:
     label = _labels(sample)
     if not sample.binary:
         return recall(sample)
-    positives, negatives = _both_classes(sample.actual)
+    trials = np.array(_both_classes(sample.actual))
     sides = (_class_recall(sample.actual, label), _class_recall(~sample.actual, ~label))
+    hits = np.array([np.count_nonzero(sample.actual & label), np.count_nonzero(~sample.actual & ~label)])
     return Point(
         value=(sides[0].value + sides[1].value) / 2,
         psi=(sides[0].psi + sides[1].psi) / 2,
         stratum=sample.actual.astype(np.intp),
-        events=min(positives, negatives),
+        events=_weighted_events(hits, trials),
         unit="minority",
         link="Logit",
     )

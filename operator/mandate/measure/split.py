@@ -161,7 +161,7 @@ def _by_time(table: pa.Table, *, how: spec.Split, shares: list[float], time: str
         raise MeasureError("NoTime", "data.split.method Time needs task.time")
     instants, scale = _instants(table, time)
     gap = 0.0 if how.gap is None else seconds(how.gap) * scale
-    if gap and not scale:
+    if how.gap is not None and not scale:
         raise MeasureError("GapWithoutTime", f"data.split.gap: column {time!r} holds plain numbers, not times")
     ordered = np.sort(instants)
     part = np.full(len(instants), NONE, dtype=np.int8)

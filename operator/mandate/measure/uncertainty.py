@@ -51,12 +51,13 @@ class Spread:
 
     def degrees_of_variance(self) -> float:
         """What the variance estimate is worth: 2 Var² / Var(Var), by the contributions' fourth powers."""
-        fourth = float((self.units**4).sum()) / self.variance**2 - 1.0 / len(self.units)
+        squares = self.units * self.units  # products: NumPy's general power is ten times slower
+        fourth = float(squares @ squares) / self.variance**2 - 1.0 / len(self.units)
         return min(float(self.freedom), 2.0 / fourth if fourth > 0 else math.inf)
 
     def degrees(self, *, curvature: float = 0.0) -> float:
         """Degrees of freedom for limits; `curvature` is g''/g' of the link times the standard error."""
-        skewness = float((self.units**3).sum()) / self.variance**1.5
+        skewness = float((self.units * self.units) @ self.units) / self.variance**1.5
         bend = abs(skewness / 3.0 + curvature / 2.0)
         return min(self.degrees_of_variance(), 2.0 / (3.0 * bend) if bend > 0 else math.inf)
 

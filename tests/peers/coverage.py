@@ -1,0 +1,262 @@
+"""How often our limits are wrong, by simulation through the code that measures and the code that decides.
+
+    python -m tests.peers.coverage --repeats 10000
+
+A limit is wrong where it excludes the truth: a lower one above it, an upper one below it. Either may pass a gate that
+it shouldn't, so each side's share must stay within the look's share of alpha, plus half a point, in every cell.
+Numbers without an interval (`Unbounded`) pass nothing and so are never wrong; their share is printed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mandate.api.catalogue import metrics_for
+from mandate.evidence.intervals import AllPairs, Beta, Interval, Paired, StudentT, Unbounded
+from mandate.measure import uncertainty
+from mandate.measure.metrics import METRICS, Floats, Sample, UndefinedError
+from mandate.verdict.judge import share_of_alpha
+from mandate.verdict.limits import beta_limits, contrast_limits, student_limits
+
+SIZES = (50, 200, 1000)
+PREVALENCES = (0.02, 0.1, 0.5)
+LOOKS = (1, 2, 5)
+ALLOWANCE = 0.005
+BINARY = tuple(metric.name for metric in metrics_for("Binary") if metric.groups)
+REGRESSION = tuple(metric.name for metric in metrics_for("Regression") if metric.groups)
+Draw = Callable[[np.random.Generator], tuple[Sample, Sample | None, NDArray[np.intp] | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One simulated situation and what is measured in it."""
+
+    name: str
+    draw: Draw
+    population: tuple[Sample, Sample | None]
+    metrics: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Share of repeats in which each side's limit was wrong, by look, and without an interval."""
+
+    cell: str
+    metric: str
+    repeats: int
+    wrong: dict[tuple[int, str], float]
+    unbounded: float
+
+    def excess(self) -> float:
+        """The worst side's share above what its look allows; negative where all is well."""
+        return max(share - share_of_alpha(confidence=0.95, look=look) for (look, _), share in self.wrong.items())
+
+
+def posterior(x: Floats, *, prevalence: float, distance: float, sharpness: float = 1.0) -> Floats:
+    """P(positive | x) for x ~ N(±distance/2, 1); `sharpness` other than 1 makes it over- or underconfident."""
+    logit = distance * x + math.log(prevalence / (1 - prevalence))
+    return np.asarray(1 / (1 + np.exp(-sharpness * logit)), dtype=np.float64)
+
+
+def _binary_sample(y: NDArray[np.bool_], x: Floats, *, prevalence: float, distance: float, sharpness: float) -> Sample:
+    score = posterior(x, prevalence=prevalence, distance=distance, sharpness=sharpness)
+    return Sample(actual=y, label=x >= 0, score=score)
+
+
+def _grid(rows: int, axis: int) -> Floats:
+    """Low-discrepancy normals (Roberts' R2 sequence), as a population without noise."""
+    step = (0.7548776662466927, 0.5698402909980532)[axis]
+    even = (0.5 + step * np.arange(1, rows + 1)) % 1.0
+    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / 20000) for i in range(20000)])
+    return quantiles[np.minimum((even * 20000).astype(int), 19999)]
+
+
+def binary_cell(
+    *, rows: int, prevalence: float, distance: float, sharpness: float = 1.0, rival: float | None = None
+) -> Cell:
+    """Binormal scores; with `rival`, another model's distance, whose scores correlate with ours at 0.8 in a class."""
+
+    def build(y: NDArray[np.bool_], noise: Floats, other: Floats) -> tuple[Sample, Sample | None]:
+        side = np.where(y, 0.5, -0.5)
+        mine = _binary_sample(y, side * distance + noise, prevalence=prevalence, distance=distance, sharpness=sharpness)
+        if rival is None:
+            return mine, None
+        theirs = side * rival + 0.8 * noise + 0.6 * other
+        return mine, _binary_sample(y, theirs, prevalence=prevalence, distance=rival, sharpness=1.0)
+
+    def draw(rng: np.random.Generator) -> tuple[Sample, Sample | None, None]:
+        y = rng.random(rows) < prevalence
+        return *build(y, rng.standard_normal(rows), rng.standard_normal(rows)), None
+
+    size = 1_000_000
+    positives = round(size * prevalence)
+    y = np.arange(size) < positives
+    noise = [np.concatenate([_grid(positives, axis), _grid(size - positives, axis)]) for axis in (0, 1)]
+    against = "" if rival is None else f" against d={rival:g}"
+    name = f"n={rows} prevalence={prevalence:g} d={distance:g} sharpness={sharpness:g}{against}"
+    return Cell(name=name, draw=draw, population=build(y, noise[0], noise[1]), metrics=BINARY)
+
+
+RESIDUALS: dict[str, Callable[[np.random.Generator, int], Floats]] = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "t3": lambda rng, n: rng.standard_t(3, n),
+    "t5": lambda rng, n: rng.standard_t(5, n),
+    "lognormal": lambda rng, n: rng.lognormal(0.0, 1.0, n) - math.exp(0.5),
+}
+
+
+def regression_cell(*, rows: int, residuals: str, rival: bool = False) -> Cell:
+    """Normal truth with sd 3 and residuals of a given shape; the rival adds noise to ours."""
+    shape = RESIDUALS[residuals]
+
+    def draw(rng: np.random.Generator, size: int = rows) -> tuple[Sample, Sample | None, None]:
+        actual = 3 * rng.standard_normal(size)
+        error = shape(rng, size)
+        other = Sample(actual=actual, score=actual + error + 0.5 * shape(rng, size)) if rival else None
+        return Sample(actual=actual, score=actual + error), other, None
+
+    mine, theirs, _ = draw(np.random.default_rng(1), 4_000_000)
+    name = f"n={rows} residuals={residuals}{' against a rival' if rival else ''}"
+    return Cell(name=name, draw=draw, population=(mine, theirs), metrics=REGRESSION)
+
+
+def cluster_cell(*, clusters: int, size: int, likeness: float, prevalence: float) -> Cell:
+    """Clusters whose rows share part of their score: intra-cluster correlation `likeness` on the normal scale."""
+
+    def draw(rng: np.random.Generator, clusters: int = clusters) -> tuple[Sample, None, NDArray[np.intp]]:
+        codes = np.repeat(np.arange(clusters), size)
+        shared, own = rng.standard_normal((2, clusters)), rng.standard_normal((2, clusters * size))
+        mix = math.sqrt(likeness) * shared[:, codes] + math.sqrt(1 - likeness) * own
+        y = mix[0] < NormalDist().inv_cdf(prevalence)
+        sample = _binary_sample(y, np.where(y, 0.7, -0.7) + mix[1], prevalence=prevalence, distance=1.4, sharpness=1.0)
+        return sample, None, codes
+
+    population, _, _ = draw(np.random.default_rng(1), 200_000)
+    name = f"{clusters} clusters of {size} likeness={likeness:g} prevalence={prevalence:g}"
+    return Cell(name=name, draw=draw, population=(population, None), metrics=BINARY)
+
+
+def sides(interval: Interval, look: int) -> tuple[float, float] | None:
+    """The lower and upper limit on the metric's scale (of the difference, where paired)."""
+    alpha = share_of_alpha(confidence=0.95, look=look)
+    match interval:
+        case Beta():
+            return beta_limits(interval, alpha)
+        case StudentT():
+            return student_limits(interval, alpha)
+        case Paired():
+            return contrast_limits(interval, alpha, direction=1, margin=0.0, relative=False)
+        case AllPairs() | Unbounded():
+            return None
+        case _:
+            raise AssertionError(interval)
+
+
+def score(cell: Cell, *, repeats: int, seed: int) -> list[Score]:
+    """Draw, measure, bound, compare with the truth."""
+    rng = np.random.default_rng([seed, zlib.crc32(cell.name.encode())])
+    mine, theirs = cell.population
+    truth: dict[str, float] = {}
+    for metric in cell.metrics:
+        value = METRICS[metric](mine).value
+        truth[metric] = value if theirs is None else value - METRICS[metric](theirs).value
+    wrong = {(metric, look, side): 0 for metric in cell.metrics for look in LOOKS for side in ("lower", "upper")}
+    unbounded = dict.fromkeys(cell.metrics, 0)
+    for _ in range(repeats):
+        own, other, clusters = cell.draw(rng)
+        for metric in cell.metrics:
+            try:
+                point = METRICS[metric](own)
+                if other is None:
+                    interval = uncertainty.alone(point, clusters)
+                else:
+                    differ = None
+                    if own.label is not None and other.label is not None:
+                        differ = np.asarray(own.label != other.label)
+                    interval = uncertainty.paired(point, METRICS[metric](other), clusters, differ=differ)
+            except UndefinedError:
+                unbounded[metric] += 1
+                continue
+            if sides(interval, 1) is None:
+                unbounded[metric] += 1
+                continue
+            for look in LOOKS:
+                limits = sides(interval, look)
+                assert limits is not None
+                wrong[metric, look, "lower"] += limits[0] > truth[metric]
+                wrong[metric, look, "upper"] += limits[1] < truth[metric]
+    return [
+        Score(
+            cell=cell.name,
+            metric=metric,
+            repeats=repeats,
+            wrong={(look, side): wrong[metric, look, side] / repeats for look in LOOKS for side in ("lower", "upper")},
+            unbounded=unbounded[metric] / repeats,
+        )
+        for metric in cell.metrics
+    ]
+
+
+def cells() -> Iterator[Callable[[], Cell]]:
+    """Every simulated situation, made when it is needed."""
+    for rows in SIZES:
+        for prevalence in PREVALENCES:
+            for distance, sharpness, rival in ((1.0, 1.0, None), (2.66, 1.0, None), (1.0, 2.0, None), (1.2, 1.0, 0.9)):
+                yield lambda n=rows, p=prevalence, d=distance, s=sharpness, r=rival: binary_cell(
+                    rows=n, prevalence=p, distance=d, sharpness=s, rival=r
+                )
+        for residuals in RESIDUALS:
+            for rival in (False, True):
+                yield lambda n=rows, s=residuals, r=rival: regression_cell(rows=n, residuals=s, rival=r)
+    for clusters, prevalence in ((30, 0.5), (100, 0.1), (100, 0.5), (400, 0.1)):
+        yield lambda c=clusters, p=prevalence: cluster_cell(clusters=c, size=10, likeness=0.2, prevalence=p)
+
+
+def _run(index: int, repeats: int, seed: int) -> list[Score]:
+    return score(list(cells())[index](), repeats=repeats, seed=seed)
+
+
+def main() -> int:
+    """Print every cell's worst side, then the worst cell of all; 1 where one exceeds the allowance."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=20240)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--metric", default="")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    scores: list[Score] = []
+    with ProcessPoolExecutor(options.jobs) as pool:
+        pending = [pool.submit(_run, i, options.repeats, options.seed) for i in range(len(list(cells())))]
+        for future in pending:
+            for result in future.result():
+                if options.only in result.cell and options.metric in result.metric:
+                    scores.append(result)
+                    (look, side), share = max(
+                        result.wrong.items(),
+                        key=lambda item: item[1] - share_of_alpha(confidence=0.95, look=item[0][0]),
+                    )
+                    flag = " <-- too often" if result.excess() > ALLOWANCE else ""
+                    print(
+                        f"{result.cell:58} {result.metric:24} wrong {share:7.2%} (look {look}, {side}) "
+                        f"unbounded {result.unbounded:6.1%}{flag}",
+                        flush=True,
+                    )
+    worst = max(scores, key=Score.excess)
+    print(f"worst cell: {worst.cell} {worst.metric}: {worst.excess():+.2%} against its look's share of alpha")
+    # Monte-Carlo error: three standard errors of the share itself.
+    slack = 3 * math.sqrt(0.0175 * 0.9825 / options.repeats) if options.repeats < 10_000 else 0.0
+    return int(worst.excess() > ALLOWANCE + slack)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

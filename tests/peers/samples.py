@@ -1,0 +1,39 @@
+"""Small seeded samples that the peers are compared on: with ties, with several classes, heavy-tailed, clustered."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mandate.measure.metrics import Sample
+
+
+def binary(seed: int = 3, rows: int = 120, *, ties: bool = True) -> Sample:
+    """Scores of middling quality; with `ties`, rounded to one digit so that many are equal."""
+    rng = np.random.default_rng(seed)
+    actual = rng.random(rows) < 0.35
+    score = 1 / (1 + np.exp(-(rng.normal(size=rows) + 1.2 * actual - 0.8)))
+    if ties:
+        score = np.clip(np.round(score, 1), 0.05, 0.95)
+    return Sample(actual=actual, label=score >= 0.5, score=score)
+
+
+def multiclass(seed: int = 4, rows: int = 150, classes: int = 4) -> Sample:
+    """Softmax scores that lean towards the truth."""
+    rng = np.random.default_rng(seed)
+    actual = rng.choice(classes, size=rows, p=np.arange(1, classes + 1) / (classes * (classes + 1) / 2))
+    raw = rng.normal(size=(rows, classes)) + 1.5 * np.eye(classes)[actual]
+    score = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
+    return Sample(actual=actual, label=score.argmax(axis=1), score=score, classes=classes)
+
+
+def regression(seed: int = 5, rows: int = 90) -> Sample:
+    """Residuals with heavy tails and a bias."""
+    rng = np.random.default_rng(seed)
+    actual = rng.normal(10, 3, size=rows)
+    return Sample(actual=actual, score=actual + 0.3 + rng.standard_t(4, size=rows))
+
+
+def clusters(rows: int, *, seed: int = 6, size: int = 3) -> NDArray[np.intp]:
+    """Codes of clusters of unequal size, in no order."""
+    return np.random.default_rng(seed).integers(0, rows // size, size=rows)

@@ -1,0 +1,174 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mandate.api import spec
+from mandate.measure.split import NONE, PARTS, divide, join, row_keys
+from mandate.measure.table import MeasureError
+
+TASK = spec.Task(type="Binary", target="y", positive="1", id="id", cluster="who", time="at")
+
+
+def table(rows: int = 1000) -> pa.Table:
+    rng = np.random.default_rng(0)
+    return pa.table(
+        {
+            "id": [f"r{i}" for i in range(rows)],
+            "who": rng.integers(0, rows // 5, rows),
+            "at": pa.array(rng.integers(0, 100, rows) * 86_400_000_000, pa.timestamp("us")),
+            "y": rng.integers(0, 2, rows),
+        }
+    )
+
+
+def how(method: str, **kwargs) -> spec.Split:
+    return spec.Split(method=method, **kwargs)
+
+
+def code(call, *args, **kwargs) -> str:
+    with pytest.raises(MeasureError) as caught:
+        call(*args, **kwargs)
+    return caught.value.code
+
+
+def test_random_meets_its_shares_on_average():
+    split = divide(table(20_000), how=how("Random", seed=7), task=TASK)
+    shares = [split.rows(part).mean() for part in PARTS]
+    assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.015)
+    assert sum(split.counts().values()) == 20_000
+
+
+def test_shares_below_one_leave_rows_out():
+    split = divide(table(5000), how=how("Random", train="0.5", validation="0", test="0.1"), task=TASK)
+    counts = split.counts()
+    assert counts["validation"] == 0
+    assert counts["none"] == pytest.approx(2000, abs=150)
+
+
+@pytest.mark.parametrize("method", ["Random", "Group", "Time"])
+def test_row_order_changes_neither_parts_nor_digest(method):
+    original = table()
+    order = np.random.default_rng(1).permutation(original.num_rows)
+    first = divide(original, how=how(method, seed=3), task=TASK)
+    second = divide(original.take(pa.array(order)), how=how(method, seed=3), task=TASK)
+    assert second.digest == first.digest
+    assert (second.part == first.part[order]).all()
+    assert (second.keys == first.keys[order]).all()
+
+
+def test_the_seed_changes_random_and_group():
+    for method in ("Random", "Group"):
+        digests = {divide(table(), how=how(method, seed=seed), task=TASK).digest for seed in range(4)}
+        assert len(digests) == 4
+
+
+def test_a_row_keeps_its_part_when_the_table_grows():
+    small = divide(table(1000).slice(0, 500), how=how("Random", seed=7), task=TASK)
+    large = divide(table(1000), how=how("Random", seed=7), task=TASK)
+    assert (large.part[:500] == small.part).all()
+
+
+def test_group_keeps_clusters_together():
+    data = table()
+    split = divide(data, how=how("Group", seed=5), task=TASK)
+    parts = {}
+    for who, part in zip(data["who"].to_pylist(), split.part.tolist(), strict=True):
+        parts.setdefault(who, set()).add(part)
+    assert all(len(found) == 1 for found in parts.values())
+    assert len({part for found in parts.values() for part in found}) == 3
+
+
+def test_time_puts_later_rows_later_and_ties_together():
+    data = table()
+    split = divide(data, how=how("Time"), task=TASK)
+    at = np.array(data["at"].to_pylist())
+    for earlier, later in (("train", "validation"), ("validation", "test")):
+        assert at[split.rows(earlier)].max() < at[split.rows(later)].min()
+    assert split.counts()["none"] == 0
+    assert split.rows("train").mean() == pytest.approx(0.6, abs=0.02)
+
+
+def test_a_gap_is_left_out_before_each_later_part():
+    data = table()
+    split = divide(data, how=how("Time", gap="3d"), task=TASK)
+    at = np.array(data["at"].to_pylist())
+    none = split.part == NONE
+    assert none.any()
+    for earlier, later in (("train", "validation"), ("validation", "test")):
+        assert (at[split.rows(later)].min() - at[split.rows(earlier)].max()).days >= 3
+    without = divide(data, how=how("Time"), task=TASK)
+    assert (split.rows("train") == without.rows("train")).all()
+
+
+def test_time_from_text_and_from_numbers():
+    data = table()
+    texts = [str(value) for value in data["at"].to_pylist()]
+    as_text = data.set_column(data.column_names.index("at"), "at", pa.array(texts))
+    assert divide(as_text, how=how("Time", gap="3d"), task=TASK).digest == (
+        divide(data, how=how("Time", gap="3d"), task=TASK).digest
+    )
+    as_number = data.set_column(data.column_names.index("at"), "at", data["at"].cast(pa.int64()))
+    assert divide(as_number, how=how("Time"), task=TASK).digest == divide(data, how=how("Time"), task=TASK).digest
+    assert code(divide, as_number, how=how("Time", gap="3d"), task=TASK) == "GapWithoutTime"
+
+
+def test_what_time_cannot_do():
+    data = table(10)
+    place = data.column_names.index("at")
+    words = data.set_column(place, "at", pa.array(["soon"] * 10))
+    assert code(divide, words, how=how("Time"), task=TASK) == "NotTime"
+    holes = data.set_column(place, "at", pa.array([None, *data["at"].to_pylist()[1:]]))
+    assert code(divide, holes, how=how("Time"), task=TASK) == "MissingTime"
+    assert code(divide, data, how=how("Time", gap="1000d"), task=TASK) == "NoTestRows"
+
+
+def test_ids_must_name_rows_once():
+    data = table(10)
+    twice = data.set_column(0, "id", pa.array(["a", "a", *"bcdefghi"]))
+    assert code(divide, twice, how=how("Random"), task=TASK) == "DuplicateId"
+    missing = data.set_column(0, "id", pa.array([None, *"abcdefghi"]))
+    assert code(divide, missing, how=how("Random"), task=TASK) == "MissingId"
+
+
+def test_without_an_id_equal_rows_stay_together():
+    data = pa.table({"x": [i % 50 for i in range(500)], "y": [i % 2 for i in range(500)]})
+    split = divide(data, how=how("Random", seed=1), task=spec.Task(type="Binary", target="y", positive="1"))
+    assert split.shared("train", "test") == 0
+    assert len(np.unique(split.keys)) == 50
+
+
+def test_keys_tell_apart_what_reads_alike():
+    def keys(a: list[str | None], b: list[str]) -> list[int]:
+        return row_keys(pa.table({"a": a, "b": b}), target="b", identity=None).tolist()
+
+    assert keys(["x1"], ["y"]) != keys(["x"], ["1y"])
+    assert keys([""], ["y"]) != keys([None], ["y"])
+    assert keys(["a\x1f1\x1fb"], ["c"]) != keys(["a"], ["b\x1f1\x1fc"])
+
+
+def test_ids_of_unrelated_tables_do_not_look_alike():
+    first = row_keys(pa.table({"id": [1, 2], "y": [0, 1]}), target="y", identity="id")
+    second = row_keys(pa.table({"loan": [1, 2], "y": [0, 1]}), target="y", identity="loan")
+    assert not np.isin(first, second).any()
+
+
+def test_file_types_do_not_change_keys():
+    whole = row_keys(pa.table({"id": [1, 2], "y": [0.0, 1.0]}), target="y", identity="id")
+    other = row_keys(pa.table({"id": ["1", "2"], "y": [0, 1]}), target="y", identity="id")
+    assert (whole == other).all()
+
+
+def test_given_parts_count_what_they_share():
+    data = table(100)
+    joined, split = join({"train": data.slice(0, 60), "test": data.slice(50, 50)}, task=TASK)
+    assert joined.num_rows == 110
+    assert split.counts() == {"train": 60, "validation": 0, "test": 50, "none": 0}
+    assert split.shared("train", "test") == 10
+
+
+def test_the_sketch_is_the_smallest_keys_in_hex():
+    split = divide(table(2000), how=how("Random"), task=TASK)
+    sketch = split.sketch("test")
+    assert len(sketch) == 256
+    assert list(sketch) == sorted(sketch)
+    assert sketch[0] == f"{split.keys[split.rows('test')].min():016x}"
