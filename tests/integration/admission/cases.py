@@ -124,9 +124,6 @@ _granted = _run()
 for title, change in {
     "a revision that wasn't granted": _labels(__revision="f" * 32),
     "no revision at all": lambda pod: pod["metadata"]["labels"].pop("mandate.dev/revision"),
-    "an evaluation that nobody started": _all(
-        _labels(__evaluation="mandate-eval-0"), lambda pod: pod["metadata"]["labels"].pop("mandate.dev/revision")
-    ),
 }.items():
     _case("pods", 1, title, _run(change), _granted, "not granted in namespace lending")
 _case(
@@ -415,11 +412,10 @@ def _both(change: Callable[[Api], Any]) -> tuple[Act, Act]:
     return (lambda world: change(world.mallory.rehearsing())), (lambda world: change(world.operator.rehearsing()))
 
 
-def _evaluation_pod(namespace: str) -> Object:
-    job = evaluation_job(namespace)
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": JOB, "uid": "0", "controller": True}
-    metadata = {"generateName": f"{JOB}-", "namespace": namespace, "ownerReferences": [owner]}
-    template = job["spec"]["template"]
+def _evaluation_pod(namespace: str, *, job: str = JOB) -> Object:
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": "0", "controller": True}
+    metadata = {"generateName": f"{job}-", "namespace": namespace, "ownerReferences": [owner]}
+    template = evaluation_job(namespace, name=job)["spec"]["template"]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -442,6 +438,24 @@ for namespace in (LABELLED, OPEN):
         _by_job_controller(_evaluation_pod(namespace)),
         "evaluation Pods only come from the operator's Jobs",
     )
+_case(
+    "pods",
+    1,
+    "an evaluation that isn't granted",
+    _by_job_controller(_evaluation_pod(LABELLED, job="mandate-eval-0")),
+    _by_job_controller(_evaluation_pod(LABELLED)),
+    'evaluation "mandate-eval-0": not granted in namespace lending',
+)
+_case(
+    "pods",
+    5,
+    "a judge other than the granted one",
+    _by_job_controller(
+        changed(_evaluation_pod(LABELLED), lambda pod: pod["spec"]["containers"][0].update(args=["judge", "--kindly"]))
+    ),
+    _by_job_controller(_evaluation_pod(LABELLED)),
+    "differs from what was evaluated in judge.args",
+)
 _case(
     "evaluation-pods",
     0,

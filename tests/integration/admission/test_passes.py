@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mandate.admission.template import granted
 from tests.integration.admission.api import Object, Refused, eventually
 from tests.integration.admission.world import (
     ACTORS,
@@ -12,6 +13,7 @@ from tests.integration.admission.world import (
     JOB,
     LABELLED,
     OPEN,
+    REVISION,
     SUGGEST_SERVICE,
     TOKEN_REVISION,
     World,
@@ -161,3 +163,26 @@ def test_the_operator_is_one_account_not_its_whole_namespace(world: World) -> No
     assert other.user != ACTORS.operator
     with pytest.raises(Refused, match=r"writers\.mandate\.dev"):
         other.rehearsing().create(model_evaluation("forged"))
+
+
+def test_a_large_template_stays_within_the_budget_of_cel(world: World) -> None:
+    """20 containers with 100 variables each, beside 200 other revisions."""
+    revision = "e" * 32
+    large = serving_template(revision=revision)
+    environment = [{"name": f"VARIABLE_{index}", "value": "x" * 20} for index in range(100)]
+    server = large["spec"]["containers"][0]
+    large["spec"]["containers"] = [server | {"name": f"server-{index}", "env": environment} for index in range(20)]
+    stored = world.admin.get(grant(LABELLED, {}))
+    entry = stored["spec"]["grants"][REVISION]
+    rehearsed = world.operator.rehearsing().create(deployment(LABELLED, template=large, name="credit-eeeeeeeeee"))
+    grants = {f"{index:032x}": entry for index in range(200)}
+    grants[revision] = entry | {"template": granted(rehearsed["spec"]["template"])}
+    world.operator.merge(stored, {"spec": {"grants": grants}})
+    pod = world.managed(revision=revision) | {"spec": large["spec"]}
+    try:
+        eventually(lambda: world.mallory.rehearsing().create(pod))
+        last = changed(pod, lambda item: item["spec"]["containers"][-1].update(args=["--model-dir", "elsewhere"]))
+        with pytest.raises(Refused, match=r"differs from what was evaluated in server-19\.args"):
+            world.mallory.rehearsing().create(last)
+    finally:
+        world.operator.merge(stored, {"spec": {"grants": dict.fromkeys(grants)}})
