@@ -1,9 +1,9 @@
 """Make `flights.parquet`: 327,346 flights that left New York's airports in 2013, as they look when they leave the gate.
 
-Every feature is known at that moment: the schedule, the delay at the gate (`dep_delay`), the aircraft, and the weather
-of the hour before. What is known only later (`arr_delay`, `arr_time`, `air_time`) makes the label or isn't used.
-Flights that were cancelled never reach the decision; those that were diverted have no arrival and so no
-label. Both are left out.
+Every feature is known at that moment: the schedule, the delay at the gate (`dep_delay`), the aircraft, and how the
+flights before it fared. What is known only later (`arr_delay`, `arr_time`, `air_time` of the flight itself) makes the
+label or isn't used. Flights that were cancelled never reach the decision; those that were diverted have no arrival and
+so no label. Both are left out.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import argparse
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
 LATE_MINUTES = 15
 """From here on the US Department of Transportation counts a flight as late."""
+FEWEST_FLIGHTS = 3
+"""Fewer recent flights than this make no mean."""
 
 STRINGS = ["carrier", "origin", "dest", "manufacturer"]
 NUMBERS = [
@@ -29,16 +32,9 @@ NUMBERS = [
     "departures",
     "seats",
     "plane_age",
-    "temp",
-    "humid",
-    "wind_dir",
-    "wind_speed",
-    "wind_gust",
-    "precip",
-    "pressure",
-    "visib",
+    "recent_delay",
+    "recent_lost",
 ]
-WEATHER = ["temp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 
 
 def source_folder() -> Path:
@@ -54,7 +50,6 @@ def prepare(folder: Path) -> pa.Table:
     flights = pd.read_csv(folder / "flights.csv.zip", dtype={"flight": "string"})
     airports = pd.read_csv(folder / "airports.csv").set_index("faa")
     planes = pd.read_csv(folder / "planes.csv").set_index("tailnum")
-    weather = pd.read_csv(folder / "weather.csv")
 
     date = pd.to_datetime(flights[["year", "month", "day"]])
     clock = flights["sched_dep_time"].astype(str).str.zfill(4)
@@ -67,14 +62,19 @@ def prepare(folder: Path) -> pa.Table:
     table["date"] = date.dt.strftime("%Y-%m-%d")
     table["departure"] = departure
     table["weekday"] = date.dt.day_of_week
-    table["sched_minutes"] = scheduled_minutes(flights, date, departure, flights["dest"].map(airports["tzone"]))
+    minutes = scheduled_minutes(flights, date, departure, flights["dest"].map(airports["tzone"]))
+    table["sched_minutes"] = minutes
     # How full the airport's schedule is in that hour, cancelled flights included: they were in the schedule.
     table["departures"] = flights.groupby(["origin", "time_hour"])["flight"].transform("size")
     aircraft = planes.reindex(flights["tailnum"]).set_axis(flights.index)
     table["manufacturer"] = aircraft["manufacturer"]
     table["seats"] = aircraft["seats"]
     table["plane_age"] = flights["year"] - aircraft["year"]
-    table = table.join(weather_before(flights, weather))
+    left = departure + pd.to_timedelta(flights["dep_delay"], unit="min")
+    landed = departure + pd.to_timedelta(minutes + flights["arr_delay"], unit="min")
+    delay, lost = flights["dep_delay"], flights["arr_delay"] - flights["dep_delay"]
+    table["recent_delay"] = recent_mean(delay, known=left, now=left, place=flights["origin"], hours=1)
+    table["recent_lost"] = recent_mean(lost, known=landed, now=left, place=flights["origin"], hours=2)
     table["rule"] = (flights["dep_delay"] >= LATE_MINUTES).astype("float64")
     table["arrival"] = (flights["arr_delay"] >= LATE_MINUTES).map({True: "late", False: "on time"})
 
@@ -89,7 +89,9 @@ def scheduled_minutes(flights: pd.DataFrame, date: pd.Series, departure: pd.Seri
 
     The schedule gives local clock times, so a flight arrives at the first such time after it has left.
     """
-    arrival = date + pd.to_timedelta(flights["sched_arr_time"] // 100 * 60 + flights["sched_arr_time"] % 100, unit="min")
+    arrival = date + pd.to_timedelta(
+        flights["sched_arr_time"] // 100 * 60 + flights["sched_arr_time"] % 100, unit="min"
+    )
     minutes = pd.Series(float("nan"), index=flights.index)
     for name, rows in zone.groupby(zone).groups.items():
         utc = arrival[rows].dt.tz_localize(name, ambiguous=False, nonexistent="shift_forward").dt.tz_convert("UTC")
@@ -97,11 +99,21 @@ def scheduled_minutes(flights: pd.DataFrame, date: pd.Series, departure: pd.Seri
     return minutes
 
 
-def weather_before(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
-    """The observation of the hour before the scheduled one: that of the same hour may be younger than the departure."""
-    known = weather.assign(time=pd.to_datetime(weather["time_hour"], utc=True)).set_index(["origin", "time"])[WEATHER]
-    before = pd.to_datetime(flights["time_hour"], utc=True) - pd.Timedelta(hours=1)
-    return known.reindex(pd.MultiIndex.from_arrays([flights["origin"], before])).set_axis(flights.index)
+def recent_mean(values: pd.Series, *, known: pd.Series, now: pd.Series, place: pd.Series, hours: int) -> pd.Series:
+    """Mean of what became `known` at the same place in the `hours` before each row's `now`; missing if by too few."""
+    result = pd.Series(float("nan"), index=values.index)
+    for rows in place.groupby(place).groups.values():
+        seen = known[rows][known[rows].notna() & values[rows].notna()].sort_values(kind="stable")
+        times = seen.dt.as_unit("s").astype("int64").to_numpy()
+        sums = np.concatenate([[0.0], values[seen.index].to_numpy(dtype=float).cumsum()])
+        asked = now[rows].dropna()
+        until = asked.dt.as_unit("s").astype("int64").to_numpy()
+        # Strictly before: of two flights at the same minute neither knows the other.
+        last, first = np.searchsorted(times, until), np.searchsorted(times, until - hours * 3600)
+        count = last - first
+        mean = (sums[last] - sums[first]) / np.maximum(count, 1)
+        result[asked.index] = np.where(count >= FEWEST_FLIGHTS, mean, np.nan)
+    return result
 
 
 def main() -> None:
