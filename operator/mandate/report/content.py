@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -377,9 +378,8 @@ def _cure(gate: GateVerdict, outcome: Outcome) -> str:
     metric = METRICS[gate.metric]
     if "NotMeasured" in outcome.message and metric.origin == "Service":
         return "measure it: `mandate evaluate --serve`, or let the cluster do it"
-    # The message of an Error says what to do, after its code.
-    _, _, advice = outcome.message.rpartition(": ")
-    return advice or outcome.message
+    # The message of an Error says what to do, after where it is and its code.
+    return re.sub(r"^[A-Z][A-Za-z]+: ", "", outcome.message.removeprefix(f"{outcome.where}: "))
 
 
 def _gates(spec: ModelDeploymentSpec, verdict: Verdict) -> tuple[GateRow, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mandate.api.criteria import number_text
 
@@ -23,13 +24,15 @@ from .content import (
     worst_first,
 )
 
-MOST_OUTCOMES = 220
+MOST_OUTCOMES = 192
 """Outcomes drawn on one page, shared out among its gates; each gate gets MIN_OUTCOMES at least."""
 MIN_OUTCOMES = 3
-MOST_VALUES = 180
+MOST_VALUES = 120
 """Slice values listed on one page, shared out among its slices."""
-MAX_TEXT = 240
-"""Characters of a message or a name that comes from data."""
+MOST_OBSTACLES = 10
+"""Per level; the gates' table has them all."""
+MAX_TEXT = 320
+"""Bytes of a message or a name that comes from data."""
 MARKS = {"Pass": "✓", "Waived": "✓", "Skipped": "–", "Inconclusive": "≈", "Fail": "✗", "Error": "!"}
 
 
@@ -45,6 +48,7 @@ def render(report: Report) -> str:
         slices=[(table, *_shown(table, most=values)) for table in report.slices],
         css=Markup(files(__package__).joinpath("templates/report.css").read_text()),  # noqa: S704  # our own file
         look=look_text(report),
+        most=MOST_OBSTACLES,
         width=plot.WIDTH,
         marks=MARKS,
     )
@@ -65,8 +69,11 @@ def _shown(table: SliceTable, *, most: int) -> tuple[tuple[SliceRow, ...], int]:
 
 
 def _cut(text: str, most: int = MAX_TEXT) -> str:
+    """Text of at most `most` bytes on the page, where `<` is four and an umlaut two; its end says if it was cut."""
     clean = "".join(character if character.isprintable() else " " for character in text)
-    return clean if len(clean) <= most else clean[: most - 1] + "…"
+    sizes = accumulate(len(escape(character).encode()) for character in clean)
+    fits = sum(size <= most for size in sizes)
+    return clean if fits == len(clean) else clean[:fits].rstrip() + "…"
 
 
 def _scale(number: float) -> str:
@@ -89,6 +96,6 @@ def _template() -> Template:
         number=number_text,
         scale=_scale,
         requirement=requirement_text,
-        short=lambda text: _cut(text, 60),
+        short=lambda text: _cut(text, 80),
     )
     return environment.get_template("report.html.j2")

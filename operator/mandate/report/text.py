@@ -17,7 +17,7 @@ def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
     """Plain text of at most `width` columns where words allow, ending in a newline; `colour` adds ANSI codes."""
     paint = _Paint(colour)
     lines = [
-        paint.bold(report.headline),
+        paint.bold(printable(report.headline)),
         *_wrapped(report.answer, width=width),
         "",
         *_obstacles(report, paint, width=width),

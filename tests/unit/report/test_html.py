@@ -1,0 +1,167 @@
+"""The page: self-contained, small, safe with hostile names, and its plots true to the numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from html.parser import HTMLParser
+
+from mandate.api.criteria import Against, Limit, Range
+from mandate.evidence.intervals import Beta
+from mandate.evidence.schema import Estimate, Evidence, Quantity, Support
+from mandate.report import html, plot
+from mandate.verdict.judge import Outcome
+from tests.unit.report.sample import changed, evidence, judged, report
+from tests.unit.report.test_formats import HOSTILE, hostile
+
+VOID = {"meta", "br", "line", "rect", "circle"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on tags that aren't closed in order."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: list[str] = []
+        self._open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_nothing_runs_and_nothing_is_loaded() -> None:
+    page = Page(html.render(hostile()))
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form", "a"} & set(page.tags)
+    names = {name for _, name, _ in page.attributes}
+    assert not {name for name in names if name.startswith("on")}
+    assert not names & {"src", "href", "xlink:href", "srcset", "action", "style"}
+    style = "".join(page.text)
+    assert "@import" not in style
+    assert "url(" not in style
+
+
+def test_hostile_names_are_text() -> None:
+    source = html.render(hostile())
+    assert "<script" not in source
+    assert "\x1b" not in source
+    assert "&lt;script&gt;" in source
+    assert any("<script>alert(1)</script>" in text for text in Page(source).text), HOSTILE
+
+
+def test_the_same_page_for_the_same_report() -> None:
+    assert html.render(report()) == html.render(report())
+
+
+def crowded() -> tuple[dict[str, object], Evidence]:
+    """64 gates on 20 slices of 12 values, with names as long and as costly to escape as the schema allows."""
+    slices = [{"name": f"slice-{index:02}" + "x" * 32, "column": '"&' * 60} for index in range(20)]
+    names = [str(item["name"]) for item in slices]
+    metrics = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+    gates = [
+        {
+            "name": f"gate-{index:02}" + "x" * 30,
+            "metric": metrics[index % len(metrics)],
+            "each": names,
+            "require": {"Shadow": ">= 0.65", "Suggest": ">= 0.70", "Automate": ">= 0.80"},
+        }
+        for index in range(64)
+    ]
+    estimates = tuple(
+        Estimate(
+            quantity=Quantity(metric=metric, slice=name, value=f"{value:02}" + "<&" * 127),
+            estimate=0.7,
+            interval=Beta(successes=70.0 + value, trials=100.0),
+            support=Support(rows=100, events=70),
+        )
+        for metric in metrics
+        for name in names
+        for value in range(12)
+    )
+    found = evidence()
+    computed = found.computed.model_copy(update={"estimates": estimates, "findings": ("<&" * 256,) * 100})
+    document = changed(gates=gates)
+    document["data"]["slices"] = slices
+    return document, Evidence(computed=computed, measured=found.measured)
+
+
+def test_a_crowded_page_stays_small() -> None:
+    told = judged(*crowded())
+    assert len(told.gates) == 64
+    assert len(told.slices) == 20
+    source = html.render(told)
+    assert len(source.encode()) < 300_000
+    assert source.count("more, none worse") == 64, "what is left out is said"
+    Page(source)
+
+
+def test_levels_that_hold_are_marked() -> None:
+    page = Page(html.render(report()))
+    assert [value for tag, name, value in page.attributes if tag == "li" and name == "class"] == ["held", "", ""]
+
+
+def outcome(**fields: object) -> Outcome:
+    return dataclasses.replace(Outcome("Pass", ">= 0.5", "overall", ""), **fields)  # type: ignore[arg-type]
+
+
+def test_marks_stand_in_the_order_of_their_numbers() -> None:
+    limit = Limit("AtLeast", 0.5)  # type: ignore[arg-type]
+    drawn = plot.plots([(outcome(estimate=0.7, lower=0.6, upper=0.8), limit)], bounds=(0.0, 1.0))
+    assert drawn is not None
+    (row,) = drawn.rows
+    assert row is not None
+    assert row.low is not None
+    assert row.high is not None
+    assert row.estimate is not None
+    assert row.limits[0] < row.low < row.estimate < row.high
+    assert row.ok == (row.limits[0], plot.WIDTH)
+    # The places are linear in the numbers.
+    scale = (row.high - row.low) / 0.2
+    assert abs(row.low - row.limits[0] - 0.1 * scale) < 0.2
+
+
+def test_a_range_has_two_ends_and_is_met_between_them() -> None:
+    asked = Range(0.8, 1.25)  # type: ignore[arg-type]
+    drawn = plot.plots([(outcome(estimate=1.0, lower=0.7, upper=1.4), asked)], bounds=(0.0, float("inf")))
+    assert drawn is not None
+    assert drawn.rows[0] is not None
+    assert drawn.rows[0].ok == drawn.rows[0].limits
+
+
+def test_a_comparison_is_drawn_as_its_lead() -> None:
+    asked = Against("BetterThan", "linear", 0, False)  # type: ignore[arg-type]
+    drawn = plot.plots([(outcome(estimate=0.7, reference=0.6, lower=0.02, upper=0.18), asked)], bounds=(0.0, 1.0))
+    assert drawn is not None
+    assert drawn.lead
+    assert drawn.start < 0 < drawn.end < 0.5
+
+
+def test_an_open_interval_runs_off_the_scale() -> None:
+    limit = Limit("AtMost", 0.04)  # type: ignore[arg-type]
+    drawn = plot.plots([(outcome(estimate=0.03, lower=0.01, upper=None), limit)], bounds=(0.0, float("inf")))
+    assert drawn is not None
+    row = drawn.rows[0]
+    assert row is not None
+    assert (row.high, row.open_high, row.open_low) == (plot.WIDTH, True, False)
+
+
+def test_facts_and_faults_get_no_picture() -> None:
+    limit = Limit("AtLeast", 1)  # type: ignore[arg-type]
+    assert plot.plots([(outcome(estimate=1.0, lower=1.0, upper=1.0), limit)], bounds=(0.0, 1.0)) is None
+    assert plot.plots([(outcome(verdict="Error"), limit)], bounds=(0.0, 1.0)) is None
