@@ -1,0 +1,49 @@
+"""Helm, and an API server of one's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import running_api_server
+
+ROOT = Path(__file__).parents[3]
+Helm = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def helm_binary() -> str:
+    """The pinned Helm; built on first use."""
+    build = [sys.executable, str(ROOT / "hack" / "cluster"), "build", "helm"]
+    return subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def chart_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The kubeconfig of an empty cluster that only the chart's tests use."""
+    with running_api_server(tmp_path_factory.mktemp("chart")) as kubeconfig:
+        yield kubeconfig
+
+
+@pytest.fixture(scope="session")
+def helm(helm_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Run Helm in a home of its own; returns what it printed, raises with what it said."""
+    home = tmp_path_factory.mktemp("helm")
+
+    def run(*arguments: str, kubeconfig: Path | None = None) -> str:
+        result = subprocess.run(
+            [helm_binary, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={"HOME": str(home), "KUBECONFIG": str(kubeconfig or home / "none")},
+        )
+        if result.returncode != 0:
+            raise RuntimeError(f"helm {' '.join(arguments)}: {result.stdout}{result.stderr}")
+        return result.stdout
+
+    return run
