@@ -38,7 +38,7 @@ class Authority:
         run(["openssl", *arguments, *subject], what="making certificates")
 
     def issue(self, name: str, subject: str, *, addresses: tuple[str, ...] = ()) -> None:
-        """Issue NAME.crt for a subject like `/O=system:masters/CN=admin`; `addresses` are IP: and DNS: names for a server."""
+        """Issue NAME.crt for a subject like `/O=group/CN=name`; `addresses` are a server's `IP:…` and `DNS:…` names."""
         if self.file(f"{name}.crt").exists():
             return
         with tempfile.TemporaryDirectory() as scratch:
@@ -49,7 +49,18 @@ class Authority:
             extensions.write_text("\n".join(lines))
             self._openssl("req", *NEW_KEY, "-keyout", self.file(f"{name}.key"), "-out", request, "-subj", subject)
             self._openssl(
-                *("x509", "-req", "-in", request, "-CA", self.file("ca.crt"), "-CAkey", self.file("ca.key"), "-days", DAYS),
+                *(
+                    "x509",
+                    "-req",
+                    "-in",
+                    request,
+                    "-CA",
+                    self.file("ca.crt"),
+                    "-CAkey",
+                    self.file("ca.key"),
+                    "-days",
+                    DAYS,
+                ),
                 *("-CAcreateserial", "-extfile", extensions, "-out", self.file(f"{name}.partial")),
             )
             self.file(f"{name}.partial").rename(self.file(f"{name}.crt"))

@@ -8,14 +8,13 @@ import shutil
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import toolbox
 from certs import Authority
 from proc import Ledger, free_ports, wait_for
-from say import Problem, Steps, note
+from say import ClusterError, Steps, note
 
 READY_SECONDS = 90.0
 
@@ -81,7 +80,14 @@ class ControlPlane:
             "etcd",
             tools["etcd"],
             *("--data-dir", self.state / "etcd", "--listen-client-urls", etcd, "--advertise-client-urls", etcd),
-            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
+            *(
+                "--listen-peer-urls",
+                peer,
+                "--initial-advertise-peer-urls",
+                peer,
+                "--initial-cluster",
+                f"default={peer}",
+            ),
             "--unsafe-no-fsync",  # a power cut may cost this cluster its data, and nobody anything
         )
         # Without a node nobody uses the `kubernetes` Service, and its endpoints may not be loopback addresses.
@@ -104,7 +110,10 @@ class ControlPlane:
             *("--kubelet-client-key", file("kubelet-client.key"), "--allow-privileged=true"),
         )
         wait_for(
-            self._ready, seconds=READY_SECONDS, what="kube-apiserver to be ready", log=lambda: self.ledger.tail("kube-apiserver")
+            self._ready,
+            seconds=READY_SECONDS,
+            what="kube-apiserver to be ready",
+            log=lambda: self.ledger.tail("kube-apiserver"),
         )
 
     def start_controller_manager(self, tools: dict[str, Path]) -> None:
@@ -132,9 +141,11 @@ class ControlPlane:
 
     def _ready(self) -> bool | None:
         if self.ledger.find("kube-apiserver") is None:
-            raise Problem(f"kube-apiserver ended; the end of its log:\n{self.ledger.tail('kube-apiserver')}")
+            raise ClusterError(f"kube-apiserver ended; the end of its log:\n{self.ledger.tail('kube-apiserver')}")
         context = ssl.create_default_context(cafile=str(self.authority.file("ca.crt")))
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
         try:
             with opener.open(f"{self.plan.server}/readyz", timeout=2) as answer:
                 return True if answer.status == 200 else None
@@ -170,7 +181,9 @@ def apiserver_up(state: Path, *, controller_manager: bool) -> Path:
     toolbox.ensure_host(["openssl"])
     names = ["etcd", "kube-apiserver", "kubectl"] + (["kube-controller-manager"] if controller_manager else [])
     tools = toolbox.ensure(names)
-    with toolbox.locked(state.with_name(state.name + ".lock"), busy=f"another command works on {state}; try again later"):
+    with toolbox.locked(
+        state.with_name(state.name + ".lock"), busy=f"another command works on {state}; try again later"
+    ):
         plane = _alone(state)
         with Steps(1).step(f"starting etcd and kube-apiserver at {plane.plan.server}"):
             plane.certify()
@@ -190,6 +203,6 @@ def apiserver_down(state: Path) -> None:
     state.with_name(state.name + ".lock").unlink(missing_ok=True)
 
 
-def status(ledger: Ledger, names: Sequence[str]) -> list[tuple[str, str]]:
-    """(name, what it does) for each process."""
-    return [(name, f"runs as {process.pid}" if (process := ledger.find(name)) else "stopped") for name in names]
+def apiserver_status(state: Path) -> list[tuple[str, str, bool]]:
+    """(name, what it does, whether that is well) for each process."""
+    return Ledger(state).status(("etcd", "kube-apiserver"))

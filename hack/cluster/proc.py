@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from say import Problem
+from say import ClusterError
 
 POLL_SECONDS = 0.1
 T = TypeVar("T")
@@ -67,11 +67,19 @@ class Ledger:
     def all(self) -> dict[str, Process | None]:
         return {file.stem: self.find(file.stem) for file in sorted(self._folder.glob("*.json"))}
 
+    def status(self, names: Iterable[str]) -> list[tuple[str, str, bool]]:
+        """(name, what it does, whether that is well) for each of the named."""
+        found = {name: self.find(name) for name in names}
+        return [
+            (name, f"runs as {process.pid}" if process else "stopped", process is not None)
+            for name, process in found.items()
+        ]
+
     def log(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 
     def start(self, name: str, command: Sequence[str | Path], *, inside: bool = False) -> Process:
-        """Start a daemon unless it runs. With `inside`, the command is a wrapper that forks the daemon: that child is recorded."""
+        """Start a daemon unless it runs. With `inside`, the command is a wrapper; the child that it forks is recorded."""
         if running := self.find(name):
             return running
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -88,17 +96,19 @@ class Ledger:
 
         def pid() -> int | None:
             if child.poll() is not None:
-                raise Problem(f"{name} ended at once with code {child.returncode}; the end of its log:\n{self.tail(name)}")
+                raise ClusterError(
+                    f"{name} ended at once with code {child.returncode}; the end of its log:\n{self.tail(name)}"
+                )
             return _only_child(child.pid) if inside else child.pid
 
         process = observe(wait_for(pid, seconds=10, what=f"{name} to start"))
         if process is None:
-            raise Problem(f"{name} ended at once; the end of its log:\n{self.tail(name)}")
+            raise ClusterError(f"{name} ended at once; the end of its log:\n{self.tail(name)}")
         (self._folder / f"{name}.json").write_text(json.dumps(asdict(process)))
         return process
 
     def stop(self, names: Iterable[str], *, grace: float) -> None:
-        """Ask all the named to end, in the order given, each waited for; kill what hasn't ended within `grace` seconds."""
+        """Ask each of the named to end, in the order given; kill what hasn't ended within `grace` seconds."""
         for name in names:
             if process := self.find(name):
                 process.kill(signal.SIGTERM)
@@ -106,6 +116,12 @@ class Ledger:
                     process.kill(signal.SIGKILL)
                     gone(process, seconds=10)
             (self._folder / f"{name}.json").unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Drop the records of processes that have ended."""
+        for name, process in self.all().items():
+            if process is None:
+                (self._folder / f"{name}.json").unlink()
 
     def tail(self, name: str, lines: int = 15) -> str:
         try:
@@ -133,14 +149,14 @@ def _only_child(pid: int) -> int | None:
 
 
 def wait_for(check: Callable[[], T | None], *, seconds: float, what: str, log: Callable[[], str] | None = None) -> T:
-    """Call `check` until it gives something; raise a Problem naming `what` after that many seconds."""
+    """Call `check` until it gives something; raise a ClusterError naming `what` after that many seconds."""
     deadline = time.monotonic() + seconds
     while True:
         if (value := check()) is not None:
             return value
         if time.monotonic() > deadline:
             end = f"; the end of the log:\n{log()}" if log else ""
-            raise Problem(f"waited {seconds:.0f} s for {what}, in vain{end}")
+            raise ClusterError(f"waited {seconds:.0f} s for {what}, in vain{end}")
         time.sleep(POLL_SECONDS)
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 HEARTBEAT_SECONDS = 60.0
 
 
-class Problem(Exception):
+class ClusterError(Exception):
     """Something the person has to know or do; shown as it is, without a traceback."""
 
 

