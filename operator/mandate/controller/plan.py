@@ -148,7 +148,7 @@ _SUFFIXES = {
 
 def _quantity(text: str) -> Decimal | None:
     """A Kubernetes quantity as a number; None for other text."""
-    number = text.rstrip("numkMGTPEi")
+    number = text.rstrip("numkKMGTPEi")
     try:
         return Decimal(number) * _SUFFIXES[text[len(number) :]]
     except (InvalidOperation, KeyError):

@@ -56,10 +56,11 @@ class World:
         *,
         resource: Resource = MODEL_DEPLOYMENTS,
         name: str = "credit",
+        seconds: float = 60.0,
     ) -> Object:
         """The object as soon as `found` says so."""
         item: Object | None = None
-        async for _ in eventually(what):
+        async for _ in eventually(what, seconds):
             item = await self.get(resource, name)
             if item is not None and found(item):
                 return item
