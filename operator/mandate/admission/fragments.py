@@ -37,11 +37,14 @@ def same_entries(kind: str) -> str:
 def same_content(*, ignoring: tuple[str, ...] = ("metadata", "status")) -> str:
     """CEL: every top-level field, `ignoring` aside, and our own labels and annotations are what they were.
 
-    Removing finalizers and owner references changes none of that, so nothing hangs in deletion.
+    Removing finalizers and owner references changes none of that, so nothing hangs in deletion. An owner can't be
+    added: the garbage collector would delete the object with it.
     """
+    owners = "metadata.?ownerReferences.orValue([])"
     listed = "[" + ", ".join(f"'{name}'" for name in ignoring) + "]"
     return (
         f"dyn(object).all(f, f in {listed} || (f in dyn(oldObject) && dyn(oldObject)[f] == dyn(object)[f])) &&\n"
         f"dyn(oldObject).all(f, f in {listed} || f in dyn(object)) &&\n"
-        f"{same_entries('labels')} &&\n{same_entries('annotations')}"
+        f"{same_entries('labels')} &&\n{same_entries('annotations')} &&\n"
+        f"object.{owners}.all(o, oldObject.{owners}.exists(p, p.uid == o.uid))"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mandate.admission.fragments import LABELS, OLD_LABELS, OURS, kube_controller, same_entries
 from mandate.admission.policy import ENROLLED, Binding, Match, Policy, Rule, words
 from mandate.admission.template import CONTAINER_FIELDS_NOT_COMPARED, POD_FIELDS_NOT_COMPARED
-from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
+from mandate.api.names import GROUP, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
 
 EVALUATION_JOB_PREFIX = "mandate-eval-"
 """Names of evaluation Jobs, and so of their Pods, begin with it."""
@@ -318,4 +318,35 @@ EVALUATION_ACCESS = Policy(
     bindings=(Binding(),),
 )
 
-POLICIES = (WHO_MAY_RUN, WHAT_STAYS_TRUE, EVALUATION_PODS, EVALUATION_ACCESS)
+SERVING_ACCESS = Policy(
+    name="serving-access",
+    point=2,
+    why="""Whoever enters a model's Pod can make it answer something else than what was evaluated. It takes the verb
+    debug on that ModelDeployment.""",
+    matches=(Match(group="", versions=("v1",), resources=("pods/exec", "pods/attach"), operations=("CONNECT",)),),
+    variables={
+        # Pods are named after their Deployment: MODEL-<first 10 of the revision>-….
+        "grants": "params.?spec.?grants.orValue({})",
+        "revisions": """
+            variables.grants.filter(k,
+              request.name.startsWith(variables.grants[k].model + '-' + k.substring(0, 10) + '-'))
+        """,
+        "model": "variables.revisions == [] ? '' : variables.grants[variables.revisions[0]].model",
+    },
+    rules=(
+        Rule(
+            holds=f"""
+                variables.revisions == [] || authorizer.group('{GROUP}').resource('modeldeployments')
+                  .namespace(request.namespace).name(variables.model).check('debug').allowed()
+            """,
+            says=f"""
+                request.userInfo.username + ' may not ' + request.subResource + ' into ' + request.name +
+                ', which serves model "' + variables.model + '": it takes the verb debug on ' +
+                'modeldeployments.{GROUP}; kubectl debug --copy-to makes a copy that serves nobody'
+            """,
+        ),
+    ),
+    bindings=(Binding(enrolled=ENROLLED, without_grant="Allow"),),
+)
+
+POLICIES = (WHO_MAY_RUN, WHAT_STAYS_TRUE, SERVING_ACCESS, EVALUATION_PODS, EVALUATION_ACCESS)

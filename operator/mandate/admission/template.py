@@ -2,7 +2,8 @@
 
 Admission compares a Pod with the granted template field by field, everything except what is listed here. What the list
 leaves out is compared, so a field that Kubernetes adds later is refused until it was evaluated. What is on the list
-either can't change what runs, or is filled in per Pod by the API server and the scheduler.
+either can't change what runs, or is filled in per Pod by the API server and the scheduler. Harmless looks deceive:
+a kubelet mounts a file at `terminationMessagePath`, over whatever the image has there.
 """
 
 from __future__ import annotations
@@ -30,13 +31,7 @@ POD_FIELDS_NOT_COMPARED = (
     # The old name of serviceAccountName, which is compared.
     "serviceAccount",
 )
-CONTAINER_FIELDS_NOT_COMPARED = (
-    "resources",
-    "resizePolicy",
-    "imagePullPolicy",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
-)
+CONTAINER_FIELDS_NOT_COMPARED = ("resources", "resizePolicy", "imagePullPolicy")
 CONTAINER_LISTS = ("containers", "initContainers")
 
 

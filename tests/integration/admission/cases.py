@@ -64,6 +64,25 @@ def _case(policy: str, rule: int, title: str, attack: Act, twin: Act, says: str)
     CASES.append(Case(policy, rule, title, attack, twin, says))
 
 
+def _enter(which: str, sub: str, who: str = "mallory") -> Act:
+    """CONNECT has no dry run; a Pod without a node answers 400, which is past admission."""
+
+    def act(world: World) -> None:
+        pod = getattr(world, which)
+        metadata = pod["metadata"]
+        where = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/{sub}"
+        query = {"command": "id", "stdout": "true", "container": pod["spec"]["containers"][0]["name"]}
+        if sub in {"portforward", "proxy"}:
+            query = {}
+        try:
+            getattr(world, who).request("GET" if sub == "proxy" else "POST", where, **query)
+        except Refused as error:
+            if error.status == 403:
+                raise
+
+    return act
+
+
 # --- 1: who may run --------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +192,11 @@ for title, change, field in (
     ("a probe that runs a command", _server(livenessProbe=_exec), "predictor.livenessProbe"),
     ("another port for answers", _server(ports=[{"name": "http", "containerPort": 9090}]), "predictor.ports"),
     ("another working directory", _server(workingDir="/tmp/evil"), "predictor.workingDir"),
+    (
+        "a file of the kubelet's put over one of the image's",
+        _server(terminationMessagePath="/opt/mandate/verify.py"),
+        "predictor.terminationMessagePath",
+    ),
     ("a privileged server", _server(securityContext={"privileged": True}), "predictor.securityContext"),
     (
         "the model mounted for writing",
@@ -346,6 +370,24 @@ _case(
     "ephemeral containers may use the Pod's own images only",
 )
 
+for sub in ("exec", "attach"):
+    _case(
+        "serving-access",
+        0,
+        f"{sub} into a serving model by somebody who may edit there",
+        _enter("serving", sub, "carol"),
+        _enter("bystander", sub, "carol"),
+        "takes the verb debug on modeldeployments.mandate.dev",
+    )
+_case(
+    "serving-access",
+    0,
+    "exec into a serving model, where whoever may debug it can",
+    _enter("serving", "exec", "carol"),
+    _enter("serving", "exec", "alice"),
+    "takes the verb debug on modeldeployments.mandate.dev",
+)
+
 # --- 3: at which level -----------------------------------------------------------------------------------------------
 
 
@@ -510,25 +552,6 @@ _case(
 )
 
 
-def _enter(which: str, sub: str, who: str = "mallory") -> Act:
-    """CONNECT has no dry run; a Pod without a node answers 400, which is past admission."""
-
-    def act(world: World) -> None:
-        pod = getattr(world, which)
-        metadata = pod["metadata"]
-        where = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/{sub}"
-        query = {"command": "id", "stdout": "true", "container": pod["spec"]["containers"][0]["name"]}
-        if sub in {"portforward", "proxy"}:
-            query = {}
-        try:
-            getattr(world, who).request("GET" if sub == "proxy" else "POST", where, **query)
-        except Refused as error:
-            if error.status == 403:
-                raise
-
-    return act
-
-
 for sub in ("exec", "attach", "portforward", "proxy"):
     _case(
         "evaluation-access",
@@ -567,6 +590,8 @@ for title, (attack, twin) in {
     _case("writers", 0, title, attack, twin, "may not write the status of")
 
 _take = {"metadata": {"labels": OURS}}
+_mine = {"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "00000000-0000-0000-0000-000000000000"}
+_adopt = {"metadata": {"ownerReferences": [_mine]}}
 for title, (attack, twin) in {
     "the model's Service turned elsewhere": _both(
         lambda api: api.merge(SUGGEST_SERVICE, {"spec": {"selector": {"mandate.dev/model": None, "app": "shop"}}})
@@ -579,6 +604,7 @@ for title, (attack, twin) in {
     ),
     "a foreign Service passed off as the model's": _both(lambda api: api.merge(service("shop", {}), _take)),
     "evidence edited": _both(lambda api: api.merge(EVIDENCE, {"data": {"evidence": "forged"}})),
+    "evidence adopted, to be collected as garbage": _both(lambda api: api.merge(EVIDENCE, _adopt)),
     "evidence disowned": _both(lambda api: api.merge(EVIDENCE, {"metadata": {"labels": {"mandate.dev/record": None}}})),
     "evidence made": _both(
         lambda api: api.create(changed(EVIDENCE, lambda item: item["metadata"].update(name="mandate-evidence-2")))

@@ -17,6 +17,14 @@ ONLY_THE_WORDS = {("pods", 1)}
 RULES = [(name, rule) for name, policy in POLICIES.items() for rule in range(len(policy.rules))]
 
 
+BINDINGS = [
+    (name, binding["metadata"]["name"])
+    for name, policy in POLICIES.items()
+    for binding in policy.documents()[1:]
+    if len(policy.bindings) > 1
+]
+
+
 @contextmanager
 def without(world: World, policy: str, rule: int, probe: Case) -> Iterator[None]:
     """The policy with one rule that always holds; back as it was, and seen to be, afterwards."""
@@ -51,3 +59,15 @@ def test_without_the_rule_its_bypasses_get_through(world: World, policy: str, ru
         eventually(lambda: refusal(world, cases[0]) == "" or None)
         still_refused = [case.title for case in cases if refusal(world, case)]
     assert still_refused == []
+
+
+@pytest.mark.parametrize(("policy", "name"), BINDINGS, ids=[name for _, name in BINDINGS])
+def test_without_the_binding_a_bypass_gets_through(world: World, policy: str, name: str) -> None:
+    (binding,) = [item for item in POLICIES[policy].documents() if item["metadata"]["name"] == name]
+    cases = [case for case in CASES if case.policy == policy]
+    world.admin.delete(binding)
+    try:
+        assert eventually(lambda: any(refusal(world, case) == "" for case in cases) or None)
+    finally:
+        world.admin.apply(binding)
+        eventually(lambda: all(refusal(world, case) for case in cases) or None)

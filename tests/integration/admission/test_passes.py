@@ -13,6 +13,7 @@ from tests.integration.admission.world import (
     JOB,
     LABELLED,
     OPEN,
+    POLICIES,
     REVISION,
     SUGGEST_SERVICE,
     TOKEN_REVISION,
@@ -186,3 +187,16 @@ def test_a_large_template_stays_within_the_budget_of_cel(world: World) -> None:
             world.mallory.rehearsing().create(last)
     finally:
         world.operator.merge(stored, {"spec": {"grants": dict.fromkeys(grants)}})
+
+
+def test_the_api_server_finds_no_fault_with_the_expressions(world: World) -> None:
+    """Its type check of built-in kinds runs in the background and warns in the policy's status."""
+    for policy in POLICIES.values():
+        document = policy.documents()[0]
+
+        def checked(document: Object = document) -> Object | None:
+            status = world.admin.get(document).get("status", {})
+            return status if status.get("observedGeneration") else None
+
+        status = eventually(checked, seconds=60)
+        assert not status.get("typeChecking", {}).get("expressionWarnings"), document["metadata"]["name"]

@@ -292,7 +292,9 @@ class World:
     """May do everything inside every namespace (a wildcard Role), nothing cluster-wide: what holds against her is a
     policy, never a missing permission."""
     alice: Api
-    """Holds Kubernetes' own `edit` role in every namespace, and may write ModelDeployments."""
+    """Holds Kubernetes' own `edit` role in every namespace, and every verb on ModelDeployments."""
+    carol: Api
+    """Holds Kubernetes' own `edit` role in every namespace, nothing else."""
     serving: Object
     """A managed Pod in the Labelled namespace, made by the real controllers."""
     evaluating: Object
@@ -369,6 +371,7 @@ def _users(namespaces: Iterable[str]) -> list[Object]:
         bound("cluster-admin", ACTORS.operator, None),
         *(bound("test-everything", "mallory", namespace) for namespace in namespaces),
         *(bound("edit", "alice", namespace) for namespace in namespaces),
+        *(bound("edit", "carol", namespace) for namespace in namespaces),
         *(bound("test-models", "alice", namespace) for namespace in namespaces),
         *(bound("test-models", "bob", namespace) for namespace in namespaces),
         bound("test-everything", "mallory", "mandate-system"),
@@ -437,6 +440,7 @@ def build(admin: Api) -> World:
         operator=operator,
         mallory=admin.acting_as("mallory"),
         alice=admin.acting_as("alice"),
+        carol=admin.acting_as("carol"),
         serving=eventually(lambda: _one_pod(admin, LABELLED, f"mandate.dev/revision={REVISION}")),
         evaluating=eventually(lambda: _one_pod(admin, LABELLED, f"mandate.dev/evaluation={JOB}")),
         evaluating_outside=eventually(lambda: _one_pod(admin, OPEN, f"mandate.dev/evaluation={JOB}")),

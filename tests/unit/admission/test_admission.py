@@ -94,7 +94,7 @@ def template() -> dict[str, object]:
                     "image": IMAGE,
                     "args": ["--port", "8080"],
                     "resources": {"limits": {"cpu": "1"}},
-                    "terminationMessagePath": "/dev/termination-log",
+                    "imagePullPolicy": "Always",
                 }
             ],
         },
