@@ -21,7 +21,7 @@ from .errors import InputError
 
 MAX_CLASSES = 20
 """Numbers with more distinct values than this are a Regression target."""
-_ID = re.compile(r"(^|_)(id|uuid|guid|key|number|no)$", re.IGNORECASE)
+_ID = re.compile(r"(^|_)(id|uuid|guid)$|_(key|number|no)$", re.IGNORECASE)
 _TIME = re.compile(r"(^|_)(time|timestamp|date|datetime|at|day)$", re.IGNORECASE)
 _SENSITIVE = re.compile(r"(^|_)(sex|gender|age|race|ethnicity|nationality|religion|disability)(_|$)", re.IGNORECASE)
 

@@ -18,6 +18,8 @@ def read(path: Path) -> list[Look]:
     """The looks in a ledger, none where there is no file yet; raises InputError where it isn't one."""
     try:
         entries = json.loads(path.read_text("utf-8"))
+        if not isinstance(entries, list):
+            raise TypeError("expected a list")
         return [_look(entry) for entry in entries]
     except FileNotFoundError:
         return []

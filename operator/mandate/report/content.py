@@ -59,7 +59,7 @@ class Number:
         if self.value is None:
             return self.fault or "–"
         if self.lower is None or self.upper is None:
-            return number_text(self.value, self.unit)
+            return number_text(self.value, self.unit) + (" (no interval)" if self.fault else "")
         return (
             f"{number_text(self.value, self.unit)} "
             f"[{number_text(self.lower, self.unit)}, {number_text(self.upper, self.unit)}]"
@@ -353,18 +353,28 @@ def _step(gate: GateVerdict) -> str:
         return _FACTS[gate.metric]
     title = METRICS[gate.metric].title
     if gate.verdict == "Fail":
-        places = ", ".join(dict.fromkeys(outcome.where for outcome in worst[:3]))
-        more = f" and {len(worst) - 3} more" if len(worst) > 3 else ""
-        return f"improve {title} ({places}{more}): {gate.level} asks {first.requirement}"
-    stuck = next((outcome for outcome in worst if outcome.needed is None), None)
-    if stuck is not None:
-        return f"improve {title} ({stuck.where}): it sits on the limit of {stuck.requirement}, more rows won't decide"
+        return f"improve {title}{_places(worst)}: {gate.level} asks {first.requirement}"
+    stuck = [outcome for outcome in worst if outcome.needed is None]
     most = max(worst, key=lambda outcome: outcome.needed or 0)
     where = "" if most.where == OVERALL or " across " in most.where else f" with {most.where}"
-    return (
-        f"add {count_text(most.needed or 0)} {most.unit}{where} to the test data "
-        f"(decides with 80 % power if the number stays), or improve {title}"
-    )
+    rows = f"{count_text(most.needed or 0)} more {most.unit}{where}"
+    if not stuck:
+        return (
+            f"add {rows} to the test data (decides with 80 % power if the number stays), "
+            f"or improve {title}{_places(worst)}"
+        )
+    elsewhere = "" if len(stuck) == len(worst) else f"; elsewhere {rows} would"
+    limit = stuck[0].requirement
+    return f"improve {title}{_places(stuck)}: it sits on the limit of {limit}, more rows won't decide{elsewhere}"
+
+
+def _places(outcomes: Sequence[Outcome]) -> str:
+    """Where, in brackets: at most three places; nothing where it is all rows."""
+    places = list(dict.fromkeys(outcome.where for outcome in outcomes))
+    if places == [OVERALL]:
+        return ""
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return f" ({', '.join(places[:3])}{more})"
 
 
 _FACTS = {
@@ -585,7 +595,8 @@ def _service(estimates: Sequence[Estimate], *, alpha: float) -> tuple[Service, .
             number=_number(estimate, METRICS[estimate.quantity.metric], alpha=alpha),
         )
         for estimate in estimates
-        if estimate.quantity.metric in METRICS
+        # What wasn't measured shows where a gate asks for it.
+        if estimate.quantity.metric in METRICS and (estimate.fault is None or estimate.fault.code != "NotMeasured")
     )
 
 

@@ -1,0 +1,94 @@
+"""`mandate init`: what it writes can be evaluated at once, and says what it guessed."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+
+from mandate.api.check import load_spec
+from mandate.cli.manifest import read
+from tests.unit.cli.conftest import Project
+
+
+def test_a_table_becomes_a_manifest_that_runs(project: Project) -> None:
+    assert project.run("init", "loans.csv", "--target", "risk", "--out", "new.yaml") == 0
+    text = (project.folder / "new.yaml").read_text()
+    assert 15 <= len(text.splitlines()) <= 32
+    made = read(project.folder / "new.yaml")
+    assert made.name == "loans"
+    assert (made.spec.task.type, made.spec.task.positive, made.spec.task.id) == ("Binary", "bad", "id")
+    assert "positive: the rarer class" in text
+    assert "id: id is different on every row" in text
+    assert [(item.name, item.sensitive) for item in made.spec.data.slices] == [("age", True), ("sex", True)]
+    assert made.spec.model.inputs is not None
+    assert set(made.spec.model.inputs.columns) == {"amount", "age", "sex", "score"}
+    # With the score taken as the model's answer, the very manifest can be evaluated.
+    document = yaml.safe_load(text)
+    document["spec"]["model"]["source"] = {"columns": ["score"]}
+    document["spec"]["model"]["inputs"]["columns"].remove("score")
+    project.write("new.yaml", yaml.safe_dump(document))
+    assert project.run("evaluate", "-f", "new.yaml") in (0, 1)
+
+
+def test_nothing_is_overwritten(project: Project) -> None:
+    before = (project.folder / "model.yaml").read_text()
+    assert project.run("init", "loans.csv", "--target", "risk", "--out", "model.yaml") == 2
+    assert "exists already" in project.err
+    assert (project.folder / "model.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("price", ["1.5", "2.5", "3.25", "8"] * 10, {"type": "Regression"}),
+        ("kind", ["a", "b", "c", "a"] * 10, {"type": "Multiclass"}),
+        ("churn", ["true", "false", "false", "false"] * 10, {"type": "Binary", "positive": "true"}),
+        ("flag", ["1", "0", "0", "1"] * 10, {"type": "Binary", "positive": "0"}),
+        ("yes", ["yes", "no", "no", "no"] * 10, {"type": "Binary", "positive": "yes"}),
+    ],
+)
+def test_the_task_is_read_off_the_target(
+    project: Project, column: str, values: list[str], expected: dict[str, str]
+) -> None:
+    rows = "\n".join(f"{index % 7},{value}" for index, value in enumerate(values))
+    project.write("t.csv", f"x,{column}\n{rows}\n")
+    assert project.run("init", "t.csv", "--target", column) == 0
+    document = yaml.safe_load(project.out)
+    task = copy.deepcopy(document["spec"]["task"])
+    assert task == {**expected, "target": column}
+    load_spec(document["spec"])
+
+
+def test_times_make_the_split_one_by_time(project: Project) -> None:
+    rows = "\n".join(f"2024-01-{day:02},{day},{day % 2}" for day in range(1, 29))
+    project.write("t.csv", f"applied_at,x,y\n{rows}\n")
+    project.run("init", "t.csv", "--target", "y")
+    spec = load_spec(yaml.safe_load(project.out)["spec"])
+    assert spec.task.time == "applied_at"
+    assert spec.data.split is not None
+    assert spec.data.split.method == "Time"
+
+
+def test_odd_names_stay_what_they_are(project: Project) -> None:
+    project.write("t.csv", 'a b,no,"x: #y","it\'s ""q""",y\n1,2,3,4,0\n2,3,4,5,1\n')
+    project.run("init", "t.csv", "--target", "y", "--name", "odd")
+    spec = load_spec(yaml.safe_load(project.out)["spec"])
+    assert spec.model.inputs is not None
+    assert spec.model.inputs.columns == ("a b", "no", "x: #y", 'it\'s "q"')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["gone.csv", "--target", "risk"], "gone.csv"),
+        (["loans.csv", "--target", "riks"], "column 'riks' isn't in the table"),
+        (["loans.csv", "--target", "risk", "--positive", "ugly"], "--positive ugly"),
+        (["loans.csv", "--target", "risk", "--time", "when"], "column 'when' isn't in the table"),
+        (["model.yaml", "--target", "risk"], "expected .parquet or .csv"),
+    ],
+)
+def test_bad_input_is_said(project: Project, arguments: list[str], words: str) -> None:
+    assert project.run("init", *arguments) == 2
+    assert words in project.err
