@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -79,6 +79,8 @@ async def watch(
         registry=registry(watched, heard, configuration),
         settings=settings(watched),
         standalone=True,
+        # Peering is off, but kopf would still look the user's name up, and the image's user has none.
+        identity=cast(Any, "mandate"),
         clusterwide=not namespaces,
         namespaces=namespaces,
         stop_flag=stop,
