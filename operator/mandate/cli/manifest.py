@@ -93,7 +93,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} isn't text; put it in quotes", key_node.start_mark
+                None, None, f"key {key_node.value!r} is read as {key!r}; put it in quotes", key_node.start_mark
             )
         if key in seen:
             raise yaml.constructor.ConstructorError(

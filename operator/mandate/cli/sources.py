@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from mandate.evaluate.data import Locate
+from mandate.evaluate.model_file import Locate
 from mandate.sources import locate
 
 from .errors import InputError
