@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     build = commands.add_parser("build", help="build the tools that the cache lacks, print where they are")
     build.add_argument("tools", nargs="*", metavar="TOOL", help=f"from: {', '.join(toolbox.GO_TOOLS)} (default: all)")
 
+    commands.add_parser("go", help="print a Go command that is new enough, fetched where missing")
+
     api = commands.add_parser("apiserver", help="etcd and kube-apiserver alone, on free ports, without root; for tests")
     api.add_argument("action", choices=["up", "down", "status"])
     api.add_argument(
@@ -131,6 +133,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "build":
         for path in toolbox.ensure(options.tools or toolbox.GO_TOOLS).values():
             print(path)
+        return 0
+    if options.command == "go":
+        print(toolbox.go_command())
         return 0
     if options.command == "apiserver":
         return _apiserver(options)

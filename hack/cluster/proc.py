@@ -79,7 +79,7 @@ class Ledger:
         return self._logs / f"{name}.log"
 
     def start(self, name: str, command: Sequence[str | Path], *, inside: bool = False) -> Process:
-        """Start a daemon unless it runs. With `inside`, the command is a wrapper; the child that it forks is recorded."""
+        """Start a daemon unless it runs. With `inside`, the command is a wrapper; its child is what gets recorded."""
         if running := self.find(name):
             return running
         self._folder.mkdir(parents=True, exist_ok=True)
