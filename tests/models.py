@@ -82,9 +82,9 @@ def matrix_model(width: int, *, outputs: int = 1, batch: int | None = None) -> b
 
 
 def nan_model() -> bytes:
-    """Input `amount` FP32 [n, 1], output `probabilities` [n, 1]: sqrt, so NaN below zero."""
+    """Input `amount` FP32 [n, 1], output `probabilities` [n, 1]: sigmoid of the root, so NaN below zero."""
     return _finish(
-        [helper.make_node("Sqrt", ["amount"], ["probabilities"])],
+        [helper.make_node("Sqrt", ["amount"], ["root"]), helper.make_node("Sigmoid", ["root"], ["probabilities"])],
         [helper.make_tensor_value_info("amount", TensorProto.FLOAT, [None, 1])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 1])],
         {},

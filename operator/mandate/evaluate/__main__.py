@@ -55,7 +55,8 @@ def _fetch(options: argparse.Namespace) -> int:
 def _fetched(options: argparse.Namespace) -> dict[str, str]:
     from mandate import sources
 
-    from .fetch import fetch, mounts_in
+    from .fetch import fetch
+    from .model_file import mounts_in
     from .settings import spec_in
 
     locate = partial(sources.locate, mounts=mounts_in(options.sources))
@@ -69,7 +70,7 @@ def _fetch_model(options: argparse.Namespace) -> int:
 def _model_fetched(options: argparse.Namespace) -> dict[str, str]:
     from mandate.sources import files
 
-    from .fetch import fetch_model, mounts_in
+    from .model_file import fetch_model, mounts_in
 
     locate = partial(files.locate, mounts=mounts_in(options.sources))
     return {"model": fetch_model(options.uri, digest=options.digest, locate=locate, model_dir=options.model_dir)}

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +17,8 @@ from mandate.measure import split as dividing
 from mandate.measure.split import PARTS, Part, Split
 from mandate.measure.table import MeasureError
 
-from .failures import explain
-
-Locate = Callable[[str], Path]
-"""Finds the file behind a URI; raises SourceError."""
+from .failures import failing
+from .model_file import Locate
 
 _TABLE, _SPLIT, _INPUTS = "table.arrow", "split.arrow", "inputs.json"
 
@@ -92,15 +88,6 @@ def read(folder: Path) -> tuple[Rows, str | None]:
         digest=inputs["split"],
     )
     return Rows(table=_read_arrow(folder / _TABLE), split=split, digests=inputs["data"]), inputs["model"]
-
-
-@contextmanager
-def failing(stage: Any, *, field: str | None = None) -> Iterator[None]:
-    """Whatever goes wrong inside leaves as EvaluationError of that stage."""
-    try:
-        yield
-    except Exception as error:
-        raise explain(error, stage=stage, field=field) from error
 
 
 def _read(source: TableSource, *, locate: Locate, scratch: Path | None) -> tuple[pa.Table, str]:

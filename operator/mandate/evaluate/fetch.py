@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mandate import sources
 from mandate.api.kinds import ModelEvaluationSpec
 
 from . import data
-from .data import Locate, failing
-
-MODEL_FILE = "model.onnx"
-
-
-def mounts_in(folder: Path) -> dict[str, Path]:
-    """Claims mounted below `folder`, each under its name."""
-    return {path.name: path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
-
-
-def fetch_model(uri: str, *, digest: str | None, locate: Locate, model_dir: Path) -> str:
-    """Copy the model file and return its digest. Raises EvaluationError, for example DigestMismatch."""
-    with failing("Fetch", field="spec.model.source"):
-        path = locate(uri)
-        return sources.copy(path, model_dir / MODEL_FILE, declared=digest, name=uri)
+from .failures import failing
+from .model_file import Locate, fetch_model
 
 
 def fetch(spec: ModelEvaluationSpec, *, locate: Locate, model_dir: Path, data_dir: Path) -> dict[str, str]:

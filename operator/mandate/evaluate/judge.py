@@ -12,7 +12,7 @@ from mandate.evidence.schema import Evidence
 from mandate.inference.client import Limits
 
 from . import data, predict
-from .data import failing
+from .failures import failing
 from .isolation import isolation, probe, targets
 from .run import evidence
 from .served import over_http

@@ -17,8 +17,9 @@ from mandate.evidence.schema import Evidence
 from mandate.inference.errors import InferenceError
 
 from . import data, predict
-from .data import Locate, Rows, failing
-from .fetch import fetch_model
+from .data import Rows
+from .failures import failing
+from .model_file import Locate, fetch_model
 from .predict import Predicted
 from .run import evidence
 

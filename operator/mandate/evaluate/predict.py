@@ -13,7 +13,8 @@ from mandate.inference.errors import InferenceError
 from mandate.measure.answers import Answers, from_columns
 
 from . import service
-from .data import Rows, failing
+from .data import Rows
+from .failures import failing
 
 NOT_SERVED = "the model wasn't served, so nothing was measured at a server; `mandate evaluate --serve` measures it"
 ONLY_COLUMNS = "the answers are columns of the data, so there is no server to measure"

@@ -10,7 +10,8 @@ from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence, Measured
 from mandate.measure.engine import compute
 
-from .data import Rows, failing
+from .data import Rows
+from .failures import failing
 from .isolation import Isolation
 from .predict import Predicted
 

@@ -10,7 +10,8 @@ from mandate.inference.load import Plan, run
 from mandate.measure.answers import Answers
 
 from . import service
-from .data import Rows, failing
+from .data import Rows
+from .failures import failing
 from .predict import Predicted, inputs_of
 
 _LOAD_ROWS = 500

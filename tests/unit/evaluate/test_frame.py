@@ -3,12 +3,14 @@
 import base64
 import gzip
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mandate.evaluate.frame import (
     MARK,
     MAX_LINE,
@@ -23,6 +25,7 @@ from mandate.evaluate.frame import (
     read_termination,
     unpack,
 )
+from tests.models import OPERATOR
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 numbers = st.integers(-(2**60), 2**60) | st.floats(-1e300, 1e300).map(lambda x: float(f"{x:.9e}"))
@@ -154,5 +157,6 @@ def test_the_controller_can_import_it_without_heavy_packages():
         + json.dumps(["numpy", "pandas", "aiohttp", "onnxruntime", "pydantic", "sklearn"])
         + "])"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(OPERATOR)}
+    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

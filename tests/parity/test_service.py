@@ -1,0 +1,96 @@
+"""What is measured at a real server: latencies under load, and crashes."""
+
+import asyncio
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from mandate.evidence.schema import Evidence
+from mandate.inference.client import Limits, connect
+from mandate.inference.codec import encode_request
+from mandate.inference.errors import InferenceError
+from mandate.inference.load import Plan, run
+from tests.models import predictor
+
+RATE = 400
+BODY = encode_request(
+    {
+        "amount": np.ones((1, 1), np.float32),
+        "age": np.ones((1, 1), np.int64),
+        "purpose": np.array([["car"]], dtype=object),
+    },
+    datatypes={"amount": "FP32", "age": "INT64", "purpose": "BYTES"},
+    outputs=["probabilities"],
+    binary=False,
+)
+
+
+def estimates(result):
+    measured = Evidence.model_validate(result.evidence).measured.estimates
+    return {(estimate.quantity.metric, estimate.quantity.load): estimate for estimate in measured}
+
+
+def test_latencies_are_measured_under_each_load(pod, declared):
+    load = f"{RATE}/s"
+    declared["loads"] = [load]
+    pod.fetch(declared)
+    with predictor(pod.model) as (url, _):
+        _, _, result = pod.judge(url)
+    found = estimates(result)
+    metrics = ("latency_p50", "latency_p95", "latency_p99", "crashes")
+    assert set(found) == {*((metric, load) for metric in metrics), ("crashes", None)}
+    p50, p95, p99 = (found[metric, load] for metric in metrics[:3])
+    assert 0 < p50.estimate <= p95.estimate <= p99.estimate
+    assert p99.interval.family == "Table"
+    assert (p50.support.rows, p50.support.events) == (2000, 1000)
+    assert (p99.support.rows, p99.support.events) == (2000, 20)
+    assert found["crashes", None].support.rows == 1200 + 2000
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_predictor_that_dies_or_hangs_under_load_is_seen(pod, declared, sign):
+    """Killed: every later request is a crash. Stopped: every later one goes unanswered."""
+    pod.fetch(declared)
+    plan = Plan(rate=200, blocks=2, requests=200, warm_up=3, timeout=1.0)
+
+    async def load(url, process):
+        async with connect(url, model="model", limits=Limits()) as client:
+            await client.wait_ready()
+            sent = 0
+
+            async def send(number):
+                nonlocal sent
+                sent += 1
+                if sent == 100:
+                    os.kill(process.pid, sign)
+                await client.answer(BODY, timeout=plan.timeout)
+
+            return await run(send, plan)
+
+    with predictor(pod.model) as (url, process):
+        loaded = asyncio.run(load(url, process))
+    lost = np.count_nonzero(np.concatenate(loaded.blocks) == plan.timeout)
+    assert lost >= 90
+    if sign == signal.SIGKILL:
+        assert loaded.crashes >= 90
+    else:
+        assert (loaded.crashes, loaded.timeouts >= 90) == (0, True)
+
+
+def test_a_predictor_that_dies_between_batches_is_a_crash(pod, declared):
+    pod.fetch(declared)
+    with predictor(pod.model) as (url, process):
+
+        async def die():
+            async with connect(url, model="model", limits=Limits()) as client:
+                await client.wait_ready()
+                    await client.answer(BODY)
+                process.kill()
+                process.wait()
+                await client.answer(BODY)
+
+        with pytest.raises(InferenceError, match="connection to the predictor was lost") as caught:
+            asyncio.run(die())
+    assert caught.value.code == "PredictorCrashed"
