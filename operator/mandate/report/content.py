@@ -501,8 +501,9 @@ def _number(estimate: Estimate | None, metric: Metric, *, alpha: float | None = 
         return Number()
     if estimate.fault is not None:
         return Number(fault=estimate.fault.code)
-    limits = None if alpha is None else _limits(estimate, alpha)
-    lower, upper = (None, None) if limits is None else limits
+    if alpha is None:
+        return Number(value=estimate.estimate, unit=metric.unit)
+    lower, upper = _limits(estimate, alpha) or (None, None)
     reason = estimate.interval.reason if isinstance(estimate.interval, Unbounded) else ""
     return Number(value=estimate.estimate, lower=lower, upper=upper, unit=metric.unit, fault=reason)
 
