@@ -86,7 +86,7 @@ def test_a_predictor_that_dies_between_batches_is_a_crash(pod, declared):
         async def die():
             async with connect(url, model="model", limits=Limits()) as client:
                 await client.wait_ready()
-                    await client.answer(BODY)
+                await client.answer(BODY)
                 process.kill()
                 process.wait()
                 await client.answer(BODY)
