@@ -5,6 +5,7 @@
 //	pod get URL               print what the URL answers
 //	pod resolve NAME...       print the addresses of each name
 //	pod connect ADDRESS       say whether a TCP connection to host:port opens within two seconds
+//	pod cat FILE              print a file
 package main
 
 import (
@@ -29,7 +30,7 @@ func main() {
 
 func run(arguments []string) error {
 	if len(arguments) == 0 {
-		return errors.New("usage: pod pause | serve ADDRESS TEXT | get URL | resolve NAME... | connect ADDRESS")
+		return errors.New("usage: pod pause | serve ADDRESS TEXT | get URL | resolve NAME... | connect ADDRESS | cat FILE")
 	}
 	rest := arguments[1:]
 	switch command := arguments[0]; {
@@ -44,6 +45,8 @@ func run(arguments []string) error {
 		return resolve(rest)
 	case command == "connect" && len(rest) == 1:
 		return connect(rest[0])
+	case command == "cat" && len(rest) == 1:
+		return cat(rest[0])
 	default:
 		return fmt.Errorf("unknown command or wrong number of arguments: %v", arguments)
 	}
@@ -112,4 +115,14 @@ func connect(address string) error {
 	}
 	fmt.Println("open", address)
 	return connection.Close()
+}
+
+func cat(name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.Copy(os.Stdout, file)
+	return err
 }

@@ -1,0 +1,250 @@
+"""The node that hack/cluster makes from plain binaries: it comes up, works, is mended, and leaves nothing behind.
+
+It is brought up beside whatever cluster runs here, with a state folder and a network of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "hack" / "cluster"
+PROBE = "docker.io/mandate/probe:1"
+HOST_SETTINGS = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "net/ipv4/ip_forward",
+)
+OTHERS_MOUNTS = ("/var/lib/containers/", "/var/tmp/buildah")
+"""Image builds may run at the same time."""
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="a node from plain binaries needs Linux and root"
+)
+
+
+def hack(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), "--state", str(state), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def succeed(*arguments: str, state: Path) -> str:
+    done = hack(*arguments, state=state)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def snapshot() -> dict[str, object]:
+    """What a node could leave behind on the host: everything but processes."""
+    rules = [line for line in output("iptables-save").splitlines() if not line.startswith("#")]
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return {
+        "interfaces": sorted(link["ifname"] for link in json.loads(output("ip", "-json", "link"))),
+        "routes": sorted(route["dst"] for route in json.loads(output("ip", "-json", "route"))),
+        # Packet counters change by themselves.
+        "rules": [line.split(" [")[0] for line in rules],
+        "mounts": sorted(fields[4] for fields in mounts if not fields[4].startswith(OTHERS_MOUNTS)),
+        "network namespaces": sorted(os.listdir("/run/netns")) if Path("/run/netns").exists() else [],
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*") if path.is_dir())
+        + sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/mandate*")),
+        "settings": {name: Path("/proc/sys", name).read_text() for name in HOST_SETTINGS},
+    }
+
+
+def processes_in(namespaces: set[str]) -> list[str]:
+    """The processes whose network namespace is one of these."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(folder / "ns" / "net") in namespaces:
+                found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def until(check: Callable[[], bool], *, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.2)
+
+
+class Node:
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def up(self) -> None:
+        self.kubeconfig = succeed("up", state=self.state)
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            [self._kubectl(), "--kubeconfig", self.kubeconfig, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def _kubectl(self) -> str:
+        return output(sys.executable, str(PROGRAM), "build", "kubectl").strip()
+
+    def process(self, name: str) -> int:
+        return int(json.loads((self.state / "pids" / f"{name}.json").read_text())["pid"])
+
+    def create_pod(self, name: str, *arguments: str, restart: str = "Never", image: str = PROBE, **spec: Any) -> None:
+        """Create a Pod under the strictest rules for Pods."""
+        security = {
+            "runAsNonRoot": True,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        container = {"name": "main", "image": image, "args": list(arguments), "securityContext": security}
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app": name}},
+            "spec": {"restartPolicy": restart, "containers": [container | spec.pop("container", {})], **spec},
+        }
+        until(lambda: "default" in self.kubectl("get", "serviceaccounts"), seconds=20, what="the service account")
+        self.kubectl("create", "-f", "-", stdin=json.dumps(manifest))
+
+    def run_pod(self, name: str, *arguments: str, **spec: Any) -> str:
+        """Run a Pod to its end; returns its log."""
+        self.create_pod(name, *arguments, **spec)
+        phase = "-o", "jsonpath={.status.phase}"
+        until(
+            lambda: self.kubectl("get", "pod", name, *phase) in ("Succeeded", "Failed"), seconds=60, what=f"Pod {name}"
+        )
+        log = self.kubectl("logs", name)
+        assert self.kubectl("get", "pod", name, *phase) == "Succeeded", log
+        return log
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    state = Path(f"/var/lib/mandate-test-{os.getpid()}")
+    try:
+        yield Node(state)
+    finally:
+        subprocess.run([sys.executable, str(PROGRAM), "--state", str(state), "down"], check=True)
+
+
+def test_a_node_works_is_mended_and_leaves_nothing_behind(node: Node) -> None:
+    before = snapshot()
+    node.up()
+    namespaces = {os.readlink(f"/proc/{node.process('namespaces')}/ns/net")}
+    assert processes_in(namespaces)
+    assert namespaces != {os.readlink("/proc/self/ns/net")}
+
+    # DNS, Services, and the way from the host to them.
+    assert "10.96." in node.run_pod(
+        "resolve", "resolve", "kubernetes.default", "kube-dns.kube-system.svc.cluster.local"
+    )
+    node.create_pod("web", "serve", ":8080", "hello", restart="Always")
+    node.kubectl("expose", "pod", "web", "--port", "80", "--target-port", "8080")
+    node.kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    assert node.run_pod("get", "get", "http://web.default") == "hello"
+    address = node.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+    assert urllib.request.urlopen(f"http://{address}", timeout=5).read() == b"hello"
+    assert "open" in node.kubectl("exec", "web", "--", "/pod", "connect", "web.default:80")
+
+    # A folder of the host becomes a volume.
+    folder = Path(succeed("volume", f"default/notes-{os.getpid()}", state=node.state))
+    try:
+        (folder / "note").write_text("from the host")
+        claim = {"name": "notes", "persistentVolumeClaim": {"claimName": folder.name, "readOnly": True}}
+        mount = {"volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}
+        assert node.run_pod("read", "cat", "/notes/note", volumes=[claim], container=mount) == "from the host"
+    finally:
+        shutil.rmtree(folder)
+
+    # Half dead: processes of every layer were killed.
+    for name in ("kubelet", "kube-apiserver", "kube-proxy", "containerd"):
+        os.kill(node.process(name), signal.SIGKILL)
+    until(lambda: hack("status", state=node.state).returncode == 1, seconds=10, what="the status to say so")
+    node.up()
+    assert hack("status", state=node.state).returncode == 0
+    assert node.kubectl("exec", "web", "--", "/pod", "get", "http://web.default") == "hello"
+
+    # All dead, as after a restart of the machine: the objects are still there, and run again.
+    os.kill(node.process("namespaces"), signal.SIGKILL)
+    until(lambda: not processes_in(namespaces), seconds=20, what="the node's processes to end")
+    node.up()
+    namespaces.add(os.readlink(f"/proc/{node.process('namespaces')}/ns/net"))
+    until(
+        lambda: node.run_pod(f"again-{time.monotonic_ns()}", "get", "http://web.default") == "hello",
+        seconds=60,
+        what="the Pod to serve again",
+    )
+
+    # Two commands at once would spoil each other's work.
+    with (node.state.with_name(node.state.name + ".lock")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = hack("up", state=node.state)
+    assert refused.returncode == 1
+    assert "another command works on the node" in refused.stderr
+
+    succeed("down", state=node.state)
+    assert not processes_in(namespaces)
+    assert snapshot() == before
+    assert not list(node.state.parent.glob(node.state.name + "*"))
+
+
+def test_a_command_without_a_cluster_says_what_to_do(tmp_path: Path) -> None:
+    done = hack("kubeconfig", state=tmp_path / "none")
+    assert done.returncode == 1
+    assert "hack/cluster up" in done.stderr
+
+
+def test_too_long_a_path_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    state = tmp_path / ("x" * 80)
+    done = hack("up", state=state)
+    assert done.returncode == 1
+    assert "at most 60 characters" in done.stderr
+    assert not state.exists()
+
+
+def test_without_root_it_says_so() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        shutil.copytree(PROGRAM, Path(folder, "hack", "cluster"), ignore=shutil.ignore_patterns("__pycache__"))
+        done = subprocess.run(
+            ["/usr/bin/env", "python3", Path(folder, "hack", "cluster"), "--provider", "node", "up"],
+            capture_output=True,
+            text=True,
+            check=False,
+            user=65534,
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+        )
+    assert done.returncode == 1
+    assert "needs root" in done.stderr
