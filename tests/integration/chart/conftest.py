@@ -22,9 +22,9 @@ def helm_binary() -> str:
     return subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chart_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The kubeconfig of an empty cluster that only the chart's tests use."""
+    """The kubeconfig of an empty cluster for one module's tests: a cluster holds one release."""
     with running_api_server(tmp_path_factory.mktemp("chart")) as kubeconfig:
         yield kubeconfig
 

@@ -46,12 +46,12 @@ MAY = {
         "controllerrevisions": "get list watch create patch delete",
     },
     "networking.k8s.io": {"networkpolicies": "get list watch create patch delete"},
-    "events.k8s.io": {"events": "create patch"},
+    "events.k8s.io": {"events": "get create patch"},
     "": {
         "pods": "get list watch",
         "pods/log": "get",
         "services": "get list watch create patch delete",
-        "configmaps": "get list create patch delete",
+        "configmaps": "get list watch create patch delete",
         "namespaces": "get list watch",
     },
 }
