@@ -91,7 +91,7 @@ cluster-down: ## take it down again
 
 .PHONY: demo
 demo: venv ## the main job end to end, on a real Kubernetes
-	$(BIN)/python hack/demo
+	$(BIN)/python hack/demo $(if $(KEEP),--keep)
 
 .PHONY: demo-offline
 demo-offline: venv ## the same verdicts without a cluster, in seconds

@@ -36,6 +36,7 @@ from .limits import (
     student_limits,
     table_limits,
 )
+from .remedy import remedy
 
 ON_THE_LIMIT = 100.0
 """From this multiple of the present sample on, more rows are no advice: the value sits on the limit."""
@@ -272,26 +273,37 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
         verdict = "Fail"
     else:
         verdict = "Inconclusive"
-    needed, unit, advice = (
-        _advice(estimate, low, high, lower=lower, upper=upper, alpha=alpha)
-        if verdict == "Inconclusive"
-        else (None, "", "")
-    )
-    shown = _value(estimate.estimate, metric) + (
-        "" if isinstance(interval, Fact) else f" [{_value(lower, metric)}, {_value(upper, metric)}]"
-    )
+    value = _measured(estimate)
+    needed, unit, advice = None, "rows", ""
+    if verdict == "Inconclusive":
+        needed, unit, advice = _advice(estimate, value, low, high, lower=lower, upper=upper, alpha=alpha)
+    elif verdict == "Fail":
+        advice = f"; what may help: {remedy(estimate.quantity, too_low=upper < low)}"
+    shown = _value(value, metric)
+    if not isinstance(interval, Fact):
+        shown += f" [{_value(lower, metric)}, {_value(upper, metric)}]"
+    if estimate.quantity.on == "train-test" and estimate.reference is not None:
+        shown += f" (train {_value(estimate.estimate, metric)}, test {_value(estimate.reference, metric)})"
     words = {"Pass": "meets", "Fail": "misses", "Inconclusive": "can't be told from"}[verdict]
     return Outcome(
         verdict,
         asked,
         where,
         f"{where}: {shown} {words} {asked}{advice}",
-        estimate=estimate.estimate,
+        estimate=value,
         lower=_finite(lower),
         upper=_finite(upper),
         needed=needed,
-        unit=unit or "rows",
+        unit=unit,
     )
+
+
+def _measured(estimate: Estimate) -> float:
+    """The number a limit is asked of: the estimate, or by how much train is better than test."""
+    assert estimate.estimate is not None
+    if estimate.quantity.on != "train-test" or estimate.reference is None:
+        return estimate.estimate
+    return _direction(METRICS[estimate.quantity.metric]) * (estimate.estimate - estimate.reference)
 
 
 def _bounds(requirement: Limit | Range) -> tuple[float, float]:
@@ -371,18 +383,18 @@ def _compared(
     else:
         verdict = "Inconclusive"
     lead = (lower + upper) / 2
-    needed, advice = None, ""
+    needed, unit, advice = None, "rows", ""
     if verdict == "Inconclusive":
         needed, unit, advice = _grow(estimate, growth_to_decide(gap=lead, se=_se(lower, upper, alpha), alpha=alpha))
-    else:
-        unit = "rows"
-    words = {"Pass": "is", "Fail": "isn't", "Inconclusive": "can't be told to be"}[verdict]
+    elif verdict == "Fail":
+        advice = f"; what may help: {remedy(estimate.quantity, too_low=True)}"
+    words = {"Pass": "meets", "Fail": "misses", "Inconclusive": "can't be told from"}[verdict]
     return Outcome(
         verdict,
         asked,
         where,
-        f"{where}: {_value(estimate.estimate, metric)} {words} {asked} "
-        f"({requirement.ref} {_value(estimate.reference, metric)}; lead over that [{lower:.3g}, {upper:.3g}]){advice}",
+        f"{where}: {_value(estimate.estimate, metric)} against {_value(estimate.reference, metric)} {words} "
+        f"'{asked}' (lead over what was asked [{lower:.3g}, {upper:.3g}]){advice}",
         estimate=estimate.estimate,
         reference=estimate.reference,
         lower=lower,
@@ -405,20 +417,18 @@ def _zero_variance(estimate: Estimate, *, metric: Metric, where: str, asked: str
 
 
 def _advice(
-    estimate: Estimate, low: float, high: float, *, lower: float, upper: float, alpha: float
+    estimate: Estimate, value: float, low: float, high: float, *, lower: float, upper: float, alpha: float
 ) -> tuple[int | None, str, str]:
-    """How much more data would decide, in words: at the present estimate, with 80 % power."""
-    assert estimate.estimate is not None
+    """How much more data would decide, in words: at the present value, with 80 % power."""
     # The end of the requirement that the interval straddles; of two, the nearer one binds.
     ends = [end for end in (low, high) if math.isfinite(end) and lower <= end <= upper]
     if not ends:
         return None, "rows", ""
-    growth = max(_growth(estimate, end, alpha=alpha, lower=lower, upper=upper) for end in ends)
+    growth = max(_growth(estimate, value, end, alpha=alpha, lower=lower, upper=upper) for end in ends)
     return _grow(estimate, growth)
 
 
-def _growth(estimate: Estimate, end: float, *, alpha: float, lower: float, upper: float) -> float:
-    assert estimate.estimate is not None
+def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower: float, upper: float) -> float:
     match estimate.interval:
         case Beta() as interval:
             size = proportion_sample_size(limit=end, estimate=interval.successes / interval.trials, alpha=alpha)
@@ -429,7 +439,7 @@ def _growth(estimate: Estimate, end: float, *, alpha: float, lower: float, upper
         case _:
             if not (math.isfinite(lower) and math.isfinite(upper)):
                 return math.inf
-            return growth_to_decide(gap=end - estimate.estimate, se=_se(lower, upper, alpha), alpha=alpha)
+            return growth_to_decide(gap=end - value, se=_se(lower, upper, alpha), alpha=alpha)
 
 
 def _se(lower: float, upper: float, alpha: float) -> float:
@@ -444,7 +454,8 @@ def _grow(estimate: Estimate, growth: float) -> tuple[int | None, str, str]:
         return None, unit, "; it sits on the limit"
     needed = max(math.ceil(present * growth) - present, 1)
     where = "" if estimate.quantity.value is None else f" with {_where(estimate.quantity)}"
-    return needed, unit, f"; {needed:,} more {unit}{where} needed".replace(",", " ")
+    counted = unit.removesuffix("s") if needed == 1 else unit
+    return needed, unit, f"; {f'{needed:,}'.replace(',', ' ')} more {counted}{where} needed"
 
 
 def _direction(metric: Metric) -> Literal[1, -1]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
 from mandate.api.check import SpecError, load_spec, problems
 from mandate.api.defaults import effective
-
 from tests.unit.api.specs import BAD, GOOD, changed
 
 

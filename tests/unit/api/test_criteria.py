@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+
 from mandate.api.catalogue import METRICS, derived
 from mandate.api.criteria import Against, CriteriaError, Limit, Range, describe, looser, parse, requirements, seconds
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mandate.api.spec import Gate
 from mandate.evidence.intervals import AllPairs, Beta, Fact, GroupPair, Paired, StudentT, Unbounded
 from mandate.evidence.schema import (
@@ -242,7 +243,13 @@ def test_the_gap_between_train_and_test_is_read_in_the_metric_s_direction() -> N
 
     auc = gate({"Shadow": "<= 0.05"}, metric="roc_auc", on="train-test")
     assert word(judged(auc, gap("roc_auc", 0.80, 0.79))) == "Pass"
-    assert word(judged(auc, gap("roc_auc", 0.95, 0.79))) == "Fail"
+    failed = judged(auc, gap("roc_auc", 0.95, 0.79))
+    assert word(failed) == "Fail"
+    assert "overall: 0.16 [" in failed.at("Shadow").gates[0].message
+    assert "(train 0.95, test 0.79) misses <= 0.05" in failed.at("Shadow").gates[0].message
+    open_ = judged(auc, gap("roc_auc", 0.80, 0.755)).at("Shadow").gates[0]
+    # z(1.25 %) + z(80 %) is 3.08; a gap of 0.005 at a standard error of 0.0045 takes 7.6 times the rows.
+    assert open_.outcomes[0].needed == pytest.approx(6640, rel=0.01)
     loss = gate({"Shadow": "<= 0.05"}, metric="log_loss", on="train-test")
     assert word(judged(loss, gap("log_loss", 0.20, 0.50))) == "Fail"
     assert word(judged(loss, gap("log_loss", 0.50, 0.20))) == "Pass"
@@ -278,3 +285,8 @@ def test_a_level_never_needs_less_than_the_one_below(
     later = judged(gate(require), record, tier=tier, look=look + 1)
     if "Fail" not in {gate.verdict for level in verdict.levels for gate in level.gates}:
         assert LEVEL_ORDER[later.reached] <= LEVEL_ORDER[verdict.reached]
+
+
+def test_a_fail_says_what_may_help() -> None:
+    failed = judged(gate({"Shadow": ">= 0.70"}), evidence(proportion(500, 1000)))
+    assert "what may help: lower model.output.cutoff" in failed.at("Shadow").gates[0].message

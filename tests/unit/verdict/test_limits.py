@@ -7,6 +7,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
+from statsmodels.stats.proportion import proportion_confint
+
 from mandate.evidence.intervals import Beta, Paired, StudentT, Table
 from mandate.verdict.limits import (
     beta_limits,
@@ -16,8 +19,6 @@ from mandate.verdict.limits import (
     student_limits,
     table_limits,
 )
-from scipy.stats import binom
-from statsmodels.stats.proportion import proportion_confint
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (1, 10), (7, 10), (10, 10), (63, 100), (999, 1000)])
