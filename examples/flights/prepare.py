@@ -34,6 +34,7 @@ NUMBERS = [
     "plane_age",
     "recent_delay",
     "recent_lost",
+    "dest_lost",
 ]
 
 
@@ -75,6 +76,7 @@ def prepare(folder: Path) -> pa.Table:
     delay, lost = flights["dep_delay"], flights["arr_delay"] - flights["dep_delay"]
     table["recent_delay"] = recent_mean(delay, known=left, now=left, place=flights["origin"], hours=1)
     table["recent_lost"] = recent_mean(lost, known=landed, now=left, place=flights["origin"], hours=2)
+    table["dest_lost"] = recent_mean(lost, known=landed, now=left, place=flights["dest"], hours=24)
     table["rule"] = (flights["dep_delay"] >= LATE_MINUTES).astype("float64")
     table["arrival"] = (flights["arr_delay"] >= LATE_MINUTES).map({True: "late", False: "on time"})
 

@@ -10,20 +10,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import onnx
+import pyarrow as pa
 from onnx import TensorProto, helper
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import f1_score, log_loss, roc_auc_score
+from sklearn.metrics import log_loss, precision_score, recall_score, roc_auc_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from threadpoolctl import threadpool_limits
 
 from examples.flights.prepare import LATE_MINUTES
 from examples.training import Declared, declared, write, write_onnx
+from mandate.measure.slices import assign
 
 HERE = Path(__file__).parent
-CUTOFFS = [0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60]
+CUTOFFS = [0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60]
+WARNINGS_RIGHT = 0.70
+"""What Suggest asks of the gate `warnings-right`, 0.65, with room for the interval."""
 
 
 def fit(declared: Declared, *, weights: str | None) -> Pipeline:
@@ -44,16 +49,25 @@ def fit(declared: Declared, *, weights: str | None) -> Pipeline:
 
 
 def validate(model: Pipeline, declared: Declared) -> None:
-    """Say how the model does on the validation rows, from which the cut-off was chosen."""
+    """Say how the model does on the validation rows, and which cut-off they call for.
+
+    It is the lowest, for it finds the most late flights, at which WARNINGS_RIGHT of the warnings hold in every slice.
+    """
     positive = declared.spec.task.positive
     rows = declared.validation
     late = (declared.truth(rows) == positive).to_numpy()
     chance = model.predict_proba(declared.features(rows))[:, list(model.classes_).index(positive)]
-    scores = {cutoff: f1_score(late, chance >= cutoff) for cutoff in CUTOFFS}
-    best = max(scores, key=scores.__getitem__)
+    slices = [assign(pa.Table.from_pandas(rows), one).code for one in declared.spec.data.slices]
+    parts = [code == value for code in slices for value in np.unique(code)]
+    worst = {
+        cutoff: min(precision_score(late[part], chance[part] >= cutoff, zero_division=0.0) for part in parts)
+        for cutoff in CUTOFFS
+    }
+    chosen = next((cutoff for cutoff in CUTOFFS if worst[cutoff] >= WARNINGS_RIGHT), CUTOFFS[-1])
     print(
         f"  validation, {len(rows):,} flights: ROC AUC {roc_auc_score(late, chance):.3f}, "
-        f"log loss {log_loss(late, chance):.3f}, F1 {scores[best]:.3f} at its best cut-off {best:.2f}; "
+        f"log loss {log_loss(late, chance):.3f}; "
+        f"at cut-off {chosen:.2f} recall {recall_score(late, chance >= chosen):.3f}, precision {worst[chosen]:.3f} in the worst slice; "
         f"the manifest declares {declared.spec.model.output.cutoff}"
     )
 
