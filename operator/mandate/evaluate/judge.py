@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +32,7 @@ async def judge(
     start = time.monotonic()
     with failing("Settings"):
         addresses = targets(environment)
-    before = await probe(addresses)
+    before = asyncio.create_task(probe(addresses))
     with failing("Fetch"):
         rows, file_digest = data.read(data_dir)
     prepared = time.monotonic() - start
@@ -40,7 +41,7 @@ async def judge(
         predicted = predict.from_table(spec, rows)
     else:
         predicted = await over_http(spec, rows, url=predictor, model=model, limits=limits)
-    sealed = isolation(before, await probe(addresses))
+    sealed = isolation(await before, await probe(addresses))
     digest = file_digest if source.image is None else image_digest(source.image)
     return evidence(
         spec, rows, replace(predicted, model_digest=digest), isolation=sealed, seconds={"prepare": prepared}

@@ -94,7 +94,7 @@ class Client:
         return Metadata(
             server=f"{server.get('name', 'unknown')} {server.get('version', '')}".strip()[:128],
             binary=BINARY_EXTENSION in (server.get("extensions") or ()),
-            version=str(versions[0])[:64] if isinstance(versions, list) and versions else None,
+            version=str(versions[0])[:128] if isinstance(versions, list) and versions else None,
             inputs=_tensors(model.get("inputs")),
             outputs=_tensors(model.get("outputs")),
         )
