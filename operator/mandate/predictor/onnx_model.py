@@ -7,6 +7,7 @@ batch: one thread per run (sums in a fixed order), the same session options.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+# The runtime reads this once, while it is loaded: left alone, it would report its use to its maker over the network.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 Array = npt.NDArray[Any]

@@ -1,7 +1,10 @@
 """Loading takes one self-contained ONNX file with the digest that was asked for, and nothing else."""
 
 import hashlib
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -118,3 +121,19 @@ def test_not_a_number_comes_out_as_it_is(path):
     path.write_bytes(nan_model())
     found = load(path).run({"amount": np.array([[-1.0], [0.0]], np.float32)})["probabilities"]
     np.testing.assert_array_equal(found, np.array([[np.nan], [0.5]], np.float32))
+
+
+def test_the_runtime_reports_nothing_to_its_maker(path):
+    path.write_bytes(columns_model())
+
+    def announced(code):
+        """Where the runtime can't keep its telemetry's device id, telemetry that is on says so."""
+        environment = {**os.environ, "HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none"}
+        environment.pop("ORT_DISABLE_TELEMETRY", None)
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        return "telemetry" in done.stderr
+
+    assert announced(f"import onnxruntime; onnxruntime.InferenceSession({str(path)!r})")
+    assert not announced(
+        f"from pathlib import Path; from mandate.predictor.onnx_model import load; load(Path({str(path)!r}))"
+    )
