@@ -35,6 +35,7 @@ requirements: venv ## pin requirements/*.in anew, with hashes
 .PHONY: generate
 generate: venv ## write crds/ and the chart's generated files from the types and policies
 	$(BIN)/python -m mandate.api.crds generate crds
+	$(BIN)/python -m mandate.api.crds generate helm/mandate/files/crds
 	$(BIN)/python -m mandate.admission generate
 
 .PHONY: lint
@@ -44,6 +45,7 @@ lint: venv ## ruff, mypy, import contracts, drift of generated files
 	$(BIN)/mypy operator/mandate
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m mandate.api.crds check crds
+	$(BIN)/python -m mandate.api.crds check helm/mandate/files/crds
 	$(BIN)/python -m mandate.admission check
 
 .PHONY: test-unit
