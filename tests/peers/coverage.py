@@ -179,10 +179,7 @@ def score(cell: Cell, *, repeats: int, seed: int) -> list[Score]:
                 if other is None:
                     interval = uncertainty.alone(point, clusters)
                 else:
-                    differ = None
-                    if own.label is not None and other.label is not None:
-                        differ = np.asarray(own.label != other.label)
-                    interval = uncertainty.paired(point, METRICS[metric](other), clusters, differ=differ)
+                    interval = uncertainty.paired(point, METRICS[metric](other), clusters)
             except UndefinedError:
                 unbounded[metric] += 1
                 continue

@@ -60,12 +60,12 @@ def test_means_have_the_usual_standard_error():
 
 
 def test_a_log_link_divides_the_error_by_the_value():
-    sample = regression()
-    point = metrics.METRICS["mean_absolute_error"](sample)
+    sample = binary()
+    point = metrics.METRICS["brier_score"](sample)
     interval = uncertainty.alone(point, None)
     assert isinstance(interval, StudentT)
     assert interval.centre == pytest.approx(math.log(point.value), **NEAR)
-    assert interval.se == pytest.approx(math.sqrt(variance("mean_absolute_error", sample)) / point.value, **NEAR)
+    assert interval.se == pytest.approx(math.sqrt(variance("brier_score", sample)) / point.value, **NEAR)
 
 
 def test_a_logit_link_divides_the_error_by_v_times_1_minus_v():

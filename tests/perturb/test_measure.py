@@ -160,8 +160,8 @@ MUTATIONS = (
     Mutation(
         "pairs taken for independent",
         "measure/uncertainty.py",
-        "cov=float(u.units @ v.units)",
-        "cov=0.0 * float(u.units @ v.units)",
+        "cov = float(u.units @ v.units)",
+        "cov = 0.0 * float(u.units @ v.units)",
         f"{VARIANCES}::test_two_aucs_on_the_same_rows_have_delongs_covariance",
     ),
     Mutation(

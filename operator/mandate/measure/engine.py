@@ -348,7 +348,6 @@ class Judge:
                 yield _estimate(quantity, point, interval, uncertainty.support(point, codes))
         for reference, voice in self.others.items():
             theirs = self.numbers(voice, rows)
-            differ = self._differ(voice, rows)
             for name, point in own.items():
                 quantity = Quantity(metric=name, on=on, slice=slice_, value=value, versus=reference)
                 other = theirs[name]
@@ -357,17 +356,9 @@ class Judge:
                 elif isinstance(other, Fault):
                     yield _faulty(quantity, _named(other, reference), rows=len(rows))
                 else:
-                    interval = uncertainty.paired(point, other, codes, differ=differ)
+                    interval = uncertainty.paired(point, other, codes)
                     rests_on = uncertainty.support(point, codes)
                     yield _estimate(quantity, point, interval, rests_on, reference=other.value)
-
-    def _differ(self, other: Voice, rows: Rows) -> NDArray[np.bool_] | None:
-        """Rows that one party gets right and the other wrong; None where there are no labels to compare."""
-        if self.mine.label is None or other.label is None:
-            return None
-        actual = self.actual[rows]
-        differ: NDArray[np.bool_] = (self.mine.label[rows] == actual) != (other.label[rows] == actual)
-        return differ
 
     def _compared(
         self, quantity: Quantity, a: Point | Fault, b: Point | Fault, rows: tuple[Rows, Rows], *, named: tuple[str, str]

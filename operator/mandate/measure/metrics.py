@@ -26,6 +26,18 @@ TINY = float(np.finfo(np.float64).eps)
 """Probabilities are clipped to [TINY, 1 - TINY] before a logarithm, as scikit-learn's log_loss does."""
 
 
+STEADY_BOUNDED = 5.0
+"""Rows can move the number only so far: probabilities' scores, ranks, labels."""
+STEADY_MEAN = 20.0
+"""Means of errors without a bound."""
+STEADY_SQUARES = 40.0
+"""Means of their squares."""
+STEADY_RATIO = 60.0
+"""Ratios of such means."""
+STEADY_TAIL_ROWS = 15_000.0
+"""Few rows can't show how heavy one tail is: means of absolute errors need this over the number of rows, too."""
+
+
 class UndefinedError(Exception):
     """The metric has no value on these rows. `code` is CamelCase and stable; the message says why."""
 
@@ -68,6 +80,8 @@ class Point:
     `psi` (n,): the value's error is about mean(psi). `stratum` (n,) int: the group within which a row's influence is
     centred, -1 for rows that don't count; each group of size k loses one degree of freedom. `events` counts what the
     number really rests on, in `unit`. `proportion` is (successes, trials) where the metric is a plain proportion.
+    `step` is how far one more right or wrong label can move the value, for metrics of labels. `steady` is how many
+    degrees of freedom its limits need to hold, as found by simulation (tests/peers/coverage.py).
     """
 
     value: float
@@ -77,6 +91,8 @@ class Point:
     unit: Unit = "rows"
     link: Link = "Identity"
     proportion: tuple[int, int] | None = None
+    step: float = 0.0
+    steady: float = STEADY_BOUNDED
 
 
 def _labels(sample: Sample) -> NDArray[Any]:
@@ -122,12 +138,21 @@ def _proportion(hit: NDArray[np.bool_], among: NDArray[np.bool_], *, unit: Unit,
         unit=unit,
         link="Logit",
         proportion=(successes, trials),
+        step=1.0 / trials,
     )
 
 
-def _mean(values: Floats, *, events: int, unit: Unit, link: Link) -> Point:
+def _mean(values: Floats, *, events: int, unit: Unit, link: Link, steady: float) -> Point:
     value = float(np.mean(values))
-    return Point(value=value, psi=values - value, stratum=_everywhere(len(values)), events=events, unit=unit, link=link)
+    return Point(
+        value=value,
+        psi=values - value,
+        stratum=_everywhere(len(values)),
+        events=events,
+        unit=unit,
+        link=link,
+        steady=steady,
+    )
 
 
 def accuracy(sample: Sample) -> Point:
@@ -163,40 +188,23 @@ def _class_f1(actual: NDArray[np.bool_], label: NDArray[np.bool_]) -> Point:
         events=min(hits, int(np.count_nonzero(actual != label))),
         unit="positives",
         link="Logit",
+        step=2.0 / total,
     )
 
 
-Among = Callable[[NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.bool_]]
-"""From one class's actual and predicted rows to the rows over which its share of hits is taken."""
-
-
-def _macro(sample: Sample, of_class: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Point], among: Among) -> Point:
-    """The plain mean over the classes that occur."""
+def _macro(sample: Sample, of_class: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Point]) -> Point:
+    """The plain mean over the classes that occur; a label moves it most in the smallest class."""
     label = _labels(sample)
-    points, hits, trials = [], [], []
-    for k in np.flatnonzero(_present(sample)):
-        actual, predicted = sample.actual == k, label == k
-        points.append(of_class(actual, predicted))
-        hits.append(np.count_nonzero(actual & predicted))
-        trials.append(np.count_nonzero(among(actual, predicted)))
+    points = [of_class(sample.actual == k, label == k) for k in np.flatnonzero(_present(sample))]
     return Point(
         value=float(np.mean([point.value for point in points])),
         psi=np.mean([point.psi for point in points], axis=0),
         stratum=_everywhere(len(sample)),
-        events=_weighted_events(np.array(hits), np.array(trials)),
-        unit="minority",
+        events=int(np.count_nonzero(label != sample.actual)),
+        unit="rows",
         link="Logit",
+        step=max(point.step for point in points) / len(points),
     )
-
-
-def _weighted_events(hits: NDArray[Any], trials: NDArray[Any]) -> int:
-    """Hits or misses, whichever are fewer, of all classes, in units of the smallest class's.
-
-    One error more or less in the smallest class moves a mean over classes most. Where the classes' spreads add up to
-    only a few such errors, that class's next one would come as a surprise, and the variance estimate is worth nothing.
-    """
-    spreads = hits * (trials - hits) / trials
-    return int(np.sum(spreads * (trials.min() / trials) ** 2))
 
 
 def _present(sample: Sample) -> NDArray[np.bool_]:
@@ -210,7 +218,7 @@ def recall(sample: Sample) -> Point:
     """True positives among positives; for Multiclass the mean over the classes that occur."""
     if sample.binary:
         return _class_recall(sample.actual, _labels(sample))
-    return _macro(sample, _class_recall, lambda actual, _: actual)
+    return _macro(sample, _class_recall)
 
 
 def precision(sample: Sample) -> Point:
@@ -220,14 +228,14 @@ def precision(sample: Sample) -> Point:
     """
     if sample.binary:
         return _class_precision(sample.actual, _labels(sample))
-    return _macro(sample, _class_precision, lambda _, predicted: predicted)
+    return _macro(sample, _class_precision)
 
 
 def f1(sample: Sample) -> Point:
     """Harmonic mean of precision and recall; for Multiclass the mean over the classes that occur."""
     if sample.binary:
         return _class_f1(sample.actual, _labels(sample))
-    return _macro(sample, _class_f1, lambda actual, predicted: actual | predicted)
+    return _macro(sample, _class_f1)
 
 
 def balanced_accuracy(sample: Sample) -> Point:
@@ -235,16 +243,16 @@ def balanced_accuracy(sample: Sample) -> Point:
     label = _labels(sample)
     if not sample.binary:
         return recall(sample)
-    trials = np.array(_both_classes(sample.actual))
+    _both_classes(sample.actual)
     sides = (_class_recall(sample.actual, label), _class_recall(~sample.actual, ~label))
-    hits = np.array([np.count_nonzero(sample.actual & label), np.count_nonzero(~sample.actual & ~label)])
     return Point(
         value=(sides[0].value + sides[1].value) / 2,
         psi=(sides[0].psi + sides[1].psi) / 2,
         stratum=sample.actual.astype(np.intp),
-        events=_weighted_events(hits, trials),
+        events=min(sides[0].events, sides[1].events),
         unit="minority",
         link="Logit",
+        step=max(sides[0].step, sides[1].step) / 2,
     )
 
 
@@ -327,13 +335,17 @@ def log_loss(sample: Sample) -> Point:
     else:
         given = score[np.arange(len(sample)), sample.actual]
         events = int(np.bincount(sample.actual, minlength=sample.classes)[_present(sample)].min())
-    return _mean(-np.log(np.clip(given, TINY, 1.0 - TINY)), events=events, unit="minority", link="Log")
+    return _mean(
+        -np.log(np.clip(given, TINY, 1.0 - TINY)), events=events, unit="minority", link="Log", steady=STEADY_BOUNDED
+    )
 
 
 def brier_score(sample: Sample) -> Point:
     """Mean squared distance of P(positive) from 0 or 1."""
     events = min(_both_classes(sample.actual))
-    return _mean((_scores(sample) - sample.actual) ** 2, events=events, unit="minority", link="Log")
+    return _mean(
+        (_scores(sample) - sample.actual) ** 2, events=events, unit="minority", link="Log", steady=STEADY_BOUNDED
+    )
 
 
 def observed_expected(sample: Sample) -> Point:
@@ -390,7 +402,8 @@ def _errors(sample: Sample) -> Floats:
 
 def mean_absolute_error(sample: Sample) -> Point:
     """Mean of |prediction - actual|."""
-    return _mean(np.abs(_errors(sample)), events=len(sample), unit="rows", link="Log")
+    steady = max(STEADY_MEAN, STEADY_TAIL_ROWS / len(sample))
+    return _mean(np.abs(_errors(sample)), events=len(sample), unit="rows", link="Log", steady=steady)
 
 
 def root_mean_squared_error(sample: Sample) -> Point:
@@ -403,6 +416,7 @@ def root_mean_squared_error(sample: Sample) -> Point:
         stratum=_everywhere(len(sample)),
         events=len(sample),
         link="Log",
+        steady=STEADY_SQUARES,
     )
 
 
@@ -419,12 +433,13 @@ def r2(sample: Sample) -> Point:
         psi=-(squares - share * spread) / total,
         stratum=_everywhere(len(sample)),
         events=len(sample),
+        steady=STEADY_RATIO,
     )
 
 
 def bias(sample: Sample) -> Point:
     """Mean of prediction - actual."""
-    return _mean(_errors(sample), events=len(sample), unit="rows", link="Identity")
+    return _mean(_errors(sample), events=len(sample), unit="rows", link="Identity", steady=STEADY_MEAN)
 
 
 METRICS: dict[str, Callable[[Sample], Point]] = {

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +24,22 @@ from scipy import special
 from mandate.evidence.intervals import AllPairs, Beta, GroupPair, Interval, Paired, StudentT, Unbounded
 from mandate.evidence.schema import Support
 
-from .metrics import Floats, Link, Point
+from .metrics import Floats, Link, Point, Unit
 
-MIN_DF = 5.0
-"""Below this a Student-t limit is too sensitive to its own variance estimate to be kept."""
 MIN_CLUSTERS = 30
+MIN_ROWS = 50
+"""Rows behind a number whose errors have no bound: fewer can't show how heavy the tails are."""
 MIN_MINORITY = 15
-MIN_DISCORDANT = 10
+"""Rows of the rarer class behind a number made of scores."""
+MIN_STEPS = 10
+"""Right or wrong labels that the variance is worth, behind a number made of labels; for pairs, discordant ones."""
 KORN_GRAUBARD_LEVEL = 0.001
 """One-sided level at which effective counts are adjusted for the clusters' degrees of freedom."""
 
+ROUNDING = 1e-9
+"""A variance below this share of its parts is rounding."""
+
 Clusters = NDArray[np.intp]
-_BindingUnit = Literal["rows", "positives", "negatives", "minority", "clusters", "discordant"]
 
 
 @dataclass(frozen=True)
@@ -88,101 +93,78 @@ def support(point: Point, clusters: Clusters | None) -> Support:
 
 def alone(point: Point, clusters: Clusters | None) -> Interval:
     """Interval of one number."""
-    if (unbounded := _too_few_clusters(point, clusters)) is not None:
+    if (unbounded := _too_few(point, clusters)) is not None:
         return unbounded
     if point.proportion is not None:
         return _proportion(point, clusters)
-    if (unbounded := _too_few_events(point)) is not None:
-        return unbounded
     value, link = point.value, point.link
     if (link == "Log" and value <= 0) or (link == "Logit" and not 0 < value < 1):
         return _no_variance(point)
-    return _student(contributions(point, clusters), centre=value, link=link, point=point)
+    return _student(contributions(point, clusters), (point,), centre=value, link=link)
 
 
-def paired(a: Point, b: Point, clusters: Clusters | None, *, differ: NDArray[np.bool_] | None = None) -> Interval:
-    """Interval of `a` against `b`, measured on the same rows.
-
-    `differ` (n,) marks the rows that one gets right and the other wrong: for shares only those carry information.
-    """
-    for point in (a, b):
-        if (unbounded := _too_few_clusters(point, clusters)) is not None:
-            return unbounded
-    if (unbounded := _too_few_events(a)) is not None:
+def paired(a: Point, b: Point, clusters: Clusters | None) -> Interval:
+    """Interval of `a` against `b`, measured on the same rows."""
+    unbounded = _too_few(a, clusters) or _too_few(b, clusters)
+    if unbounded is not None:
         return unbounded
-    if a.proportion is not None and differ is not None:
-        found = int(np.count_nonzero(differ & ((a.stratum >= 0) | (b.stratum >= 0))))
-        if found < MIN_DISCORDANT:
-            return Unbounded(
-                reason=f"only {found} rows are right by one and wrong by the other",
-                unit="discordant",
-                found=found,
-                needed=MIN_DISCORDANT,
-            )
-    return _pair(a, contributions(a, clusters), b, contributions(b, clusters))
+    return _pair(a, contributions(a, clusters), b, contributions(b, clusters), unit="discordant")
 
 
 def apart(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | None]) -> Interval:
     """Interval of `a` against `b`, measured on different rows; clusters may reach over both (one code space)."""
-    for point, codes in zip((a, b), clusters, strict=True):
-        unbounded = _too_few_clusters(point, codes) or _too_few_events(point, proportion_too=True)
-        if unbounded is not None:
-            return unbounded
-    first, second = _aligned(a, b, clusters)
-    return _pair(a, first, b, second)
+    unbounded = _too_few(a, clusters[0]) or _too_few(b, clusters[1])
+    if unbounded is not None:
+        return unbounded
+    u, v = _aligned(a, b, clusters)
+    return _pair(a, u, b, v, unit=a.unit)
 
 
 def _aligned(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | None]) -> tuple[Spread, Spread]:
     """Contributions of both over one common list of units."""
-    first, second = contributions(a, clusters[0]), contributions(b, clusters[1])
-    if clusters[0] is None:
-        u = np.concatenate([first.units, np.zeros(len(second.units))])
-        v = np.concatenate([np.zeros(len(first.units)), second.units])
-    else:
-        size = max(len(first.units), len(second.units))
-        u = np.pad(first.units, (0, size - len(first.units)))
-        v = np.pad(second.units, (0, size - len(second.units)))
-    return Spread(u, first.freedom), Spread(v, second.freedom)
+    u, v = contributions(a, clusters[0]), contributions(b, clusters[1])
+    before, after = (len(u.units), len(v.units)) if clusters[0] is None else (0, 0)
+    size = max(len(u.units) + after, before + len(v.units))
+    return (
+        Spread(np.pad(u.units, (0, size - len(u.units))), u.freedom),
+        Spread(np.pad(v.units, (before, size - before - len(v.units))), v.freedom),
+    )
 
 
-def _pair(a: Point, u: Spread, b: Point, v: Spread) -> Interval:
+def _pair(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["discordant"]) -> Interval:
     difference = Spread(u.units - v.units, min(u.freedom, v.freedom) if v.variance else u.freedom)
-    if _vanishes(difference.variance, scale=max(u.variance, v.variance, 1e-30 * a.value**2)):
+    if difference.variance <= ROUNDING * (u.variance + v.variance) + ROUNDING**2 * a.value**2:
         return _no_variance(a)
     degrees = difference.degrees()
-    if degrees < MIN_DF:
-        return _too_skewed(a, degrees)
-    return Paired(
-        a=a.value,
-        b=b.value,
-        var_a=u.variance,
-        var_b=v.variance,
-        cov=float(u.units @ v.units),
-        df=degrees,
-    )
+    unbounded = _unsteady(difference, (a, b), degrees, step=max(a.step, b.step), unit=unit)
+    if unbounded is not None:
+        return unbounded
+    cov = float(u.units @ v.units)
+    return Paired(a=a.value, b=b.value, var_a=u.variance, var_b=v.variance, cov=cov, df=degrees)
 
 
 def all_pairs(groups: dict[str, tuple[Point, Clusters | None]], *, ratio: bool) -> AllPairs | Unbounded:
     """Every group against every other, on differences or log ratios; the first hindrance makes it all Unbounded."""
     pairs: list[GroupPair] = []
-    names = sorted(groups)
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            (a, codes_a), (b, codes_b) = groups[first], groups[second]
-            for point, codes, name in ((a, codes_a, first), (b, codes_b, second)):
-                hindrance = _too_few_clusters(point, codes) or _too_few_events(point, proportion_too=True)
-                if hindrance is None and ratio and point.value <= 0:
-                    hindrance = _no_variance(point)
-                if hindrance is not None:
-                    return hindrance.model_copy(update={"reason": f"{name}: {hindrance.reason}"})
-            u, v = _aligned(a, b, (codes_a, codes_b))
-            scale_a, scale_b = (1 / a.value, 1 / b.value) if ratio else (1.0, 1.0)
-            spread = Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom))
-            centre = math.log(a.value / b.value) if ratio else a.value - b.value
-            interval = _student(spread, centre=centre, link="Identity", point=a)
-            if isinstance(interval, Unbounded):
-                return interval.model_copy(update={"reason": f"{first} and {second}: {interval.reason}"})
-            pairs.append(GroupPair(first=first, second=second, interval=interval))
+    for name, (point, clusters) in sorted(groups.items()):
+        hindrance = _too_few(point, clusters) or (_no_variance(point) if ratio and point.value <= 0 else None)
+        if hindrance is not None:
+            return _of(name, hindrance)
+    for first, second in combinations(sorted(groups), 2):
+        (a, codes_a), (b, codes_b) = groups[first], groups[second]
+        u, v = _aligned(a, b, (codes_a, codes_b))
+        scale_a, scale_b = (1 / a.value, 1 / b.value) if ratio else (1.0, 1.0)
+        spread = Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom))
+        interval = _student(
+            spread,
+            (a, b),
+            centre=math.log(a.value / b.value) if ratio else a.value - b.value,
+            link="Identity",
+            step=max(a.step * scale_a, b.step * scale_b),
+        )
+        if isinstance(interval, Unbounded):
+            return _of(f"{first} and {second}", interval)
+        pairs.append(GroupPair(first=first, second=second, interval=interval))
     return AllPairs(pairs=tuple(pairs))
 
 
@@ -205,9 +187,11 @@ def _proportion(point: Point, clusters: Clusters | None) -> Beta:
     return Beta(successes=point.value * effective, trials=effective)
 
 
-def _student(spread: Spread, *, centre: float, link: Link, point: Point) -> StudentT | Unbounded:
-    if _vanishes(spread.variance, scale=centre**2 * 1e-24):
-        return _no_variance(point)
+def _student(
+    spread: Spread, points: tuple[Point, ...], *, centre: float, link: Link, step: float | None = None
+) -> StudentT | Unbounded:
+    if spread.variance <= ROUNDING**2 * centre**2:
+        return _no_variance(points[0])
     error = math.sqrt(spread.variance)
     match link:
         case "Identity":
@@ -218,28 +202,48 @@ def _student(spread: Spread, *, centre: float, link: Link, point: Point) -> Stud
             within = centre * (1.0 - centre)
             on_link, slope, bend = math.log(centre / (1.0 - centre)), 1.0 / within, (2.0 * centre - 1.0) / within
     degrees = spread.degrees(curvature=bend * error)
-    if degrees < MIN_DF:
-        return _too_skewed(point, degrees)
-    return StudentT(link=link, centre=on_link, se=error * slope, df=degrees)
+    step = points[0].step if step is None else step
+    unbounded = _unsteady(spread, points, degrees, step=step, unit=points[0].unit)
+    return unbounded or StudentT(link=link, centre=on_link, se=error * slope, df=degrees)
 
 
-def _vanishes(variance: float, *, scale: float) -> bool:
-    return variance <= 1e-18 * scale or variance < 1e-300
-
-
-def _too_few_clusters(point: Point, clusters: Clusters | None) -> Unbounded | None:
-    if clusters is None:
+def _too_few(point: Point, clusters: Clusters | None) -> Unbounded | None:
+    """Whether there are too few clusters, rows or rows of the rarer class, whatever the numbers say."""
+    if clusters is not None:
+        found = len(np.unique(clusters[point.stratum >= 0]))
+        if found < MIN_CLUSTERS:
+            return Unbounded(reason=f"{found} clusters only", unit="clusters", found=found, needed=MIN_CLUSTERS)
+    if point.step:
         return None
-    found = len(np.unique(clusters[point.stratum >= 0]))
-    if found >= MIN_CLUSTERS:
+    needed = MIN_MINORITY if point.unit == "minority" else MIN_ROWS
+    if point.events >= needed:
         return None
-    return Unbounded(reason=f"{found} clusters only", unit="clusters", found=found, needed=MIN_CLUSTERS)
+    kind = "rows of the rarer class" if point.unit == "minority" else "rows"
+    return Unbounded(reason=f"{point.events} {kind} only", unit=point.unit, found=point.events, needed=needed)
 
 
-def _too_few_events(point: Point, *, proportion_too: bool = False) -> Unbounded | None:
-    if point.events >= MIN_MINORITY or (point.proportion is not None and not proportion_too):
+def _unsteady(
+    spread: Spread, points: tuple[Point, ...], degrees: float, *, step: float, unit: Unit | Literal["discordant"]
+) -> Unbounded | None:
+    """Whether a few labels or a few rows decide the number, so that its variance estimate can't be trusted."""
+    if step:
+        found = int(spread.variance / step**2 * (1 + ROUNDING))
+        if found < MIN_STEPS:
+            return Unbounded(
+                reason=f"it rests on the spread of {found} labels", unit=unit, found=found, needed=MIN_STEPS
+            )
+    needed = max(point.steady for point in points)
+    if degrees >= needed:
         return None
-    return Unbounded(reason=f"{point.events} events only", unit=point.unit, found=point.events, needed=MIN_MINORITY)
+    # Skewness falls with the root of the sample, so degrees of freedom grow with it.
+    events = points[0].events
+    more = math.ceil(events * (needed / max(degrees, 1.0)) ** 2)
+    return Unbounded(
+        reason=f"a few rows decide the number ({degrees:.1f} degrees of freedom of {needed:g})",
+        unit=points[0].unit,
+        found=events,
+        needed=max(more, events + 1),
+    )
 
 
 def _no_variance(point: Point) -> Unbounded:
@@ -251,16 +255,5 @@ def _no_variance(point: Point) -> Unbounded:
     )
 
 
-def _too_skewed(point: Point, degrees: float) -> Unbounded:
-    needed = math.ceil(point.events * (MIN_DF / max(degrees, 0.5)) ** 2)
-    return Unbounded(
-        reason=f"a few rows decide the number ({degrees:.1f} degrees of freedom)",
-        unit=point.unit,
-        found=point.events,
-        needed=max(needed, point.events + 1),
-    )
-
-
-def codes(values: NDArray[Any]) -> Clusters:
-    """Cluster codes 0 … of arbitrary values."""
-    return np.unique(values, return_inverse=True)[1].astype(np.intp)
+def _of(name: str, unbounded: Unbounded) -> Unbounded:
+    return unbounded.model_copy(update={"reason": f"{name}: {unbounded.reason}"[:512]})
