@@ -102,12 +102,13 @@ class GateRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Obstacle:
-    """A gate that keeps a level from holding."""
+    """A gate that keeps a level from holding, and what would help."""
 
     level: Level
     gate: str
     verdict: VerdictWord
     message: str
+    step: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,6 @@ class Report:
     headline: str
     answer: str
     obstacles: tuple[Obstacle, ...]
-    steps: tuple[str, ...]
     levels: tuple[Level, ...]
     held: dict[str, tuple[int, int]]
     """Per level: gates that hold, gates that ask."""
@@ -228,7 +228,6 @@ def build(
         headline=_headline(f"{name} {spec.model.version}", verdict.reached, target, result),
         answer=_answer(verdict.reached, target, result),
         obstacles=obstacles,
-        steps=_steps(verdict),
         levels=tuple(level.level for level in verdict.levels),
         held={level.level: (sum(gate.holds for gate in level.gates), len(level.gates)) for level in verdict.levels},
         gates=gates,
@@ -278,6 +277,14 @@ def obstacles_by_level(report: Report) -> list[tuple[Level, list[Obstacle]]]:
     ]
 
 
+def steps(report: Report) -> list[str]:
+    """What to do for the next level: one step per gate in its way."""
+    by_level = obstacles_by_level(report)
+    if not by_level:
+        return ["apply the manifest"]
+    return [f"{obstacle.gate}: {obstacle.step}" for obstacle in by_level[0][1]]
+
+
 def requirement_text(at: AtLevel) -> str:
     """What a gate asks at a level, in the language's words."""
     return " and ".join(at.requirements)
@@ -317,43 +324,37 @@ def _answer(reached: Level | None, target: Level, result: Result) -> str:
 
 
 def _obstacles(verdict: Verdict) -> tuple[Obstacle, ...]:
-    """Blocking gates, each at the first level where it blocks, and again where a higher level says something else."""
+    """Blocking gates, each at the first level where it blocks, and again where a higher level says another word."""
     found: list[Obstacle] = []
-    told: dict[str, str] = {}
+    told: set[tuple[str, VerdictWord]] = set()
     for gate in blocking(verdict):
-        if told.get(gate.name) != gate.message:
-            told[gate.name] = gate.message
-            found.append(Obstacle(level=gate.level, gate=gate.name, verdict=gate.verdict, message=gate.message))
+        if (gate.name, gate.verdict) not in told:
+            told.add((gate.name, gate.verdict))
+            worst = [outcome for outcome in gate.outcomes if outcome.verdict == gate.verdict]
+            # What may help is told as the step.
+            message, _, remedy = worst[0].message.partition(REMEDY)
+            more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
+            step = _step(gate, worst, remedy=remedy)
+            found.append(
+                Obstacle(level=gate.level, gate=gate.name, verdict=gate.verdict, message=message + more, step=step)
+            )
     return tuple(found)
 
 
-def _steps(verdict: Verdict) -> tuple[str, ...]:
-    """One step per blocking gate, in the gates' order of appearance: told from its gravest verdict."""
-    gravest: dict[str, GateVerdict] = {}
-    for gate in blocking(verdict):
-        known = gravest.get(gate.name)
-        if known is None or _GRAVITY[gate.verdict] > _GRAVITY[known.verdict]:
-            gravest[gate.name] = gate
-    return tuple(f"{gate.name}: {_step(gate)}" for gate in gravest.values()) or ("apply the manifest",)
+REMEDY = "; what may help: "
+"""Before it, a verdict's message says what came out; after it, what to try."""
 
 
-_GRAVITY: dict[VerdictWord, int] = {"Pass": 0, "Waived": 0, "Skipped": 0, "Inconclusive": 1, "Error": 2, "Fail": 3}
-"""A Fail decides; what couldn't be had comes next; what needs more rows last."""
-
-
-def _step(gate: GateVerdict) -> str:
+def _step(gate: GateVerdict, worst: Sequence[Outcome], *, remedy: str) -> str:
     """What would help one gate: told from its worst outcomes."""
-    worst = [outcome for outcome in gate.outcomes if outcome.verdict == gate.verdict]
     first = worst[0]
     if gate.metric == "held_out":
         return "train on this split and declare its digest, so that the test rows are proven to be held out"
     if gate.verdict == "Error":
         return _cure(gate, first)
-    if gate.metric in _FACTS:
-        return _FACTS[gate.metric]
-    title = METRICS[gate.metric].title
     if gate.verdict == "Fail":
-        return f"improve {title}{_places(worst)}: {gate.level} asks {first.requirement}"
+        return remedy or f"improve {METRICS[gate.metric].title}{_places(worst)}"
+    title = METRICS[gate.metric].title
     stuck = [outcome for outcome in worst if outcome.needed is None]
     most = max(worst, key=lambda outcome: outcome.needed or 0)
     where = "" if most.where == OVERALL or " across " in most.where else f" with {most.where}"
@@ -375,13 +376,6 @@ def _places(outcomes: Sequence[Outcome]) -> str:
         return ""
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return f" ({', '.join(places[:3])}{more})"
-
-
-_FACTS = {
-    "finite_answers": "let the model answer every row with a finite number",
-    "shared_rows": "remove the rows that stand both in train and in test",
-    "crashes": "find out why the server crashed or answered with errors under load",
-}
 
 
 def _cure(gate: GateVerdict, outcome: Outcome) -> str:

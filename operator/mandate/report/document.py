@@ -8,7 +8,7 @@ from typing import Any
 
 from mandate.verdict.judge import Outcome
 
-from .content import AtLevel, GateRow, Number, Report, requirement_text
+from .content import AtLevel, GateRow, Number, Report, requirement_text, steps
 
 SCHEMA = "mandate.dev/report/v1"
 
@@ -27,7 +27,7 @@ def document(report: Report) -> dict[str, Any]:
         "headline": report.headline,
         "answer": report.answer,
         "obstacles": [dataclasses.asdict(obstacle) for obstacle in report.obstacles],
-        "steps": list(report.steps),
+        "steps": steps(report),
         "levels": [
             {"level": level, "held": report.held[level][0], "asked": report.held[level][1]} for level in report.levels
         ],

@@ -21,6 +21,7 @@ from .content import (
     look_text,
     obstacles_by_level,
     requirement_text,
+    steps,
     worst_first,
 )
 
@@ -44,6 +45,7 @@ def render(report: Report) -> str:
     return _template().render(
         report=report,
         obstacles=obstacles_by_level(report),
+        steps=steps(report),
         details=details,
         slices=[(table, *_shown(table, most=values)) for table in report.slices],
         css=Markup(files(__package__).joinpath("templates/report.css").read_text()),  # noqa: S704  # our own file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .content import GateRow, Report, count_text, look_text, obstacles_by_level, requirement_text, worst_first
+from .content import GateRow, Report, count_text, look_text, obstacles_by_level, requirement_text, steps, worst_first
 
 MOST_OUTCOMES = 20
 MARKS = {"Holds": "✅", "Refused": "⛔", "NotJudged": "❔"}
@@ -14,11 +14,15 @@ MARKS = {"Holds": "✅", "Refused": "⛔", "NotJudged": "❔"}
 def render(report: Report) -> str:
     """Markdown text, ending in a newline."""
     lines = [f"## {MARKS[report.result]} {escape(report.headline)}", "", escape(report.answer), ""]
-    for level, obstacles in obstacles_by_level(report):
+    for place, (level, obstacles) in enumerate(obstacles_by_level(report)):
+        if place:
+            text = ", ".join(f"`{item.gate}` {item.verdict}" for item in obstacles)
+            lines += [f"Further up, in the way of {level}: {text}", ""]
+            continue
         lines += [f"**What stands in the way of {level}**", ""]
         lines += [f"- `{item.gate}`: **{item.verdict}**: {escape(item.message)}" for item in obstacles]
         lines.append("")
-    lines += ["**What to do**", "", *(f"- {escape(step)}" for step in report.steps), ""]
+    lines += ["**What to do**", "", *(f"- {escape(step)}" for step in steps(report)), ""]
     lines += _table(["Gate", "Metric", *report.levels], [_gate(gate, report) for gate in report.gates])
     lines += ["", "✗ stands in the way of the level.", ""]
     lines += _folded("What came out, gate by gate", _details(report))

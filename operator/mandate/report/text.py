@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from .content import GateRow, Report, count_text, look_text, obstacles_by_level, requirement_text, worst_first
+from .content import GateRow, Report, count_text, look_text, obstacles_by_level, requirement_text, steps, worst_first
 
 COLOURS = {"Pass": "32", "Waived": "36", "Skipped": "2", "Inconclusive": "33", "Fail": "31", "Error": "35"}
 BLOCKS = "✗"
@@ -22,7 +22,7 @@ def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
         "",
         *_obstacles(report, paint, width=width),
         "What to do",
-        *(line for step in report.steps for line in _wrapped(step, width=width, first="  - ", rest="    ")),
+        *(line for step in steps(report) for line in _wrapped(step, width=width, first="  - ", rest="    ")),
         "",
         *_gates(report, paint),
         *_details(report, paint, width=width),
@@ -63,13 +63,17 @@ def printable(text: str) -> str:
 
 def _obstacles(report: Report, paint: _Paint, *, width: int) -> list[str]:
     lines: list[str] = []
-    for level, obstacles in obstacles_by_level(report):
-        lines.append(f"What stands in the way of {level}")
-        for obstacle in obstacles:
-            word = f"{obstacle.verdict}:"
-            text = f"{obstacle.gate}: {word} {obstacle.message}"
-            first, *rest = _wrapped(text, width=width, first="  ", rest="    ")
-            lines += [first.replace(word, paint.verdict(obstacle.verdict, word), 1), *rest]
+    (level, nearest), *further = obstacles_by_level(report) or [(report.target, [])]
+    for obstacle in nearest:
+        word = f"{obstacle.verdict}:"
+        text = f"{obstacle.gate}: {word} {obstacle.message}"
+        first, *rest = _wrapped(text, width=width, first="  ", rest="    ")
+        lines += [first.replace(word, paint.verdict(obstacle.verdict, word), 1), *rest]
+    if lines:
+        lines.insert(0, f"What stands in the way of {level}")
+    for level, obstacles in further:
+        text = ", ".join(f"{obstacle.gate} {obstacle.verdict}" for obstacle in obstacles)
+        lines += _wrapped(f"Further up, in the way of {level}: {text}", width=width, rest="  ")
     return [*lines, ""] if lines else []
 
 

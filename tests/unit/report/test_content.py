@@ -9,6 +9,7 @@ import pytest
 
 from mandate.api.check import load_spec
 from mandate.evidence.schema import Evidence
+from mandate.report.content import REMEDY, steps
 from tests.unit.report.sample import SPEC, changed, evidence, judged, report
 
 
@@ -69,26 +70,30 @@ def test_the_same_obstacle_is_told_once() -> None:
     assert [(o.level, o.gate) for o in told.obstacles] == [("Suggest", "recall")]
 
 
-def test_each_blocking_gate_gets_one_step_from_its_gravest_verdict() -> None:
-    steps = {step.split(":")[0]: step for step in report().steps}
-    assert set(steps) == {"recall", "ranking", "fair"}
-    assert "improve Recall" in steps["recall"]
-    assert "Automate asks >= 0.9" in steps["recall"]
+def test_each_obstacle_has_its_step() -> None:
+    found = {(o.level, o.gate): o.step for o in report().obstacles}
     needed = next(o.needed for gate in report().gates if gate.name == "fair" for o in gate.outcomes)
     assert needed is not None
-    assert f"{needed:,}".replace(",", " ") in steps["fair"]
+    assert f"add {needed:,} more rows".replace(",", " ") in found["Automate", "fair"]
+    assert "model.output.cutoff" in found["Automate", "recall"], "the verdict's own remedy"
+    assert all(REMEDY not in o.message for o in report().obstacles), "told once"
+
+
+def test_steps_are_for_the_next_level() -> None:
+    assert [step.split(":")[0] for step in steps(report())] == ["recall"]
+    assert steps(judged(with_gates(PASSING), evidence())) == ["apply the manifest"]
 
 
 def test_a_value_on_the_limit_asks_for_no_rows() -> None:
     told = report()
     value = next(row for row in told.metrics if row.metric == "roc_auc").test.value
     on_it = {"name": "ranking", "metric": "roc_auc", "require": {"Suggest": f">= {value:.4f}"}}
-    (step,) = judged(with_gates(PASSING, on_it), evidence()).steps
+    (step,) = steps(judged(with_gates(PASSING, on_it), evidence()))
     assert "more rows won't decide" in step
 
 
 def test_an_error_says_what_to_do_in_the_judges_words() -> None:
-    (step,) = judged(with_gates(PASSING, BROKEN), evidence()).steps
+    (step,) = steps(judged(with_gates(PASSING, BROKEN), evidence()))
     assert step == "against: there is no champion to compare with; set firstModel: Skip for the first"
 
 
@@ -99,7 +104,7 @@ def test_what_was_not_served_can_be_served() -> None:
     document["model"] = copy.deepcopy(SPEC["model"]) | {"source": {"uri": "model.onnx", "format": "ONNX"}}
     told = judged(document, evidence())
     assert told.result == "NotJudged"
-    assert "mandate evaluate --serve" in told.steps[0]
+    assert "mandate evaluate --serve" in steps(told)[0]
 
 
 def test_tier_high_asks_for_proof_and_says_how() -> None:
@@ -107,7 +112,7 @@ def test_tier_high_asks_for_proof_and_says_how() -> None:
     assert told.reached == "Shadow"
     row = next(gate for gate in told.gates if gate.name == "held-out")
     assert row.title == "Test rows held out"
-    assert any(step.startswith("held-out: train on this split") for step in told.steps)
+    assert any(step.startswith("held-out: train on this split") for step in steps(told))
 
 
 def test_looks_and_their_share_are_told() -> None:

@@ -30,8 +30,7 @@ def hostile() -> Report:
         headline=HOSTILE,
         decision=HOSTILE,
         owner=HOSTILE,
-        obstacles=(Obstacle(level="Suggest", gate="recall", verdict="Fail", message=HOSTILE),),
-        steps=(HOSTILE,),
+        obstacles=(Obstacle(level="Suggest", gate="recall", verdict="Fail", message=HOSTILE, step=HOSTILE),),
         slices=(table,),
         gates=(dataclasses.replace(gate, outcomes=(outcome,), decided=at), *told.gates[1:]),
         held_out_reason=HOSTILE,
@@ -114,7 +113,9 @@ def test_every_format_uses_the_same_words() -> None:
     }
     for obstacle in told.obstacles:
         for name, page in pages.items():
-            assert obstacle.message in page, (name, obstacle)
+            assert obstacle.verdict in page, (name, obstacle)
+            if obstacle.level == "Suggest" or name == "json":  # what stands further up is only named
+                assert obstacle.message in page, (name, obstacle)
     for name, page in pages.items():
         assert told.criteria_digest in page, name
         assert told.computed_digest in page, name
