@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mandate.api.spec import ModelOutput, Task
-from mandate.predictor.onnx_model import Array, Tensor
+from mandate.predictor.datatypes import Array, Tensor
 
 from .errors import InferenceError
 

@@ -15,7 +15,7 @@ import aiohttp
 import pyarrow as pa
 
 from mandate.api.spec import ModelInputs, ModelOutput, Task
-from mandate.predictor.onnx_model import DTYPES, Array, Tensor
+from mandate.predictor.datatypes import DTYPES, Array, Tensor
 
 from .answers import batches, check_batch, check_output, join
 from .codec import BINARY_EXTENSION, Body, decode_response, encode_request

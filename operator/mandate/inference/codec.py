@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mandate.predictor.onnx_model import DTYPES, Array
+from mandate.predictor.datatypes import DTYPES, Array
 
 from .errors import InferenceError
 

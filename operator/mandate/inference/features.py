@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mandate.api.spec import ModelInputs
-from mandate.predictor.onnx_model import DTYPES, Array, Tensor
+from mandate.predictor.datatypes import DTYPES, Array, Tensor
 
 from .errors import InferenceError
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from mandate.api.spec import ModelInputs, ModelOutput, Task
-from mandate.predictor.onnx_model import Array, ModelError, OnnxModel, load
+from mandate.predictor.datatypes import Array
+from mandate.predictor.onnx_model import ModelError, OnnxModel, load
 
 from .answers import batches, check_batch, check_output, join
 from .errors import InferenceError

@@ -9,35 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 # The runtime reads this once, while it is loaded: left alone, it would report its use to its maker over the network.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
-Array = npt.NDArray[Any]
-
-DTYPES: dict[str, np.dtype[np.generic]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype(np.uint8),
-    "UINT16": np.dtype(np.uint16),
-    "UINT32": np.dtype(np.uint32),
-    "UINT64": np.dtype(np.uint64),
-    "INT8": np.dtype(np.int8),
-    "INT16": np.dtype(np.int16),
-    "INT32": np.dtype(np.int32),
-    "INT64": np.dtype(np.int64),
-    "FP16": np.dtype(np.float16),
-    "FP32": np.dtype(np.float32),
-    "FP64": np.dtype(np.float64),
-    "BYTES": np.dtype(np.object_),
-}
-"""NumPy's type of each datatype of the Open Inference Protocol v2; strings are objects of type str."""
+from .datatypes import Array, Tensor
 
 _ONNX_DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -62,15 +40,6 @@ class ModelError(Exception):
     def __init__(self, code: str, message: str) -> None:
         self.code = code
         super().__init__(message)
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A declared input or output: datatype of the Open Inference Protocol, shape with -1 where it is open."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
 
 
 class OnnxModel:

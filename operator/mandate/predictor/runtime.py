@@ -9,7 +9,8 @@ from mlserver import MLModel, ModelSettings
 from mlserver.errors import InferenceError
 from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, ResponseOutput, TensorData
 
-from .onnx_model import Array, ModelError, OnnxModel, Tensor
+from .datatypes import Array, Tensor
+from .onnx_model import ModelError, OnnxModel
 from .tensors import RequestError, complete, decode
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_model import DTYPES, Array, Tensor
+from .datatypes import DTYPES, Array, Tensor
 
 
 class RequestError(ValueError):

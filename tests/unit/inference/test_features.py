@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mandate.api.spec import ModelInputs
 from mandate.inference.errors import InferenceError
 from mandate.inference.features import features
-from mandate.predictor.onnx_model import Tensor
+from mandate.predictor.datatypes import Tensor
 
 
 def encode(columns, tensors, **options):

@@ -11,8 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mandate.predictor.onnx_model import ModelError, Tensor, load
-from tests.models import columns_model, matrix_model, nan_model
+from mandate.predictor.datatypes import Tensor
+from mandate.predictor.onnx_model import ModelError, load
+from tests.models import OPERATOR, columns_model, matrix_model, nan_model
 
 
 @pytest.fixture
@@ -128,7 +129,8 @@ def test_the_runtime_reports_nothing_to_its_maker(path):
 
     def announced(code):
         """Where the runtime can't keep its telemetry's device id, telemetry that is on says so."""
-        environment = {**os.environ, "HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none"}
+        nowhere = {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none"}
+        environment = {**os.environ, **nowhere, "PYTHONPATH": str(OPERATOR)}
         environment.pop("ORT_DISABLE_TELEMETRY", None)
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         return "telemetry" in done.stderr

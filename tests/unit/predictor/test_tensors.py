@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mandate.predictor.onnx_model import DTYPES, Tensor
+from mandate.predictor.datatypes import DTYPES, Tensor
 from mandate.predictor.tensors import RequestError, complete, decode
 
 NUMERIC = sorted(set(DTYPES) - {"BYTES"})
