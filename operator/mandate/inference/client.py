@@ -37,7 +37,7 @@ class Limits:
     """Until the model is ready, since the judge's start."""
     request: float = 30.0
     """For one batch."""
-    total: float = 1800.0
+    total: float = 1200.0
     """For all batches."""
     loaded: float = 10.0
     """For one request under load; after that it counts as unanswered."""
