@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from itertools import accumulate
@@ -72,10 +73,15 @@ def _shown(table: SliceTable, *, most: int) -> tuple[tuple[SliceRow, ...], int]:
 
 def _cut(text: str, most: int = MAX_TEXT) -> str:
     """Text of at most `most` bytes on the page, where `<` is four and an umlaut two; its end says if it was cut."""
-    clean = "".join(character if character.isprintable() else " " for character in text)
+    clean = _together("".join(character if character.isprintable() else " " for character in text))
     sizes = accumulate(len(escape(character).encode()) for character in clean)
     fits = sum(size <= most for size in sizes)
     return clean if fits == len(clean) else clean[:fits].rstrip() + "…"
+
+
+def _together(text: str) -> str:
+    """Numbers in one piece: no line may break between thousands, or after a comparison's sign."""
+    return re.sub(r"(?<=\d) (?=\d{3}\b)|(?<=[<>]=) (?=\S)", "\N{NO-BREAK SPACE}", text)
 
 
 def _scale(number: float) -> str:

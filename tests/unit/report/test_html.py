@@ -69,6 +69,13 @@ def test_the_same_page_for_the_same_report() -> None:
     assert html.render(report()) == html.render(report())
 
 
+def test_numbers_stay_in_one_piece() -> None:
+    source = html.render(report())
+    (needed,) = [o.needed for gate in report().gates if gate.name == "fair" for o in gate.outcomes]
+    assert f"{needed:,}".replace(",", "\N{NO-BREAK SPACE}") + " more rows" in source
+    assert "&gt;=\N{NO-BREAK SPACE}0.8" in source
+
+
 def crowded() -> tuple[dict[str, object], Evidence]:
     """64 gates on 20 slices of 12 values, with names as long and as costly to escape as the schema allows."""
     slices = [{"name": f"slice-{index:02}" + "x" * 32, "column": '"&' * 60} for index in range(20)]

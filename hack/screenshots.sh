@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Make docs/user/images anew from real runs of the examples. Needs Chromium and pdftoppm (apt: chromium, poppler-utils).
+# The flights pictures need that example's data and models: `make demo-offline` makes them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+images=docs/user/images
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) || {
+  echo "screenshots: no Chromium found; install the package chromium" >&2
+  exit 1
+}
+command -v pdftoppm >/dev/null || { echo "screenshots: no pdftoppm found; install the package poppler-utils" >&2; exit 1; }
+export PYTHONPATH=operator
+
+# evaluate MANIFEST DATA MODELS PAGE: a refused model is as good a picture as any, so its exit code doesn't matter.
+evaluate() {
+  local code=0
+  .venv/bin/python -m mandate.cli evaluate -f "$1" --mount "pvc://data=$2" --mount "pvc://models=$3" \
+    -o "html=$4" >/dev/null || code=$?
+  [ -s "$4" ] || { echo "screenshots: mandate evaluate -f $1 ended with $code" >&2; exit 1; }
+}
+
+# picture PAGE IMAGE WIDTH HEIGHT [BROWSER OPTION…].
+picture() {
+  local page=$1 image=$2 width=$3 height=$4
+  shift 4
+  chrome --window-size="$width,$height" --screenshot="$images/$image.png" "$@" "file://$page"
+  echo "$images/$image.png"
+}
+
+chrome() {
+  "$browser" --headless=new --no-sandbox --disable-gpu --hide-scrollbars --no-first-run \
+    --disable-background-networking --user-data-dir="$work/profile" "$@" >/dev/null 2>&1
+}
+
+mkdir -p "$images"
+credit=$work/credit.html
+evaluate examples/credit/credit.yaml examples/credit/data examples/credit/models "$credit"
+picture "$credit" credit-light 1000 1150
+picture "$credit" credit-dark 1000 1150 --blink-settings=preferredColorScheme=0
+picture "$credit" credit-phone 500 1100
+chrome --no-pdf-header-footer --print-to-pdf="$work/credit.pdf" "file://$credit"
+for page in 1 2; do
+  pdftoppm -r 80 -f "$page" -l "$page" -singlefile -png "$work/credit.pdf" "$images/credit-print-$page"
+  echo "$images/credit-print-$page.png"
+done
+
+for flights in .cluster/volumes/flights out/flights; do
+  [ -f "$flights/data/flights.parquet" ] && [ -f "$flights/models/flights/1/model.onnx" ] || continue
+  evaluate examples/flights/flights-v1.yaml "$flights/data" "$flights/models" "$work/flights.html"
+  picture "$work/flights.html" flights-light 1000 1150
+  break
+done
+find "$images" -name '*.png' -size +300k -print | sed 's/^/too large: /' | { ! grep .; }
