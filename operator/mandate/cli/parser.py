@@ -58,8 +58,8 @@ def _report(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "report",
         help="judge stored evidence anew, without measuring",
-        description="Judges stored evidence on a manifest's criteria. Changed numbers, levels, burdens and confidence take\n"
-        "effect; changed measurement settings (cut-off, slices, split, baselines) need `mandate evaluate`.",
+        description="Judges stored evidence on a manifest's criteria. Changed numbers, levels, burdens and confidence\n"
+        "take effect; changed measurement settings (cut-off, slices, split, baselines) need `mandate evaluate`.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
