@@ -67,7 +67,8 @@ def validate(model: Pipeline, declared: Declared) -> None:
     print(
         f"  validation, {len(rows):,} flights: ROC AUC {roc_auc_score(late, chance):.3f}, "
         f"log loss {log_loss(late, chance):.3f}; "
-        f"at cut-off {chosen:.2f} recall {recall_score(late, chance >= chosen):.3f}, precision {worst[chosen]:.3f} in the worst slice; "
+        f"at cut-off {chosen:.2f} recall {recall_score(late, chance >= chosen):.3f}, "
+        f"precision {worst[chosen]:.3f} in the worst slice; "
         f"the manifest declares {declared.spec.model.output.cutoff}"
     )
 
