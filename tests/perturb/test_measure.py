@@ -90,8 +90,8 @@ MUTATIONS = (
     Mutation(
         "Brier score without the square",
         "measure/metrics.py",
-        "_mean((_scores(sample) - sample.actual) ** 2",
-        "_mean(np.abs(_scores(sample) - sample.actual)",
+        "(_scores(sample) - sample.actual) ** 2, events",
+        "np.abs(_scores(sample) - sample.actual), events",
         f"{VALUES}::test_losses_of_a_binary_model",
     ),
     Mutation(

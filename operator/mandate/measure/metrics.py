@@ -26,8 +26,10 @@ TINY = float(np.finfo(np.float64).eps)
 """Probabilities are clipped to [TINY, 1 - TINY] before a logarithm, as scikit-learn's log_loss does."""
 
 
-STEADY_BOUNDED = 5.0
-"""Rows can move the number only so far: probabilities' scores, ranks, labels."""
+STEADY_LABELS = 5.0
+"""Numbers made of right and wrong labels."""
+STEADY_SCORES = 15.0
+"""Numbers made of scores and ranks."""
 STEADY_MEAN = 20.0
 """Means of errors without a bound."""
 STEADY_SQUARES = 40.0
@@ -92,7 +94,7 @@ class Point:
     link: Link = "Identity"
     proportion: tuple[int, int] | None = None
     step: float = 0.0
-    steady: float = STEADY_BOUNDED
+    steady: float = STEADY_SCORES
 
 
 def _labels(sample: Sample) -> NDArray[Any]:
@@ -139,6 +141,7 @@ def _proportion(hit: NDArray[np.bool_], among: NDArray[np.bool_], *, unit: Unit,
         link="Logit",
         proportion=(successes, trials),
         step=1.0 / trials,
+        steady=STEADY_LABELS,
     )
 
 
@@ -189,6 +192,7 @@ def _class_f1(actual: NDArray[np.bool_], label: NDArray[np.bool_]) -> Point:
         unit="positives",
         link="Logit",
         step=2.0 / total,
+        steady=STEADY_LABELS,
     )
 
 
@@ -204,6 +208,7 @@ def _macro(sample: Sample, of_class: Callable[[NDArray[np.bool_], NDArray[np.boo
         unit="rows",
         link="Logit",
         step=max(point.step for point in points) / len(points),
+        steady=STEADY_LABELS,
     )
 
 
@@ -253,6 +258,7 @@ def balanced_accuracy(sample: Sample) -> Point:
         unit="minority",
         link="Logit",
         step=max(sides[0].step, sides[1].step) / 2,
+        steady=STEADY_LABELS,
     )
 
 
@@ -336,7 +342,7 @@ def log_loss(sample: Sample) -> Point:
         given = score[np.arange(len(sample)), sample.actual]
         events = int(np.bincount(sample.actual, minlength=sample.classes)[_present(sample)].min())
     return _mean(
-        -np.log(np.clip(given, TINY, 1.0 - TINY)), events=events, unit="minority", link="Log", steady=STEADY_BOUNDED
+        -np.log(np.clip(given, TINY, 1.0 - TINY)), events=events, unit="minority", link="Log", steady=STEADY_SCORES
     )
 
 
@@ -344,7 +350,7 @@ def brier_score(sample: Sample) -> Point:
     """Mean squared distance of P(positive) from 0 or 1."""
     events = min(_both_classes(sample.actual))
     return _mean(
-        (_scores(sample) - sample.actual) ** 2, events=events, unit="minority", link="Log", steady=STEADY_BOUNDED
+        (_scores(sample) - sample.actual) ** 2, events=events, unit="minority", link="Log", steady=STEADY_SCORES
     )
 
 

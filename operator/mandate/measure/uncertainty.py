@@ -29,7 +29,7 @@ from .metrics import Floats, Link, Point, Unit
 MIN_CLUSTERS = 30
 MIN_ROWS = 50
 """Rows behind a number whose errors have no bound: fewer can't show how heavy the tails are."""
-MIN_MINORITY = 15
+MIN_MINORITY = 20
 """Rows of the rarer class behind a number made of scores."""
 MIN_STEPS = 10
 """Right or wrong labels that the variance is worth, behind a number made of labels; for pairs, discordant ones."""
