@@ -69,8 +69,8 @@ MUTATIONS = (
     Mutation(
         "ties count whole",
         "measure/metrics.py",
-        'np.searchsorted(among, values, "left") +',
-        'np.searchsorted(among, values, "right") +',
+        "(np.cumsum(misses) - misses / 2)[place]",
+        "np.cumsum(misses)[place]",
         f"{VALUES}::test_roc_auc_is_the_share_of_pairs_in_order_ties_counting_half[True]",
     ),
     Mutation(
@@ -132,8 +132,8 @@ MUTATIONS = (
     Mutation(
         "AUC's negatives forgotten in its variance",
         "measure/metrics.py",
-        "psi[~sample.actual] = (1.0 - placement(",
-        "psi[~sample.actual] = 0.0 * (1.0 - placement(",
+        "(above - value) * (rows / negatives))",
+        "0.0 * (above - value))",
         f"{VARIANCES}::test_auc_has_delongs_variance",
     ),
     Mutation(
