@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         "targets", nargs="*", metavar="TARGET", help=f"from: {', '.join(images.TARGETS)} (default: all)"
     )
     project.add_argument("--tag", default="dev")
+    project.add_argument(
+        "--file", type=Path, default=images.DOCKERFILE, help="another Dockerfile, whose targets must then be named"
+    )
 
     volume = commands.add_parser("volume", help="make a volume and its claim; prints the folder to put files into")
     volume.add_argument("claim", metavar="NAMESPACE/CLAIM")
@@ -92,17 +95,17 @@ def _cluster(options: argparse.Namespace) -> node.Node | kind.Kind:
     return own
 
 
-def _images(cluster: node.Node | kind.Kind, targets: list[str], tag: str) -> dict[str, str]:
+def _images(cluster: node.Node | kind.Kind, targets: list[str], tag: str, file: Path) -> dict[str, str]:
     """Build and load; returns {target: NAME@DIGEST}."""
-    if unknown := set(targets) - set(images.TARGETS):
+    if file == images.DOCKERFILE and (unknown := set(targets) - set(images.TARGETS)):
         raise ClusterError(f"unknown image {', '.join(sorted(unknown))}; known are {', '.join(images.TARGETS)}")
     wanted = targets or list(images.TARGETS)
     if isinstance(cluster, node.Node):
-        built = images.build_with_buildah(wanted, tag)
+        built = images.build_with_buildah(wanted, tag, file)
         images.load_built(built, cluster.ctr())
         return {target: image.reference for target, image in zip(wanted, built, strict=True)}
     references = {}
-    for target, name in zip(wanted, images.build_with_engine(cluster.engine, wanted, tag), strict=True):
+    for target, name in zip(wanted, images.build_with_engine(cluster.engine, wanted, tag, file), strict=True):
         cluster.load(name)
         references[target] = f"{name.rpartition(':')[0]}@{images.digest_in(cluster.ctr(), name)}"
         images.name_by_digest(cluster.ctr(), name, references[target])
@@ -162,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             for image in options.images:
                 cluster.load(image)
         case "images":
-            print(json.dumps(_images(cluster, options.targets, options.tag), indent=2))
+            print(json.dumps(_images(cluster, options.targets, options.tag, options.file), indent=2))
         case "volume":
             print(volumes.create(cluster.kubeconfig, options.claim))
     return 0

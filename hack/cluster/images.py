@@ -35,7 +35,7 @@ def full_name(target: str, tag: str) -> str:
 # --- with Docker or Podman ----------------------------------------------------------------------------------------
 
 
-def build_with_engine(engine: str, targets: Sequence[str], tag: str) -> list[str]:
+def build_with_engine(engine: str, targets: Sequence[str], tag: str, file: Path = DOCKERFILE) -> list[str]:
     """Build with `docker` or `podman`; returns the images' names."""
     steps = Steps(len(targets))
     names = []
@@ -44,7 +44,7 @@ def build_with_engine(engine: str, targets: Sequence[str], tag: str) -> list[str
         with steps.step(f"building the image {name} with {engine}", slow="minutes the first time, then seconds"):
             toolbox.run(
                 [
-                    *(engine, "build", "--target", target, "--tag", name, "--file", DOCKERFILE),
+                    *(engine, "build", "--target", target, "--tag", name, "--file", file),
                     *("--build-arg", "SOURCE_DATE_EPOCH=0", toolbox.REPOSITORY),
                 ],
                 what=f"building {name}",
@@ -57,7 +57,7 @@ def build_with_engine(engine: str, targets: Sequence[str], tag: str) -> list[str
 # --- without: buildah, on a base image made by debootstrap -------------------------------------------------------
 
 
-def build_with_buildah(targets: Sequence[str], tag: str) -> list[BuiltImage]:
+def build_with_buildah(targets: Sequence[str], tag: str, file: Path = DOCKERFILE) -> list[BuiltImage]:
     """Build in buildah's storage; returns what is there then."""
     toolbox.ensure_host(["buildah"])
     base = _base_image()
@@ -68,7 +68,7 @@ def build_with_buildah(targets: Sequence[str], tag: str) -> list[BuiltImage]:
             toolbox.run(
                 [
                     *("buildah", "build", "--layers", "--isolation", "chroot", *REPRODUCIBLE, *_certificates()),
-                    *("--build-arg", f"BASE_IMAGE={base}", "--file", DOCKERFILE),
+                    *("--build-arg", f"BASE_IMAGE={base}", "--file", file),
                     *("--target", target, "--tag", name, toolbox.REPOSITORY),
                 ],
                 what=f"building {name}",
