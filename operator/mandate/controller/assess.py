@@ -13,12 +13,12 @@ from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, measurement, status_of, understood, wanted
 from mandate.controller.conditions import cut, find, is_true
 from mandate.controller.decide_evaluation import attempt_of, retry_in
-from mandate.controller.identity import criteria_digest
 from mandate.controller.intake import IntakeError
 from mandate.controller.plan import Create, Look
 from mandate.controller.pods import image_digest
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.evidence.schema import Evidence
+from mandate.verdict.criteria import criteria_digest
 from mandate.verdict.judge import GateVerdict, Verdict, judge
 from mandate.verdict.looks import look_at
 
@@ -78,7 +78,7 @@ def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
     name = wanted(snapshot.mdep, snapshot.mevals)
     meval = next((item for item in snapshot.mevals if item["metadata"]["name"] == name), None)
     if meval is None:
-        document = desired.evaluation(snapshot.mdep, name, measurement(snapshot.mdep))
+        document = desired.evaluation(snapshot.mdep, name, measurement(snapshot.mdep, snapshot.mevals))
         return Measuring(name, "Creating", "the ModelEvaluation is being created", (Create(document),))
     if meval["metadata"].get("deletionTimestamp"):
         return Measuring(name, "Deleting", "the ModelEvaluation is being deleted and will be made again")
@@ -121,13 +121,14 @@ def _judged(snapshot: ModelSnapshot, spec: ModelDeploymentSpec, meval: Object, e
         return Measuring(name, "Judging", "the look at the test rows is being entered into the ledger", (action,))
     complete = effective(spec)
     champion = status_of(snapshot.mdep).champion
-    revision = (evaluation_of(meval) or measurement(snapshot.mdep)).revision
+    measured = evaluation_of(meval) or measurement(snapshot.mdep, snapshot.mevals)
+    rival = champion is not None and champion.revision != measured.revision
     verdict = judge(
         gates=complete.gates,
         tier=spec.use_case.risk_tier,
         evidence=evidence,
         look=look,
-        champion=champion is not None and champion.revision != revision,
+        champion=measured.champion is not None or rival,
         target=spec.autonomy.target,
     )
     return Judged(

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from mandate.api.check import Problem, SpecError, load_spec
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
 from mandate.api.names import ANNOTATION_RETRY
-from mandate.controller.identity import evaluation_name, evaluation_spec, measurement_digest
-from mandate.controller.pods import claim_of, source_uris
+from mandate.api.spec import Model
+from mandate.controller.pods import claim_of, ports_clash, source_uris
+from mandate.evidence.measurement import evaluation_name, evaluation_spec, key, measurement_digest, revision_digest
 
 Object = dict[str, Any]
 RETRY_LIMIT = 253
@@ -26,7 +27,7 @@ def understood(mdep: Object) -> ModelDeploymentSpec:
 @lru_cache(maxsize=4096)
 def _understood(text: str) -> ModelDeploymentSpec:
     spec = load_spec(json.loads(text))
-    uris = source_uris(evaluation_spec("any", spec, retry=""))
+    uris = source_uris(evaluation_spec("any", spec))
     outside = tuple(
         Problem("spec", f"{uri!r}: in a cluster sources are pvc://CLAIM/PATH") for uri in uris if claim_of(uri) is None
     )
@@ -57,9 +58,27 @@ def retry_of(mdep: Object) -> str:
     return str((mdep["metadata"].get("annotations") or {}).get(ANNOTATION_RETRY, ""))[:RETRY_LIMIT]
 
 
-def measurement(mdep: Object) -> ModelEvaluationSpec:
+def measurement(mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
     """The measurement that the spec asks for; raises SpecError."""
-    return evaluation_spec(mdep["metadata"]["name"], understood(mdep), retry=retry_of(mdep))
+    name, spec = mdep["metadata"]["name"], understood(mdep)
+    return evaluation_spec(name, spec, retry=retry_of(mdep), champion=_champion(mdep, spec, mevals))
+
+
+def _champion(mdep: Object, spec: ModelDeploymentSpec, mevals: Iterable[Object]) -> Model | None:
+    """The champion's model, pinned by digest, as it was measured; None where there is none to compare with.
+
+    Answers that are only columns can't be asked again, and two images that listen on one port can't share a Pod: then
+    a gate against the champion finds nothing measured, and says so.
+    """
+    champion = status_of(mdep).champion
+    if champion is None or champion.revision == key(revision_digest(spec)):
+        return None
+    earned = next((meval for meval in mevals if meval["metadata"]["name"] == champion.evaluation), None)
+    measured = evaluation_of(earned) if earned is not None else None
+    if measured is None or measured.model.source.columns is not None or ports_clash(spec.model, measured.model):
+        return None
+    source = measured.model.source.model_copy(update={"digest": champion.model_digest})
+    return measured.model.model_copy(update={"source": source})
 
 
 def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
@@ -68,9 +87,15 @@ def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
     A retry is a measurement of its own. It is made only for a revision that was refused or couldn't be judged: on one
     that stands, the annotation asks for nothing.
     """
-    spec = measurement(mdep)
-    name = evaluation_name(spec)
     every = {meval["metadata"]["name"]: meval for meval in mevals}
+    spec = measurement(mdep, every.values())
+    name = evaluation_name(spec)
+    champion = status_of(mdep).champion
+    if champion is not None and champion.revision == spec.revision:
+        # It stands on the comparison with the champion before it: that it is the champion now asks for nothing new.
+        earned = every.get(champion.evaluation)
+        if earned is not None and _measures(earned) == measurement_digest(spec):
+            return champion.evaluation
     if name in every or not spec.retry:
         return name
     refused = next((item for item in status_of(mdep).refused if item.revision == spec.revision), None)

@@ -9,7 +9,7 @@ from mandate.api.kinds import ModelEvaluationSpec, ModelEvaluationStatus
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, understood, wanted
 from mandate.controller.conditions import Finding, dumped, find, is_true, merged
-from mandate.controller.identity import criteria_digest, job_name
+from mandate.controller.identity import job_name
 from mandate.controller.intake import IntakeError, summary
 from mandate.controller.moments import elapsed, stamp
 from mandate.controller.plan import Action, Apply, Create, Plan, SetStatus, delete
@@ -18,6 +18,7 @@ from mandate.controller.settings import Settings
 from mandate.controller.snapshot import EvaluationSnapshot
 from mandate.evidence.canonical import canonical, sha256
 from mandate.evidence.schema import computed_digest
+from mandate.verdict.criteria import criteria_digest
 
 Object = dict[str, Any]
 

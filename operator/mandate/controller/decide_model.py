@@ -20,11 +20,11 @@ from mandate.controller.assess import (
 )
 from mandate.controller.choice import evaluation_status, retry_of, status_of, understood
 from mandate.controller.conditions import Finding, dumped, merged
-from mandate.controller.identity import key, revision_digest
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
 from mandate.controller.serve import Served, record, serve
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.controller.standing import Standing, rank, stand, unchanged
+from mandate.evidence.measurement import key, revision_digest
 
 Object = dict[str, Any]
 
@@ -54,9 +54,7 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     written = _write(mdep, before, after)
     # The standing is on record before anything serves by it, so that a crash in between can't leave more than it says.
     actions += [*written, *served.actions, *_old_evidence(snapshot, after)]
-    return Plan(
-        tuple(actions), _soonest(standing.again, assessment.again if isinstance(assessment, NotJudged) else None)
-    )
+    return Plan(tuple(actions), standing.again)
 
 
 def _spec(mdep: Object) -> ModelDeploymentSpec | None:
@@ -259,7 +257,3 @@ def _write(mdep: Object, before: ModelDeploymentStatus, after: ModelDeploymentSt
     metadata = {name: mdep["metadata"][name] for name in ("name", "namespace", "uid")}
     document = {"apiVersion": mdep["apiVersion"], "kind": mdep["kind"], "metadata": metadata, "status": dumped(after)}
     return (SetStatus(document),)
-
-
-def _soonest(*times: float | None) -> float | None:
-    return min((time for time in times if time is not None), default=None)

@@ -11,9 +11,10 @@ from mandate.api.grant import AutonomyGrantSpec
 from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.api.names import API_VERSION, GRANT_NAME, GROUP, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
 from mandate.controller import pods
-from mandate.controller.identity import evidence_name, job_name, key, revision_digest, stated, workload_name
+from mandate.controller.identity import evidence_name, job_name, workload_name
 from mandate.controller.settings import Images, Settings
 from mandate.evidence.canonical import canonical, sha256
+from mandate.evidence.measurement import key, revision_digest, stated
 
 Object = dict[str, Any]
 

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from mandate.controller.desired import LABEL_RECORD
-from mandate.controller.identity import key
 from mandate.evidence.canonical import digest
+from mandate.evidence.measurement import key
 from mandate.kube.client import Client
 from mandate.kube.errors import AlreadyExistsError, ConflictError
 from mandate.kube.resources import CONFIG_MAPS

@@ -12,14 +12,15 @@ from urllib.parse import urlsplit
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.names import ANNOTATION_MODEL_DIGEST, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
 from mandate.api.spec import Model, ModelSource, Serving
-from mandate.controller.identity import stated
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
+from mandate.evidence.measurement import stated
 
 Object = dict[str, Any]
 
 USER = 65532
 PREDICTOR_PORT = 8080
+CHAMPION_PORT = 8081
 SCRATCH = "64Mi"
 MODEL_LIMIT = "8Gi"
 DATA_LIMIT = "16Gi"
@@ -36,7 +37,8 @@ def claim_of(uri: str) -> str | None:
 def source_uris(spec: ModelEvaluationSpec) -> tuple[str, ...]:
     """Every URI that an evaluation reads."""
     tables = (spec.data.source, spec.data.train, spec.data.validation, spec.data.test)
-    uris = [spec.model.source.uri, *(table.uri for table in tables if table is not None)]
+    models = [spec.model, *([spec.champion] if spec.champion is not None else [])]
+    uris = [*(model.source.uri for model in models), *(table.uri for table in tables if table is not None)]
     return tuple(uri for uri in uris if uri is not None)
 
 
@@ -50,24 +52,24 @@ def evaluation_template(
     packed = pack({"metadata": {"name": evaluation, "namespace": namespace}, "spec": stated(spec)})
     environment = [{"name": SETTINGS_VARIABLE, "value": packed}]
     claims = sorted({claim for uri in source_uris(spec) if (claim := claim_of(uri))})
-    source = spec.model.source
-    init = [
-        _fetch(
-            settings.images.fetch,
-            ["fetch"],
-            claims=claims,
-            environment=environment,
-            data=True,
-            model=source.uri is not None,
-        )
-    ]
+    source, champion = spec.model.source, spec.champion
+    fetched = {
+        name: model.source.uri is not None
+        for name, model in (("model", spec.model), ("champion", champion))
+        if model is not None
+    }
+    writable = [_mount(name, f"/mandate/{name}") for name, wanted in fetched.items() if wanted]
+    writable.append(_mount("data", "/mandate/data"))
+    init = [_fetch(settings.images.fetch, ["fetch"], claims=claims, environment=environment, writable=writable)]
     volumes = [*_volumes("fetch", "judge", claims=claims), _scratch("data", DATA_LIMIT)]
-    if source.uri is not None:
-        volumes.append(_scratch("model", MODEL_LIMIT))
+    volumes += [_scratch(name, MODEL_LIMIT) for name, wanted in fetched.items() if wanted]
     if source.columns is None:
         sidecar = predictor(spec.model, serving=spec.serving, image=settings.images.predictor, digest=source.digest)
         init.append({**sidecar, "restartPolicy": "Always"})
         volumes += _volumes("predictor")
+    if champion is not None:
+        init.append({**_champion(champion, spec.serving, settings.images.predictor), "restartPolicy": "Always"})
+        volumes += _volumes("champion")
     judge = {
         "name": "judge",
         "image": settings.images.judge,
@@ -80,6 +82,8 @@ def evaluation_template(
     }
     if source.image is not None:
         judge["command"] = [*judge["command"], "--predictor", f"http://127.0.0.1:{source.port}"]
+    if champion is not None:
+        judge["command"] = [*judge["command"], "--champion", f"http://127.0.0.1:{champion_port(champion)}"]
     return {
         "metadata": {"labels": {LABEL_MODEL: spec.model_deployment, LABEL_EVALUATION: job}},
         "spec": _pod(init=init, containers=[judge], volumes=volumes)
@@ -101,7 +105,8 @@ def serving_template(
         claim = claim_of(source.uri)
         claims = [claim] if claim else []
         arguments = ["fetch-model", "--uri", source.uri, "--digest", digest]
-        init.append(_fetch(images.fetch, arguments, claims=claims, environment=[], data=False, model=True))
+        writable = [_mount("model", "/mandate/model")]
+        init.append(_fetch(images.fetch, arguments, claims=claims, environment=[], writable=writable))
         volumes += [*_volumes("fetch", claims=claims), _scratch("model", MODEL_LIMIT)]
     port = source.port if source.image is not None else PREDICTOR_PORT
     probe = {"httpGet": {"path": "/v2/health/ready", "port": port, "scheme": "HTTP"}, "periodSeconds": PROBE_SECONDS}
@@ -158,12 +163,33 @@ def image_digest(source: ModelSource) -> str | None:
     return image.rpartition("@")[2] if image else None
 
 
+def champion_port(champion: Model) -> int:
+    """Where the champion listens in an evaluation Pod, next to the model under judgement."""
+    return champion.source.port if champion.source.image is not None else CHAMPION_PORT
+
+
+def ports_clash(model: Model, champion: Model) -> bool:
+    """Whether the two can't listen in one Pod: the user's own images listen where they listen."""
+    own = model.source.port if model.source.image is not None else PREDICTOR_PORT
+    return model.source.columns is None and own == champion_port(champion)
+
+
+def _champion(champion: Model, serving: Serving, image: str) -> Object:
+    """The champion's predictor, in its own name, with its own files."""
+    container = predictor(champion, serving=serving, image=image, digest=champion.source.digest)
+    container |= {"name": "champion", "volumeMounts": [_mount("tmp-champion", "/tmp")]}  # noqa: S108 - its own emptyDir
+    if champion.source.image is None:
+        command = [str(CHAMPION_PORT) if part == str(PREDICTOR_PORT) else part for part in container["command"]]
+        mounts = [_mount("champion", "/mandate/model", read_only=True), *container["volumeMounts"]]
+        container |= {"command": command, "volumeMounts": mounts}
+    return container
+
+
 def _fetch(
-    image: str, arguments: list[str], *, claims: list[str], environment: list[Object], data: bool, model: bool
+    image: str, arguments: list[str], *, claims: list[str], environment: list[Object], writable: list[Object]
 ) -> Object:
     mounts = [_mount(f"source-{claim}", f"/mandate/sources/{claim}", read_only=True) for claim in claims]
-    mounts += [_mount("model", "/mandate/model")] if model else []
-    mounts += [_mount("data", "/mandate/data")] if data else []
+    mounts += writable
     container = {
         "name": "fetch",
         "image": image,

@@ -16,11 +16,12 @@ from mandate.api.kinds import ModelDeploymentSpec, RevisionStatus
 from mandate.api.names import LABEL_MODEL, LABEL_REVISION
 from mandate.api.spec import Fallback
 from mandate.controller import desired
-from mandate.controller.identity import key, revision_digest, suggest_name, workload_name
+from mandate.controller.identity import suggest_name, workload_name
 from mandate.controller.plan import Action, Create, bring, delete
 from mandate.controller.settings import Images
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.controller.standing import Standing, rank
+from mandate.evidence.measurement import key, revision_digest
 
 Object = dict[str, Any]
 

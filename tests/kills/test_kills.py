@@ -1,0 +1,180 @@
+"""The operator dies before and after each of its writes; what it leaves behind is as if it had never died.
+
+Two processes run at a time, as with two replicas: one leads, one stands by. Whoever leads is killed with SIGKILL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from mandate.api.names import GROUP, LABEL_EVALUATION
+from mandate.evaluate.frame import SETTINGS_VARIABLE, unpack
+from mandate.kube.client import Object
+from mandate.kube.resources import (
+    AUTONOMY_GRANTS,
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    JOBS,
+    MODEL_DEPLOYMENTS,
+    MODEL_EVALUATIONS,
+    NETWORK_POLICIES,
+    PODS,
+    SERVICES,
+)
+from tests.integration.controller.conftest import World, a_world, condition, good
+from tests.integration.controller.kubelet import Ended
+from tests.integration.controller.process import Operator, eventually
+from tests.kills.proxy import Proxy, administrator
+from tests.unit.controller.samples import evidence, mdep
+
+REPLICAS = 2
+REST = 6.0
+"""Seconds without a write after which the operator is at rest; longer than a re-list."""
+FLAGS = {
+    "lease_duration": "3",
+    "renew_deadline": "2.5",
+    "retry_period": "0.4",
+    "resync": "4",
+    "evaluation_deadline": "600",
+}
+KINDS = (
+    MODEL_DEPLOYMENTS,
+    MODEL_EVALUATIONS,
+    AUTONOMY_GRANTS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    SERVICES,
+    NETWORK_POLICIES,
+    JOBS,
+)
+TIME = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
+FLEETING = {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "clusterIP", "clusterIPs"}
+
+
+@asynccontextmanager
+async def replicas(world: World, proxy: Proxy) -> AsyncIterator[None]:
+    """As many operators as a Deployment would keep: a dead one is replaced at once."""
+    running: list[Operator] = []
+
+    async def start() -> None:
+        victim: dict[str, Any] = {}
+        kubeconfig = await proxy.door(victim, world.folder)
+        log = world.folder / f"operator-{len(running)}.log"
+        process = Operator(kubeconfig, log, namespace=world.namespace, **FLAGS)
+        victim["process"] = process
+        running.append(process)
+
+    async def replace() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            alive = sum(1 for process in running if process.process.poll() is None)
+            for _ in range(REPLICAS - alive):
+                await start()
+
+    for _ in range(REPLICAS):
+        await start()
+    replacing = asyncio.create_task(replace())
+    try:
+        yield
+    finally:
+        replacing.cancel()
+        await asyncio.gather(replacing, return_exceptions=True)
+        for process in running:
+            process.kill()
+
+
+async def scenario(world: World, proxy: Proxy) -> dict[str, Object]:
+    """Version 1 is refused, version 2 granted and served; returns what is left when nothing moves any more."""
+    async with replicas(world, proxy):
+        first = mdep(namespace=world.namespace)
+        await world.client.create(MODEL_DEPLOYMENTS, first)
+        await world.until(
+            "version 1 refused", lambda item: condition(item, "CandidateRefused")[0] == "True", seconds=1200
+        )
+        second = mdep(namespace=world.namespace, model__version="2")
+        await world.client.merge(MODEL_DEPLOYMENTS, second)
+        await world.until(
+            "version 2 served", lambda item: condition(item, "Ready") == ("True", "Serving"), seconds=1200
+        )
+        await at_rest(proxy)
+        return await remains(world)
+
+
+async def at_rest(proxy: Proxy) -> None:
+    """Return once no write came for REST seconds."""
+    loop = asyncio.get_running_loop()
+    seen, since = proxy.writes.total(), loop.time()
+    async for _ in eventually("the operator at rest", 1200):
+        if proxy.writes.total() != seen:
+            seen, since = proxy.writes.total(), loop.time()
+        if loop.time() - since > REST:
+            return
+
+
+async def remains(world: World) -> dict[str, Object]:
+    """Every object by kind and name, without what differs between any two runs."""
+    found: dict[str, Object] = {}
+    for kind in KINDS:
+        for item in await world.all(kind):
+            found[f"{kind.kind}/{item['metadata']['name']}"] = item
+    for item in await world.all(CONFIG_MAPS, selector=f"{GROUP}/record"):
+        found[f"ConfigMap/{item['metadata']['name']}"] = item
+    return {name: _steady(item, world.namespace) for name, item in found.items()}
+
+
+def _steady(value: Any, namespace: str) -> Any:
+    match value:
+        case dict():
+            return {name: _steady(item, namespace) for name, item in value.items() if name not in FLEETING}
+        case list():
+            return [_steady(item, namespace) for item in value]
+        case str() if TIME.match(value):
+            return "TIME"
+        case str():
+            return value.replace(namespace, "NAMESPACE")
+        case _:
+            return value
+
+
+def script(pod: Object) -> Ended:
+    """Version 2 is good, version 1 isn't. What the judge is told says which one it measures."""
+    environment = pod["spec"]["containers"][0]["env"]
+    settings = next(item["value"] for item in environment if item["name"] == SETTINGS_VARIABLE)
+    version = unpack(settings)["spec"]["model"]["version"]
+    return good(evidence(0.8 if version == "2" else 0.3))
+
+
+async def run(cluster: Path, folder: Path, *, deadly: bool) -> tuple[Proxy, dict[str, Object], int]:
+    """One run of the scenario: the proxy with its counts, what is left, and how many evaluation Pods ever ran twice."""
+    upstream, tls = await administrator(cluster)
+    proxy = Proxy(upstream, tls, deadly=deadly)
+    await proxy.start()
+    async with a_world(cluster, folder, script) as world:
+        try:
+            left = await scenario(world, proxy)
+            pods = [pod["metadata"]["labels"][LABEL_EVALUATION] for pod in await world.all(PODS, LABEL_EVALUATION)]
+            twice = len(pods) - len(set(pods)) + len(world.node.seen) - len(set(world.node.seen.values()))
+        finally:
+            await proxy.stop()
+    return proxy, left, twice
+
+
+async def test_killed_before_and_after_every_write(cluster: Path, tmp_path: Path) -> None:
+    _, expected, _ = await run(cluster, tmp_path, deadly=False)
+    proxy, left, twice = await run(cluster, tmp_path, deadly=True)
+
+    writes = len(proxy.writes)
+    double_jobs = sum(count - 1 for count in proxy.jobs_created.values()) + twice
+    differing = sorted(name for name in expected.keys() | left.keys() if expected.get(name) != left.get(name))
+    print(f"\nwrites={writes} kills={proxy.kills} double_jobs={double_jobs} state_diffs={len(differing)}")
+
+    assert writes > 20, "the scenario didn't run"
+    assert proxy.kills == 2 * writes, [write for write, count in proxy.writes.items() if count < 2]
+    assert double_jobs == 0, proxy.jobs_created
+    assert differing == [], [(name, expected.get(name), left.get(name)) for name in differing]

@@ -1,0 +1,259 @@
+"""Whatever users, nodes and the network do: nothing is granted or served that wasn't shown, and the loop comes to rest.
+
+The whole loop (store, queue, gather, decide, apply) runs in virtual time against an API server in memory. Seeds choose
+what happens: specs edited, retries asked, evaluations ending every which way, objects deleted by hand, requests and
+watch events lost, the operator killed and started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mandate.api.criteria import Level
+from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
+from mandate.controller.loop import Controller
+from mandate.controller.queue import Backoff
+from mandate.controller.settings import Images, Settings
+from mandate.controller.standing import rank
+from mandate.evaluate.frame import SETTINGS_VARIABLE, Failure, Result, frame, unpack
+from mandate.kube.errors import ApiError
+from mandate.kube.resources import (
+    AUTONOMY_GRANTS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    JOBS,
+    MODEL_DEPLOYMENTS,
+    MODEL_EVALUATIONS,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    SERVICES,
+    Resource,
+)
+from tests.unit.controller.fake_api import FakeApi, Surroundings, clock
+from tests.unit.controller.samples import evidence, mdep
+from tests.unit.virtual import run
+
+logging.getLogger("mandate").setLevel(logging.CRITICAL)
+
+NAMESPACE = "lending"
+NAME = "credit"
+IMAGE = "registry.example/{}@sha256:" + "0" * 64
+SETTINGS = Settings(
+    images=Images(fetch=IMAGE.format("judge"), judge=IMAGE.format("judge"), predictor=IMAGE.format("predictor")),
+    evaluation_deadline=600,
+    max_attempts=3,
+    retry=Backoff(base=30, cap=60, jitter=0),
+    keep_finished=100,
+)
+TRUTH: dict[str, Level | None] = {"none": None, "shadow": "Shadow", "suggest": "Suggest", "automate": "Automate"}
+"""What a version that is called so can show; any other name ends in an error."""
+ACCURACY = {"none": 0.3, "shadow": 0.6, "suggest": 0.8, "automate": 0.97}
+ERRORS = ("garbled", "failure", "memory", "crash", "evicted", "hang", "flaky")
+VERSIONS = (*TRUTH, *ERRORS)
+
+
+class Simulation:
+    """One namespace, its users, and the operator."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.api = FakeApi(self.dice, faults=self.dice.choice([0.0, 0.05, 0.2]))
+        self.api.deaf = self.dice.choice([0.0, 0.1, 0.5])
+        self.surroundings = Surroundings(self.api, self._outcome)
+        self.api.after_write.append(self._check)
+        self.revisions: dict[str, str] = {}
+        self.operator: asyncio.Task[None] | None = None
+
+    def _outcome(self, pod: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        environment = pod["spec"]["containers"][0]["env"]
+        settings = next(item["value"] for item in environment if item["name"] == SETTINGS_VARIABLE)
+        version = unpack(settings)["spec"]["model"]["version"]
+        kind = version.split(".")[0]
+        if kind == "flaky":
+            kind = self.dice.choice(["suggest", *ERRORS[:-1]])
+        return self._ending(kind, pod)
+
+    def _ending(self, kind: str, pod: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        if kind in ACCURACY:
+            line, termination = frame(
+                Result(evidence=evidence(ACCURACY[kind], test_rows=self.dice.randrange(3)).dump())
+            )
+            return _ended(0, termination.dump()), b"noise\n" + line.encode()
+        match kind:
+            case "garbled":
+                return _ended(0, self.dice.choice(["", "{}", '{"sha256": "00"}', "\x00"])), self.dice.randbytes(200)
+            case "failure":
+                result = Result(failure=Failure(stage="judge", code="OneClass", message="the label has one class"))
+                return _ended(3, frame(result)[1].dump()), frame(result)[0].encode()
+            case "memory":
+                return _ended(137, "", reason="OOMKilled"), b""
+            case "evicted":
+                return {"phase": "Failed", "reason": "Evicted", "message": "no memory left on the node"}, b""
+            case "hang":
+                return {"phase": "Running"}, b""
+            case _:
+                return _ended(1, "Traceback"), b""
+
+    def _check(self, resource: Resource, item: dict[str, Any] | None) -> None:
+        """What must be true after every single write."""
+        if item is None:
+            return
+        if resource == CONTROLLER_REVISIONS:
+            version = item["data"]["spec"]["model"]["version"]
+            self.revisions[item["metadata"]["labels"][LABEL_REVISION]] = version
+        if resource == AUTONOMY_GRANTS:
+            for revision, entry in item["spec"].get("grants", {}).items():
+                assert self._shown(revision) >= rank(entry["level"]), f"{self.revisions[revision]} at {entry['level']}"
+        if resource == SERVICES and item["metadata"]["name"] in (NAME, f"{NAME}-suggest"):
+            revision = item["spec"]["selector"][LABEL_REVISION]
+            least: Level = "Automate" if item["metadata"]["name"] == NAME else "Suggest"
+            assert revision == "none" or self._shown(revision) >= rank(least), "an address leads to what may not answer"
+        if resource == MODEL_DEPLOYMENTS:
+            for role in ("champion", "candidate"):
+                standing = (item.get("status") or {}).get(role) or {}
+                assert rank(standing.get("level")) <= self._shown(standing.get("revision", ""))
+        if resource == JOBS:
+            running = [job["metadata"]["ownerReferences"][0]["uid"] for job in self.api.all(JOBS) if not _over(job)]
+            assert len(running) == len(set(running)), "two Jobs of one evaluation run at once"
+
+    def _shown(self, revision: str) -> int:
+        kind = self.revisions.get(revision, "").split(".")[0]
+        return rank("Suggest") if kind == "flaky" else rank(TRUTH.get(kind))
+
+    def start(self) -> None:
+        """A fresh operator, as after a crash."""
+        controller = Controller(
+            self.api,  # type: ignore[arg-type]
+            SETTINGS,
+            identity="simulated",
+            operator_namespace="mandate-system",
+            now=clock,
+        )
+
+        def heard(resource: Resource, kind: str, item: dict[str, Any]) -> None:
+            if resource in controller.watched():
+                controller.heard(resource, kind, item)
+
+        async def forever() -> None:
+            while True:
+                try:
+                    await controller.run(workers=4, resync=200)
+                except* ApiError:
+                    await asyncio.sleep(1)
+
+        self.api.listeners[:] = [heard]
+        self.operator = asyncio.create_task(forever())
+
+    async def stop(self) -> None:
+        """Killed: whatever was under way stays as it is."""
+        self.api.listeners.clear()
+        if self.operator is not None:
+            self.operator.cancel()
+            outcome = (await asyncio.gather(self.operator, return_exceptions=True))[0]
+            assert isinstance(outcome, asyncio.CancelledError), outcome
+
+    def disturb(self) -> None:
+        """One thing that users or nodes do."""
+        place = (MODEL_DEPLOYMENTS, NAMESPACE, NAME)
+        present = self.api.objects.get(place)
+        match self.dice.randrange(10):
+            case 0 | 1 | 2 | 3:
+                version = f"{self.dice.choice(VERSIONS)}.{self.dice.randrange(3)}"
+                changed = mdep(
+                    model__version=version, autonomy__target=self.dice.choice(["Shadow", "Suggest", "Automate"])
+                )
+                if present is None:
+                    self.api.put(MODEL_DEPLOYMENTS, changed)
+                else:
+                    generation = {**present["metadata"], "generation": present["metadata"]["generation"] + 1}
+                    self.api.change(*place, spec=changed["spec"], metadata=generation)
+            case 4 if present is not None:
+                annotations = {ANNOTATION_RETRY: str(self.dice.randrange(100))}
+                self.api.change(*place, metadata={**present["metadata"], "annotations": annotations})
+            case 5:
+                kind = self.dice.choice([JOBS, DEPLOYMENTS, SERVICES, NETWORK_POLICIES, AUTONOMY_GRANTS])
+                items = self.api.all(kind)
+                if items:
+                    chosen = self.dice.choice(items)["metadata"]
+                    self.api.take(kind, chosen["namespace"], chosen["name"])
+            case 6:
+                for meval in self.api.all(MODEL_EVALUATIONS)[: self.dice.randrange(2)]:
+                    self.api.take(MODEL_EVALUATIONS, NAMESPACE, meval["metadata"]["name"])
+            case 7 if present is not None and self.dice.random() < 0.2:
+                self.api.take(*place)
+            case _:
+                pass
+
+
+def _ended(code: int, message: str, *, reason: str = "") -> dict[str, Any]:
+    terminated = {"exitCode": code, "message": message, "reason": reason or "Error"}
+    done = {"terminated": {"exitCode": 0, "message": '{"digests": {}}'}}
+    return {
+        "phase": "Succeeded" if code == 0 else "Failed",
+        "initContainerStatuses": [{"name": "fetch", "state": done}],
+        "containerStatuses": [{"name": "judge", "state": {"terminated": terminated}}],
+    }
+
+
+def _over(job: dict[str, Any]) -> bool:
+    return bool((job.get("status") or {}).get("conditions"))
+
+
+async def simulate(seed: int) -> None:
+    world = Simulation(seed)
+    labels = {"mandate.dev/enforce": "Labelled"}
+    world.api.put(NAMESPACES, {"metadata": {"name": NAMESPACE, "labels": labels}})
+    world.start()
+    for _ in range(world.dice.randrange(1, 12)):
+        world.disturb()
+        await asyncio.sleep(world.dice.choice([0.1, 3, 30, 400]))
+        if world.dice.random() < 0.3:
+            await world.stop()
+            world.start()
+    world.api.faults = world.api.deaf = 0.0
+    await asyncio.sleep(3000)
+    await world.stop()
+
+    world.api.writes.clear()
+    world.start()
+    await asyncio.sleep(800)
+    await world.stop()
+    assert not world.api.writes, f"the operator isn't at rest: {world.api.writes}"
+    _check_end(world)
+
+
+def _check_end(world: Simulation) -> None:
+    item = world.api.objects.get((MODEL_DEPLOYMENTS, NAMESPACE, NAME))
+    if item is None:
+        return
+    grant = world.api.objects[(AUTONOMY_GRANTS, NAMESPACE, GRANT_NAME)]
+    status, spec = item["status"], item["spec"]
+    conditions = {entry["type"]: entry for entry in status["conditions"]}
+    kind = spec["model"]["version"].split(".")[0]
+    target: Level = spec["autonomy"]["target"]
+    standing = [status[role] for role in ("champion", "candidate") if role in status]
+    present = [entry for entry in standing if entry["version"] == spec["model"]["version"]]
+    assert status["observedGeneration"] == item["metadata"]["generation"]
+    assert conditions["Reconciling"]["status"] == "False", conditions
+    if kind in TRUTH:
+        reached = min(rank(TRUTH[kind]), rank(target))
+        assert [rank(entry.get("level")) for entry in present] == [reached], (kind, target, standing, conditions)
+        assert (conditions["CandidateRefused"]["status"] == "True") == (reached == 0)
+    held = {entry["revision"]: entry["level"] for entry in standing if "level" in entry}
+    assert {revision: entry["level"] for revision, entry in grant["spec"]["grants"].items()} == held
+    assert (conditions["Ready"]["status"] == "True") == bool(held)
+    deployments = {entry["metadata"]["labels"][LABEL_REVISION] for entry in world.api.all(DEPLOYMENTS)}
+    assert deployments == set(held)
+    assert grant["spec"]["evaluations"] == {}
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_nothing_unshown_is_granted_and_everything_comes_to_rest(seed: int) -> None:
+    run(simulate(seed))

@@ -1,0 +1,186 @@
+"""Every way in which an evaluation can end becomes one named cause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mandate.controller.intake import IntakeError
+from mandate.controller.moments import stamp
+from mandate.controller.progress import Failed, Measured, Under, pod_to_read, progress
+from mandate.evaluate.frame import Failure, Result, frame
+from tests.unit.controller.samples import evidence
+
+NOW = 1_800_000_000.0
+
+
+def job(*, age: float = 10.0, over: str | None = None) -> dict[str, Any]:
+    conditions = (
+        [{"type": over, "status": "True", "reason": "BackoffLimitExceeded", "message": "it failed"}] if over else []
+    )
+    return {
+        "metadata": {"name": "mandate-eval-1", "creationTimestamp": stamp(NOW - age)},
+        "status": {"conditions": conditions},
+    }
+
+
+def pod(
+    phase: str = "Running", *, name: str = "p", age: float = 5.0, init: Any = (), main: Any = (), **status: Any
+) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "creationTimestamp": stamp(NOW - age)},
+        "status": {"phase": phase, "initContainerStatuses": list(init), "containerStatuses": list(main), **status},
+    }
+
+
+def ended(name: str, code: int = 1, *, reason: str = "Error", message: str = "") -> dict[str, Any]:
+    state = {"terminated": {"exitCode": code, "reason": reason, "message": message}}
+    return {"name": name, "restartCount": 0, "state": state}
+
+
+def waiting(name: str, reason: str, *, restarts: int = 0, last: Any = None) -> dict[str, Any]:
+    state = {"waiting": {"reason": reason, "message": "said the kubelet"}}
+    return {"name": name, "restartCount": restarts, "state": state, "lastState": last or {}}
+
+
+def found(pods: list[Any], *, of: Any = None, result: Any = None, deadline: float = 3600.0) -> Any:
+    return progress(job=of or job(), pods=pods, result=result, now=NOW, deadline=deadline)
+
+
+OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}]
+SAID = frame(Result(failure=Failure(stage="fetch", code="DigestMismatch", message="not it", field="spec.model")))[
+    1
+].dump()
+
+FAILURES = {
+    "fetch says why": (pod("Failed", init=[ended("fetch", 2, message=SAID)]), "DigestMismatch", "spec.model: not it"),
+    "fetch out of memory": (pod("Failed", init=[ended("fetch", 137, reason="OOMKilled")]), "FetchOutOfMemory", "limit"),
+    "fetch crashes": (pod("Failed", init=[ended("fetch", 1, message="Traceback")]), "FetchCrashed", "Traceback"),
+    "judge out of memory": (
+        pod("Failed", main=[ended("judge", 137, reason="OOMKilled")]),
+        "JudgeOutOfMemory",
+        "memory",
+    ),
+    "judge crashes": (pod("Failed", main=[ended("judge", 1)]), "JudgeCrashed", "exit code 1"),
+    "judge says why": (pod("Failed", main=[ended("judge", 3, message=SAID)]), "DigestMismatch", "not it"),
+    "deadline": (pod("Failed", reason="DeadlineExceeded", message="too long"), "DeadlineExceeded", "too long"),
+    "deadline with a judge that was killed": (
+        pod("Failed", main=[ended("judge", 137)], reason="DeadlineExceeded", message="too long"),
+        "DeadlineExceeded",
+        "too long",
+    ),
+    "evicted without a disruption": (pod("Failed", reason="Evicted", message="disk"), "Evicted", "disk"),
+    "crash loop before the judge starts": (
+        pod(
+            "Pending",
+            init=[waiting("predictor", "CrashLoopBackOff", restarts=3, last=OOM)],
+            main=[waiting("judge", "PodInitializing")],
+        ),
+        "PredictorCrashLoop",
+        "out of memory",
+    ),
+    "no reason at all": (pod("Failed"), "PodFailed", "without saying why"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_is_named(name: str) -> None:
+    item, code, words = FAILURES[name]
+    outcome = found([item])
+    assert isinstance(outcome, Failed)
+    assert outcome.code == code
+    assert words in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (pod("Pending", main=[waiting("judge", "PodInitializing")]), "Running"),
+        (pod("Pending", init=[waiting("fetch", "ImagePullBackOff")]), "ContainerWaiting"),
+        (pod("Pending", init=[waiting("predictor", "CrashLoopBackOff", restarts=2)]), "Running"),
+        (pod("Failed", conditions=DISRUPTED), "Disrupted"),
+        (
+            pod("Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]),
+            "Unschedulable",
+        ),
+    ],
+)
+def test_what_may_still_come_right_is_waited_for(item: Any, reason: str) -> None:
+    outcome = found([item])
+    assert isinstance(outcome, Under)
+    assert outcome.reason in (reason, "ContainerWaiting")
+
+
+def test_a_disrupted_pod_is_replaced_and_counted() -> None:
+    first = pod("Failed", name="a", age=50, conditions=DISRUPTED)
+    second = pod("Succeeded", name="b", age=5, main=[ended("judge", 0)])
+    outcome = found([first, second], result=evidence(0.8))
+    assert isinstance(outcome, Measured)
+    assert outcome.disruptions == 1
+
+
+def test_the_overall_deadline_names_what_was_last_seen() -> None:
+    outcome = found([pod("Pending", init=[waiting("fetch", "ImagePullBackOff")])], of=job(age=100), deadline=60)
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, "ImagePullBackOff" in outcome.message) == ("DeadlineExceeded", True)
+
+
+def test_a_job_that_ended_without_its_pod_is_lost() -> None:
+    outcome = found([], of=job(over="Failed"))
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "PodLost"
+
+
+def test_a_result_that_could_not_be_used_is_the_cause() -> None:
+    outcome = found([pod("Succeeded", main=[ended("judge", 0)])], result=IntakeError("JudgeGarbled", "no frame"))
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.message) == ("JudgeGarbled", "no frame")
+
+
+def test_only_a_judge_that_ended_well_has_a_log_to_read() -> None:
+    done = pod("Succeeded", main=[ended("judge", 0, message="x")])
+    assert pod_to_read([done]) == ("p", "x")
+    for item in (pod(), pod("Failed", main=[ended("judge", 1)])):
+        assert pod_to_read([item]) is None
+    assert pod_to_read([]) is None
+
+
+STATES = st.sampled_from(
+    [{}, {"waiting": {}}, {"waiting": {"reason": "X"}}, {"running": {}}, {"terminated": {"exitCode": 0}}, OOM]
+)
+CONTAINERS = st.lists(
+    st.builds(
+        lambda name, state, last, restarts: {"name": name, "state": state, "lastState": last, "restartCount": restarts},
+        st.sampled_from(["fetch", "predictor", "judge", "injected"]),
+        STATES,
+        STATES,
+        st.integers(0, 9),
+    ),
+    max_size=4,
+)
+PODS = st.builds(
+    lambda phase, init, main, reason, disrupted, age: pod(
+        phase, age=age, init=init, main=main, reason=reason, conditions=DISRUPTED if disrupted else []
+    ),
+    st.sampled_from(["", "Pending", "Running", "Succeeded", "Failed", "Unknown"]),
+    CONTAINERS,
+    CONTAINERS,
+    st.sampled_from(["", "Evicted", "NodeLost"]),
+    st.booleans(),
+    st.floats(0, 1000),
+)
+
+
+@given(
+    pods=st.lists(PODS, max_size=3),
+    over=st.sampled_from([None, "Failed", "Complete"]),
+    age=st.floats(0, 10_000),
+)
+def test_no_status_confuses_it_and_none_is_evidence(pods: list[Any], over: str | None, age: float) -> None:
+    outcome = progress(job=job(age=age, over=over), pods=pods, result=None, now=NOW, deadline=5000)
+    assert not isinstance(outcome, Measured)
+    assert isinstance(outcome, Failed) or age < 5001
