@@ -78,9 +78,10 @@ class Pod:
 
     def __init__(self, folder, claims, monkeypatch, capsys):
         self.claims, self.monkeypatch, self.capsys = claims, monkeypatch, capsys
-        self.model, self.data, self.log = folder / "model", folder / "data", folder / "termination-log"
-        self.model.mkdir()
-        self.data.mkdir()
+        self.model, self.champion, self.data = folder / "model", folder / "champion", folder / "data"
+        self.log = folder / "termination-log"
+        for directory in (self.model, self.champion, self.data):
+            directory.mkdir()
 
     def declare(self, declared):
         document = {"metadata": {"name": "credit-1", "namespace": "lending"}, "spec": declared}
@@ -92,7 +93,8 @@ class Pod:
 
     def fetch(self, declared):
         self.declare(declared)
-        return self.run("fetch", "--sources", self.claims, "--model-dir", self.model, "--data-dir", self.data)
+        folders = ("--model-dir", self.model, "--champion-dir", self.champion, "--data-dir", self.data)
+        return self.run("fetch", "--sources", self.claims, *folders)
 
     def judge(self, url="http://127.0.0.1:9", *options):
         self.capsys.readouterr()

@@ -250,6 +250,8 @@ class ModelEvaluationSpec(Spec):
     """The evaluation data."""
     baselines: Annotated[tuple[Baseline, ...], Field(max_length=10, json_schema_extra=LIST_MAP_BY_NAME)] = ()
     """What the model is compared with."""
+    champion: Model | None = None
+    """The champion's model, pinned by digest, asked about the same rows. Set where a gate compares with it."""
     loads: Annotated[tuple[Annotated[str, StringConstraints(max_length=16)], ...], Field(max_length=4)] = ()
     """Rates at which latency is measured."""
     serving: Serving = Serving()

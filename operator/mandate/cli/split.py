@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from mandate.controller.identity import evaluation_spec
 from mandate.evaluate import data
+from mandate.evidence.measurement import evaluation_spec
 from mandate.measure.split import NONE, PARTS, Split
 from mandate.report.content import count_text
 
@@ -24,7 +24,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.out is not None and options.out.suffix.lower() not in (".parquet", ".csv"):
         raise InputError(f"--out {options.out}: ends in {options.out.suffix!r}, expected .parquet or .csv")
     declared = manifest.read(options.file, name=options.name)
-    asked = evaluation_spec(declared.name, declared.declared, retry="")
+    asked = evaluation_spec(declared.name, declared.declared)
     with progress(f"dividing the rows of {declared.name}"):
         rows = data.load(asked, locate=sources.locator(options.mount, folder=declared.folder))
     if options.out is not None:

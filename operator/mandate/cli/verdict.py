@@ -53,7 +53,7 @@ def judged(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) 
 
 def _look(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) -> tuple[int, LookSource]:
     if options.ledger is not None:
-        spec = manifest.spec
-        criteria = criteria_digest(gates=spec.gates, tier=spec.use_case.risk_tier, target=spec.autonomy.target)
-        return ledger.take(options.ledger, look_at(evidence.computed, criteria=criteria)), "Ledger"
+        return ledger.take(
+            options.ledger, look_at(evidence.computed, criteria=criteria_digest(manifest.spec))
+        ), "Ledger"
     return (1, "Assumed") if options.look is None else (options.look, "Given")

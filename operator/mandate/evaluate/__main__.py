@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     for step in (fetch, model):
         step.add_argument("--sources", type=Path, default=Path("/mandate/sources"), help="where claims are mounted")
         step.add_argument("--model-dir", type=Path, default=Path("/mandate/model"), help="folder for the model file")
+    fetch.add_argument("--champion-dir", type=Path, default=Path("/mandate/champion"), help="folder for the champion")
+    judge.add_argument("--champion", default="http://127.0.0.1:8081", help="where the champion's predictor listens")
     for step in (fetch, judge):
         step.add_argument("--data-dir", type=Path, default=Path("/mandate/data"), help="folder for the rows")
     for step in (fetch, model, judge):
@@ -60,7 +62,13 @@ def _fetched(options: argparse.Namespace) -> dict[str, str]:
     from .settings import spec_in
 
     locate = partial(sources.locate, mounts=mounts_in(options.sources))
-    return fetch(spec_in(os.environ), locate=locate, model_dir=options.model_dir, data_dir=options.data_dir)
+    return fetch(
+        spec_in(os.environ),
+        locate=locate,
+        model_dir=options.model_dir,
+        champion_dir=options.champion_dir,
+        data_dir=options.data_dir,
+    )
 
 
 def _fetch_model(options: argparse.Namespace) -> int:
@@ -119,6 +127,7 @@ def _judged(options: argparse.Namespace) -> dict[str, Any]:
             spec_in(os.environ),
             data_dir=options.data_dir,
             predictor=options.predictor,
+            champion=options.champion,
             model=options.model_name,
             environment=os.environ,
             limits=Limits(ready=options.ready_timeout),

@@ -113,6 +113,9 @@ def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:
         ("task.time", task.time),
     ]
     named += [("model.inputs.columns", column) for column in (model.inputs.columns if model.inputs else ())]
+    champion = spec.champion
+    if champion is not None and champion.inputs is not None:
+        named += [("champion.inputs.columns", column) for column in champion.inputs.columns]
     named += [("model.source.columns", column) for column in model.source.columns or ()]
     named += [(f"data.slices[{item.name}].column", item.column) for item in spec.data.slices]
     named += [(f"baselines[{item.name}].column", item.column) for item in spec.baselines]

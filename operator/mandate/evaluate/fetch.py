@@ -11,12 +11,17 @@ from .failures import failing
 from .model_file import Locate, fetch_model
 
 
-def fetch(spec: ModelEvaluationSpec, *, locate: Locate, model_dir: Path, data_dir: Path) -> dict[str, str]:
-    """Fill both folders; returns the digests found: `model`, `split`, and the tables' by field of spec.data."""
+def fetch(
+    spec: ModelEvaluationSpec, *, locate: Locate, model_dir: Path, champion_dir: Path, data_dir: Path
+) -> dict[str, str]:
+    """Fill the folders; returns the digests found: `model`, `split`, and the tables' by field of spec.data."""
     source = spec.model.source
     model = None
     if source.uri is not None:
         model = fetch_model(source.uri, digest=source.digest, locate=locate, model_dir=model_dir)
+    if spec.champion is not None and spec.champion.source.uri is not None:
+        champion = spec.champion.source
+        fetch_model(str(champion.uri), digest=champion.digest, locate=locate, model_dir=champion_dir)
     rows = data.load(spec, locate=locate, scratch=data_dir)
     with failing("Split"):
         data.write(rows, data_dir, model=model)

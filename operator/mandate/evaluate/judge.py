@@ -15,7 +15,7 @@ from mandate.inference.client import Limits
 from . import data, predict
 from .failures import failing
 from .isolation import isolation, probe, targets
-from .run import evidence
+from .run import champions, evidence
 from .served import over_http
 
 
@@ -24,11 +24,15 @@ async def judge(
     *,
     data_dir: Path,
     predictor: str,
+    champion: str,
     model: str,
     environment: Mapping[str, str],
     limits: Limits,
 ) -> Evidence:
-    """Evidence on the model behind `predictor` (a URL), or on columns of the data. Raises EvaluationError."""
+    """Evidence on the model behind `predictor` (a URL), or on columns of the data. Raises EvaluationError.
+
+    Where the settings name a champion, the one behind `champion` is asked about the same rows.
+    """
     start = time.monotonic()
     with failing("Settings"):
         addresses = targets(environment)
@@ -41,10 +45,17 @@ async def judge(
         predicted = predict.from_table(spec, rows)
     else:
         predicted = await over_http(spec, rows, url=predictor, model=model, limits=limits)
+    rival = None
+    if (asked := champions(spec)) is not None:
+        rival = (await over_http(asked, rows, url=champion, model=model, limits=limits)).answers
     sealed = isolation(await before, await probe(addresses))
     digest = file_digest if source.image is None else image_digest(source.image)
     return evidence(
-        spec, rows, replace(predicted, model_digest=digest), isolation=sealed, seconds={"prepare": prepared}
+        spec,
+        rows,
+        replace(predicted, model_digest=digest, champion=rival),
+        isolation=sealed,
+        seconds={"prepare": prepared},
     )
 
 

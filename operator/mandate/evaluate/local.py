@@ -21,7 +21,7 @@ from .data import Rows
 from .failures import failing
 from .model_file import Locate, fetch_model
 from .predict import Predicted
-from .run import evidence
+from .run import champions, evidence
 
 
 def evaluate_locally(spec: ModelEvaluationSpec, *, locate: Locate, serve: bool = False) -> Evidence:
@@ -47,6 +47,10 @@ def evaluate_locally(spec: ModelEvaluationSpec, *, locate: Locate, serve: bool =
         with failing("Fetch", field="spec.model.source.uri"):
             file = locate(source.uri)
         predicted = predict.in_process(spec, rows, file)
+    if (asked := champions(spec)) is not None:
+        with failing("Fetch", field="spec.champion.source.uri"):
+            file = locate(str(asked.model.source.uri))
+        predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
     return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared})
 
 

@@ -26,6 +26,7 @@ class Predicted:
 
     answers: Answers
     estimates: tuple[Estimate, ...]
+    champion: Answers | None = None
     model_digest: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

@@ -16,6 +16,13 @@ from .isolation import Isolation
 from .predict import Predicted
 
 
+def champions(spec: ModelEvaluationSpec) -> ModelEvaluationSpec | None:
+    """The settings under which the champion is asked: on the same rows, without load. None without a champion."""
+    if spec.champion is None:
+        return None
+    return spec.model_copy(update={"model": spec.champion, "champion": None, "loads": ()})
+
+
 def evidence(
     spec: ModelEvaluationSpec,
     rows: Rows,
@@ -35,6 +42,8 @@ def evidence(
             task=spec.task,
             data=spec.data,
             references=spec.baselines,
+            champion=predicted.champion,
+            champion_model=spec.champion,
             model_digest=predicted.model_digest,
             data_digests=rows.digests,
         )

@@ -82,6 +82,7 @@ class Inputs(_Record):
     """What the numbers were computed from, by digest."""
 
     model: Sha256 | None = None
+    champion: Sha256 | None = None
     data: dict[str, Sha256]
     split: Sha256
     predictions: Sha256

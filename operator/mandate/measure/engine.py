@@ -54,27 +54,30 @@ def compute(
     data: spec.Data,
     references: Sequence[spec.Baseline] = (),
     champion: Answers | None = None,
+    champion_model: spec.Model | None = None,
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
 ) -> Computed:
     """Measure one model.
 
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
-    and so does `champion`, in the table's order or with keys. `references` are the declared baselines. Raises
-    MeasureError where the inputs can't be measured at all; whatever fails for one number is that number's fault.
+    and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
+    its digest. `references` are the declared baselines. Raises MeasureError where the inputs can't be measured at all;
+    whatever fails for one number is that number's fault.
     """
     order = answers.order(split.keys)
     if champion is not None:
         champion = _align(champion, order)
     table, split, answers = table.take(pa.array(order)), split.take(order), answers.take(order)
     with threadpool_limits(limits=1, user_api="blas"):
-        judge, findings = _prepare(table, split, answers, model, task, references, champion)
+        judge, findings = _prepare(table, split, answers, model, task, references, champion, champion_model)
         slices = [assign(table, declared) for declared in data.slices]
         estimates = [*judge.facts(split), *judge.overall(), *(e for sliced in slices for e in judge.sliced(sliced))]
     return Computed(
         task=task.type,
         inputs=Inputs(
             model=model_digest,
+            champion=None if champion_model is None else champion_model.source.digest,
             data=dict(data_digests or {}),
             split=split.digest,
             predictions=predictions_digest(split, answers),
@@ -137,13 +140,14 @@ def _prepare(
     task: spec.Task,
     references: Sequence[spec.Baseline],
     champion: Answers | None,
+    champion_model: spec.Model | None,
 ) -> tuple[Judge, list[str]]:
     actual, classes = truth(table, task, named=model.output.classes if task.type == "Multiclass" else ())
     rows = table.num_rows
     findings: list[str] = []
 
-    def heard(given: Answers) -> Voice:
-        return hear(given, rows=rows, task=task, output=model.output, classes=classes)
+    def heard(given: Answers, by: spec.Model = model) -> Voice:
+        return hear(given, rows=rows, task=task, output=by.output, classes=classes)
 
     others: dict[str, Voice] = {}
     train = split.rows("train")
@@ -171,7 +175,7 @@ def _prepare(
         others[CHAMPION] = (
             Voice(fault=Fault(code="DifferentRows", message="the champion's answers are for other rows than these"))
             if different
-            else heard(champion)
+            else heard(champion, champion_model or model)
         )
     mine = heard(answers)
     parts = {part: np.flatnonzero(split.rows(part)) for part in PARTS}

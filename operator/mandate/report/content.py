@@ -243,7 +243,7 @@ def build(
         held_out_reason=computed.held_out.reason,
         isolation=evidence.measured.isolation,
         findings=computed.findings,
-        criteria_digest=criteria_digest(gates=spec.gates, tier=spec.use_case.risk_tier, target=target),
+        criteria_digest=criteria_digest(spec),
         computed_digest=computed_digest(computed),
         evidence_digest=digest(evidence.dump()),
         inputs=inputs,

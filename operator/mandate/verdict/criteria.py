@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mandate.api.criteria import Level
-from mandate.api.spec import Gate, RiskTier
+from mandate.api.defaults import effective
+from mandate.api.kinds import ModelDeploymentSpec
 from mandate.evidence.canonical import digest
+from mandate.evidence.measurement import stated
 
 
-def criteria_digest(*, gates: Sequence[Gate], tier: RiskTier, target: Level) -> str:
-    """`sha256:…` of gates, tier and target; the gates' order and unset defaults don't matter."""
-    asked = [gate.model_dump(mode="json", by_alias=True, exclude_none=True) for gate in gates]
-    return digest({"gates": sorted(asked, key=lambda gate: str(gate["name"])), "tier": tier, "target": target})
+def criteria_digest(spec: ModelDeploymentSpec) -> str:
+    """`sha256:…` of the gates in effect, in any order, and of the risk tier that sets their burden."""
+    gates = sorted((stated(gate) for gate in effective(spec).gates), key=lambda gate: str(gate["name"]))
+    return digest({"gates": gates, "tier": spec.use_case.risk_tier})

@@ -154,7 +154,7 @@ def test_criteria_digest_is_the_verdicts_own() -> None:
     from mandate.verdict.criteria import criteria_digest
 
     spec = load_spec(SPEC)
-    assert report().criteria_digest == criteria_digest(gates=spec.gates, tier="Medium", target="Automate")
+    assert report().criteria_digest == criteria_digest(spec)
 
 
 def test_evidence_survives_being_stored() -> None:

@@ -1,0 +1,81 @@
+"""Which measurement a spec asks for, and what makes two measurements or two revisions the same. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mandate.api.catalogue import METRICS, derived
+from mandate.api.criteria import CHAMPION, Against, requirements
+from mandate.api.defaults import effective
+from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
+from mandate.api.spec import Model, Spec
+
+from .canonical import digest
+
+SHORT = 10
+"""Hex digits in names; they only need to differ within one model."""
+KEY = 32
+"""Hex digits in labels and map keys, which hold at most 63 characters."""
+
+
+def stated(record: Spec) -> dict[str, Any]:
+    """A record as JSON without what is at its default, so that a new optional field changes no old digest."""
+    return record.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def revision_digest(spec: ModelDeploymentSpec) -> str:
+    """Identity of what serves: the model as it is fed and read, and the resources it runs under."""
+    model = stated(spec.model)
+    model.pop("training", None)  # lineage: says where the model comes from, not what it does
+    return digest({"model": model, "resources": spec.serving.resources})
+
+
+def key(full: str) -> str:
+    """The 32 hex digits of a digest that labels and maps use."""
+    return full.removeprefix("sha256:")[:KEY]
+
+
+def names_champion(spec: ModelDeploymentSpec) -> bool:
+    """Whether any gate in effect compares with the champion."""
+    asked = (
+        requirement
+        for gate in effective(spec).gates
+        for level in requirements(
+            gate.require.texts(), metric=derived(METRICS[gate.metric], on=gate.on, shape=gate.as_), field=gate.name
+        ).values()
+        for requirement in level
+    )
+    return any(isinstance(requirement, Against) and requirement.ref == CHAMPION for requirement in asked)
+
+
+def evaluation_spec(
+    name: str, spec: ModelDeploymentSpec, *, retry: str = "", champion: Model | None = None
+) -> ModelEvaluationSpec:
+    """The measurement that `spec` asks for. Criteria aren't part of it: they are judged on its evidence.
+
+    `champion` is the champion's model, with its digest; it is measured only where a gate compares with it.
+    """
+    complete = effective(spec)
+    loads = sorted({gate.load for gate in complete.gates if gate.load is not None}, key=lambda load: (len(load), load))
+    return ModelEvaluationSpec(
+        model_deployment=name,
+        revision=key(revision_digest(spec)),
+        model=spec.model,
+        task=spec.task,
+        data=spec.data,
+        baselines=complete.baselines,
+        champion=champion if names_champion(spec) else None,
+        loads=tuple(loads),
+        serving=spec.serving.model_copy(update={"replicas": 1}),
+        retry=retry,
+    )
+
+
+def measurement_digest(spec: ModelEvaluationSpec) -> str:
+    """Identity of a measurement, whoever asked for it to be repeated, and whoever was champion then."""
+    return digest(stated(spec.model_copy(update={"retry": "", "champion": None})))
+
+
+def evaluation_name(spec: ModelEvaluationSpec) -> str:
+    """The ModelEvaluation's name: of the model and of everything that is measured."""
+    return f"{spec.model_deployment}-{digest(stated(spec)).removeprefix('sha256:')[:SHORT]}"
