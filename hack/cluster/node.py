@@ -35,12 +35,12 @@ PROBE_IMAGE = "docker.io/mandate/probe:1"
 COREDNS_IMAGE = "docker.io/mandate/coredns:1"
 TOOLS = (
     *("kube-apiserver", "kube-controller-manager", "kubectl", "etcd", "kube-scheduler", "kubelet", "kube-proxy"),
-    *("coredns", "pod"),
+    *("coredns", "netpol", "pod"),
 )
 COMMANDS = ("containerd", "ctr", "runc", "iptables", "conntrack", "ip", "nsenter", "openssl")
 START_ORDER = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-    *("containerd", "kubelet", "kube-proxy"),
+    *("containerd", "kubelet", "kube-proxy", "netpol"),
 )
 HOLDER = "namespaces"
 INTERFACE = "mandate"
@@ -146,17 +146,20 @@ class Node:
             with steps.step(f"starting the control plane at {plane.plan.server}"):
                 plane.certify()
                 plane.authority.kubeconfig("kubelet", f"/O=system:nodes/CN=system:node:{NODE}", plane.plan.server)
+                plane.authority.kubeconfig("netpol", "/CN=mandate-netpol", plane.plan.server)
                 self._start("containerd", ["containerd", "--config", self._containerd_config()])
                 plane.start_api(tools)
                 plane.start_controller_manager(tools)
                 plane.start_scheduler(tools)
+                kubectl = [str(tools["kubectl"]), "--kubeconfig", str(self.kubeconfig)]
+                self._apply(kubectl, network)
             with steps.step("loading the node's own images"):
                 wait_for(
                     self._containerd_answers, seconds=30, what="containerd", log=lambda: self.ledger.tail("containerd")
                 )
                 for archive in archives:
                     toolbox.run([*self.ctr(), "images", "import", archive], what=f"loading {archive.name}")
-            with steps.step("starting kubelet and kube-proxy"):
+            with steps.step("starting kubelet, kube-proxy and the enforcement of NetworkPolicies"):
                 self._start(
                     "kubelet",
                     [
@@ -166,9 +169,8 @@ class Node:
                     ],
                 )
                 self._start("kube-proxy", [tools["kube-proxy"], "--config", self._proxy_config(network)])
-            kubectl = [str(tools["kubectl"]), "--kubeconfig", str(self.kubeconfig)]
+                self._start("netpol", [tools["netpol"], plane.authority.file("netpol.kubeconfig")])
             with steps.step("waiting for the node to be Ready"):
-                self._apply(kubectl, network)
                 self._wait_ready(kubectl, ["node", NODE], "Ready", log="kubelet")
             with steps.step("waiting for DNS"):
                 self._wait_ready(kubectl, ["-n", "kube-system", "deployment/coredns"], "Available", log="kubelet")
@@ -412,10 +414,10 @@ conf_dir = "{folder}"
         return path
 
     def _apply(self, kubectl: list[str], network: Network) -> None:
-        manifests = (toolbox.HERE / "coredns.yaml").read_text()
+        manifests = (toolbox.HERE / "system.yaml").read_text()
         manifests = manifests.replace("${DNS_IP}", network.dns).replace("${IMAGE}", COREDNS_IMAGE)
         command = [*kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-"]
-        toolbox.run(command, what="deploying CoreDNS", stdin=manifests.encode())
+        toolbox.run(command, what="deploying what the cluster itself needs", stdin=manifests.encode())
 
     # --- down ---
 

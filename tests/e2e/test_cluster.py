@@ -137,6 +137,11 @@ class Node:
         until(lambda: "default" in self.kubectl("get", "serviceaccounts"), seconds=20, what="the service account")
         self.kubectl("create", "-f", "-", stdin=json.dumps(manifest))
 
+    def connects(self, pod: str, target: str) -> bool:
+        """Whether a Pod that runs the probe can open a TCP connection to host:port."""
+        command = [self._kubectl(), "--kubeconfig", self.kubeconfig, "exec", pod, "--", "/pod", "connect", target]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
     def run_pod(self, name: str, *arguments: str, **spec: Any) -> str:
         """Run a Pod to its end; returns its log."""
         self.create_pod(name, *arguments, **spec)
@@ -177,6 +182,25 @@ def test_a_node_works_is_mended_and_leaves_nothing_behind(node: Node) -> None:
     assert urllib.request.urlopen(f"http://{address}", timeout=5).read() == b"hello"
     assert "open" in node.kubectl("exec", "web", "--", "/pod", "connect", "web.default:80")
 
+    # NetworkPolicies hold: no way out, the API server and DNS included; other Pods aren't touched.
+    for name in ("sealed", "free"):
+        node.create_pod(name, "pause")
+    node.kubectl("wait", "--for=condition=Ready", "pod/sealed", "pod/free", "--timeout=60s")
+    pod_address = node.kubectl("get", "pod", "web", "-o", "jsonpath={.status.podIP}")
+    api_server = node.kubectl("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
+    targets = ("web.default:80", f"{address}:80", f"{pod_address}:8080", f"{api_server}:443")
+    assert [target for target in targets if not node.connects("sealed", target)] == []
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "sealed"},
+        "spec": {"podSelector": {"matchLabels": {"app": "sealed"}}, "policyTypes": ["Egress"]},
+    }
+    node.kubectl("create", "-f", "-", stdin=json.dumps(policy))
+    until(lambda: not node.connects("sealed", targets[1]), seconds=20, what="the policy to hold")
+    assert [target for target in targets if node.connects("sealed", target)] == []
+    assert [target for target in targets if not node.connects("free", target)] == []
+
     # A folder of the host becomes a volume.
     folder = Path(succeed("volume", f"default/notes-{os.getpid()}", state=node.state))
     try:
@@ -188,11 +212,12 @@ def test_a_node_works_is_mended_and_leaves_nothing_behind(node: Node) -> None:
         shutil.rmtree(folder)
 
     # Half dead: processes of every layer were killed.
-    for name in ("kubelet", "kube-apiserver", "kube-proxy", "containerd"):
+    for name in ("kubelet", "kube-apiserver", "kube-proxy", "containerd", "netpol"):
         os.kill(node.process(name), signal.SIGKILL)
     until(lambda: hack("status", state=node.state).returncode == 1, seconds=10, what="the status to say so")
     node.up()
     assert hack("status", state=node.state).returncode == 0
+    assert not node.connects("sealed", targets[1])
     assert node.kubectl("exec", "web", "--", "/pod", "get", "http://web.default") == "hello"
 
     # All dead, as after a restart of the machine: the objects are still there, and run again.
