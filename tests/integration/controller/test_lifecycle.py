@@ -1,0 +1,230 @@
+"""Versions come and go on a real API server: the champion serves on, verdicts follow criteria, drift is undone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_ENFORCE, LABEL_REVISION
+from mandate.evaluate.frame import SETTINGS_VARIABLE, unpack
+from mandate.kube.client import Object
+from mandate.kube.resources import (
+    AUTONOMY_GRANTS,
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    EVENTS,
+    JOBS,
+    LEASES,
+    MODEL_DEPLOYMENTS,
+    MODEL_EVALUATIONS,
+    NETWORK_POLICIES,
+    SERVICES,
+)
+from tests.integration.controller.conftest import World, a_world, condition, good
+from tests.integration.controller.kubelet import Ended
+from tests.integration.controller.process import eventually, operator
+from tests.unit.controller.samples import evidence, mdep
+
+ACCURACY = {"bad": 0.3, "shadow": 0.6, "suggest": 0.8, "better": 0.85, "automate": 0.97}
+
+
+def script(pod: Object) -> Ended:
+    """A version shows what it is called."""
+    environment = pod["spec"]["containers"][0]["env"]
+    settings = next(item["value"] for item in environment if item["name"] == SETTINGS_VARIABLE)
+    return good(evidence(ACCURACY[unpack(settings)["spec"]["model"]["version"]]))
+
+
+def serving(version: str) -> object:
+    def found(item: Object) -> bool:
+        champion = (item.get("status") or {}).get("champion") or {}
+        return champion.get("version") == version and condition(item, "Ready") == ("True", "Serving")
+
+    return found
+
+
+async def apply(world: World, **changes: object) -> None:
+    document = mdep(namespace=world.namespace, **changes)
+    try:
+        await world.client.create(MODEL_DEPLOYMENTS, document)
+    except Exception:
+        await world.client.merge(MODEL_DEPLOYMENTS, document)
+
+
+async def selected(world: World, service: str) -> str:
+    item = await world.get(SERVICES, service)
+    assert item is not None
+    return str(item["spec"]["selector"].get(LABEL_REVISION, ""))
+
+
+async def test_the_champion_serves_while_the_next_is_refused_and_until_one_takes_over(
+    cluster: Path, tmp_path: Path
+) -> None:
+    async with a_world(cluster, tmp_path, script) as world:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+            await apply(world, model__version="suggest")
+            item = await world.until("the first serves", serving("suggest"))
+            first = item["status"]["champion"]["revision"]
+
+            await apply(world, model__version="bad")
+            item = await world.until(
+                "the second is refused", lambda item: condition(item, "CandidateRefused")[0] == "True"
+            )
+            assert condition(item, "Ready") == ("True", "Serving")
+            assert condition(item, "Stalled")[0] == "False"
+            assert item["status"]["level"] == "Suggest"
+            assert item["status"]["refused"][0]["version"] == "bad"
+            assert await selected(world, "credit-suggest") == first
+
+            await apply(world, model__version="better")
+            item = await world.until("the third takes over", serving("better"))
+            third = item["status"]["champion"]["revision"]
+            async for _ in eventually("traffic moves, then the first is gone"):
+                left = {entry["metadata"]["labels"][LABEL_REVISION] for entry in await world.all(DEPLOYMENTS)}
+                grant = await world.get(AUTONOMY_GRANTS, GRANT_NAME)
+                assert grant is not None
+                if left == {third} and set(grant["spec"]["grants"]) == {third}:
+                    break
+            assert await selected(world, "credit-suggest") == third
+            assert len(await world.all(CONTROLLER_REVISIONS)) == 3
+
+            await apply(world, model__version="suggest")
+            await world.until("back to the first", serving("suggest"))
+            assert len(await world.all(MODEL_EVALUATIONS)) == 3, "what was measured isn't measured again"
+
+
+async def test_criteria_are_judged_anew_without_measuring_again(cluster: Path, tmp_path: Path) -> None:
+    async with a_world(cluster, tmp_path, script) as world:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+            await apply(world, model__version="suggest")
+            await world.until("served", serving("suggest"))
+            (before,) = await world.all(MODEL_EVALUATIONS)
+
+            stricter = [{"name": "accurate", "metric": "accuracy", "burden": "Shown", "require": {"Shadow": ">= 0.9"}}]
+            await apply(world, model__version="suggest", gates=stricter)
+            item = await world.until("demoted", lambda item: condition(item, "Stalled") == ("True", "CandidateRefused"))
+            assert "champion" not in item["status"]
+            assert item["status"]["look"] == 2
+            assert condition(item, "CriteriaChanged")[0] == "True"
+            async for _ in eventually("nothing serves any more"):
+                if not await world.all(DEPLOYMENTS) and await selected(world, "credit-suggest") == "none":
+                    break
+            assert [entry["metadata"]["uid"] for entry in await world.all(MODEL_EVALUATIONS)] == [
+                before["metadata"]["uid"]
+            ]
+
+            slices = [{"name": "age", "column": "age"}]
+            await apply(world, model__version="suggest", data__slices=slices)
+            await world.until("measured anew and served", serving("suggest"))
+            assert len(await world.all(MODEL_EVALUATIONS)) == 2
+
+
+async def test_a_retry_measures_a_refused_revision_again(cluster: Path, tmp_path: Path) -> None:
+    improved: list[bool] = []
+    async with a_world(cluster, tmp_path, lambda _: good(evidence(0.8 if improved else 0.3))) as world:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+            await apply(world)
+            await world.until("refused", lambda item: condition(item, "Stalled") == ("True", "CandidateRefused"))
+            improved.append(True)
+            metadata = {"name": "credit", "namespace": world.namespace, "annotations": {ANNOTATION_RETRY: "1"}}
+            await world.client.merge(MODEL_DEPLOYMENTS, {"metadata": metadata})
+            await world.until("served", serving("1"))
+
+            metadata["annotations"] = {ANNOTATION_RETRY: "2"}
+            await world.client.merge(MODEL_DEPLOYMENTS, {"metadata": metadata})
+            await asyncio.sleep(2)
+            assert len(await world.all(MODEL_EVALUATIONS)) == 2, "what stands isn't measured again"
+
+
+async def test_the_fallback_answers_until_a_model_may(cluster: Path, tmp_path: Path) -> None:
+    async with a_world(cluster, tmp_path, script) as world:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+            fallback = {"serviceRef": {"name": "scorecard", "port": 80}}
+            await apply(world, model__version="suggest", useCase__fallback=fallback)
+            item = await world.until("served", serving("suggest"))
+            assert condition(item, "FallbackReady")[0] == "False"
+            spec = {"selector": {"app": "scorecard"}, "ports": [{"port": 80, "targetPort": 8000}]}
+            scorecard = {"metadata": {"name": "scorecard", "namespace": world.namespace}, "spec": spec}
+            await world.client.create(SERVICES, {"apiVersion": "v1", "kind": "Service", **scorecard})
+            automate = await world.until(
+                "the fallback answers where the model may not",
+                lambda item: item["spec"]["selector"] == {"app": "scorecard"},
+                resource=SERVICES,
+            )
+            assert automate["spec"]["ports"][0]["targetPort"] == 8000
+            suggest = await world.get(SERVICES, "credit-suggest")
+            assert suggest is not None
+            assert suggest["spec"]["ports"][0]["targetPort"] == "http"
+
+            await apply(world, model__version="automate", autonomy__target="Automate", useCase__fallback=fallback)
+            await world.until("the model acts", serving("automate"))
+            async for _ in eventually("both addresses lead to the model"):
+                if await selected(world, "credit") == await selected(world, "credit-suggest") != "":
+                    break
+
+
+async def test_drift_is_undone_and_nothing_is_written_at_rest(cluster: Path, tmp_path: Path) -> None:
+    async with a_world(cluster, tmp_path, script, **{LABEL_ENFORCE: "Labelled"}) as world:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace, resync="2") as running:
+            await apply(world, model__version="suggest")
+            item = await world.until("served", serving("suggest"))
+            assert condition(item, "Enforced") == ("True", "Labelled")
+            name = f"credit-{item['status']['champion']['revision'][:10]}"
+            deployment = await world.get(DEPLOYMENTS, name)
+            assert deployment is not None
+            containers = deployment["spec"]["template"]["spec"]["containers"]
+            containers[0]["image"] = "registry.example/evil@sha256:" + "6" * 64
+            await world.client.replace(DEPLOYMENTS, deployment)
+            await world.until(
+                "the image is as granted",
+                lambda item: "evil" not in item["spec"]["template"]["spec"]["containers"][0]["image"],
+                resource=DEPLOYMENTS,
+                name=name,
+            )
+            grant = await world.get(AUTONOMY_GRANTS, GRANT_NAME)
+            assert grant is not None
+            assert "evil" not in str(grant["spec"]), "a Deployment that was tampered with isn't granted"
+            await world.client.delete(SERVICES, "credit-suggest", namespace=world.namespace)
+            await world.until("the address is back", lambda _: True, resource=SERVICES, name="credit-suggest")
+
+            await asyncio.sleep(3)
+            before = await versions(world)
+            await asyncio.sleep(6)
+            assert await versions(world) == before
+        assert running.log.read_text().count("Traceback") == 0
+
+
+async def versions(world: World) -> dict[str, str]:
+    """The version of everything that the operator writes, Leases left out."""
+    kinds = (
+        MODEL_DEPLOYMENTS,
+        MODEL_EVALUATIONS,
+        AUTONOMY_GRANTS,
+        CONTROLLER_REVISIONS,
+        CONFIG_MAPS,
+        DEPLOYMENTS,
+        SERVICES,
+        JOBS,
+        NETWORK_POLICIES,
+        EVENTS,
+    )
+    found = {}
+    for kind in kinds:
+        for item in await world.all(kind):
+            found[f"{kind.kind}/{item['metadata']['name']}"] = item["metadata"]["resourceVersion"]
+    return found
+
+
+async def test_a_second_process_takes_over_from_one_that_ends_well(cluster: Path, tmp_path: Path) -> None:
+    async with a_world(cluster, tmp_path, script) as world:
+        with operator(cluster, tmp_path / "first", namespace=world.namespace, lease_duration="600") as first:
+            await apply(world, model__version="suggest")
+            await world.until("served", serving("suggest"))
+            with operator(cluster, tmp_path / "second", namespace=world.namespace, lease_duration="600"):
+                assert await asyncio.to_thread(first.stop) == 0
+                await apply(world, model__version="better")
+                await world.until("the second process acts", serving("better"))
+                lease = await world.get(LEASES, "mandate-controller")
+    assert lease is not None
+    assert lease["spec"]["leaseTransitions"] == 1
