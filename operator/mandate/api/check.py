@@ -183,7 +183,7 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
     metric = METRICS[gate.metric]
     found = _needs(metric, field, spec) + _place(gate, metric, field, spec)
     try:
-        asked = requirements(gate.require.texts(), metric=derived(metric, on=gate.on, shape=gate.as_), field=field)
+        asked = requirements(gate.require.texts(), metric=derived(metric, on=gate.rows, shape=gate.as_), field=field)
     except CriteriaError as error:
         return [*found, Problem(error.field, f"{error.value!r}: {error.expected}")]
     if not gate.require.texts():
@@ -233,8 +233,8 @@ def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) ->
         found.append(Problem(f"{field}.load", "latencies need a load, for example 50/s"))
     if metric.origin != "Service" and gate.load is not None:
         found.append(Problem(f"{field}.load", "belongs to latencies and crashes"))
-    if metric.origin == "Service" and gate.on != "test":
-        found.append(Problem(f"{field}.on", f"{metric.name} isn't measured on rows; remove on"))
+    if metric.origin == "Service" and gate.rows != "test":
+        found.append(Problem(f"{field}.rows", f"{metric.name} isn't measured on rows; remove rows"))
     if metric.origin == "Service" and spec.model.source.columns is not None:
         found.append(
             Problem(f"{field}.metric", f"{metric.name!r} needs a model that runs, not only columns of answers")

@@ -131,6 +131,6 @@ def _gate(
 ) -> Gate:
     optional = {"each": each, "across": across, "as": shape, "firstModel": first_model}
     return Gate.model_validate(
-        {"name": name, "metric": metric, "on": on, "require": Require.model_validate(require)}
+        {"name": name, "metric": metric, "rows": on, "require": Require.model_validate(require)}
         | {key: value for key, value in optional.items() if value is not None}
     )

@@ -58,7 +58,7 @@ def _wrong_direction(sign: str, better: str) -> str:
     """CEL: no requirement with `sign` on a metric whose better direction is `better`, taken as it stands."""
     names = sorted(metric.name for metric in METRICS.values() if metric.better == better)
     return (
-        f"has(self.across) || self.on == 'train-test' || !(self.metric in {names}) || "
+        f"has(self.across) || self.rows == 'train-test' || !(self.metric in {names}) || "
         "("
         + " && ".join(f"(!has(self.require.{level}) || !self.require.{level}.startsWith('{sign}'))" for level in LEVELS)
         + ")"
@@ -399,7 +399,7 @@ class Gate(Spec):
     """A slice's name whose groups are compared with each other."""
     as_: Annotated[Literal["difference", "ratio"] | None, Field(alias="as")] = None
     """How groups are compared: largest minus smallest, or smallest divided by largest."""
-    on: Literal["test", "validation", "train", "train-test"] = "test"
+    rows: Literal["test", "validation", "train", "train-test"] = "test"
     """Which rows; `train-test` is by how much the metric is better on train than on test."""
     load: Rate | None = None
     """Requests per second while a latency is measured."""

@@ -41,7 +41,7 @@ def names_champion(spec: ModelDeploymentSpec) -> bool:
         requirement
         for gate in effective(spec).gates
         for level in requirements(
-            gate.require.texts(), metric=derived(METRICS[gate.metric], on=gate.on, shape=gate.as_), field=gate.name
+            gate.require.texts(), metric=derived(METRICS[gate.metric], on=gate.rows, shape=gate.as_), field=gate.name
         ).values()
         for requirement in level
     )

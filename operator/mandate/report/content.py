@@ -411,7 +411,7 @@ def _gate(name: str, declared: Gate | None, found: Sequence[GateVerdict], verdic
     index = next((i for i, at in enumerate(levels) if not at.holds), len(levels) - 1)
     outcomes = found[index].outcomes
     metric = None if declared is None else METRICS[declared.metric]
-    asked = None if declared is None or metric is None else derived(metric, on=declared.on, shape=declared.as_)
+    asked = None if declared is None or metric is None else derived(metric, on=declared.rows, shape=declared.as_)
     numbers = (
         ()
         if declared is None or asked is None
@@ -438,8 +438,8 @@ def _asks(gate: Gate) -> str:
         parts.append("each of " + ", ".join(gate.each))
     if gate.across:
         parts.append(f"{gate.as_} across {gate.across}")
-    if gate.on != "test":
-        parts.append({"train-test": "train against test"}.get(gate.on, f"on {gate.on}"))
+    if gate.rows != "test":
+        parts.append({"train-test": "train against test"}.get(gate.rows, f"on {gate.rows}"))
     if gate.load:
         parts.append(f"at {gate.load}")
     return ", ".join(parts)

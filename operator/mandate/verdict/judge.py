@@ -39,7 +39,9 @@ from .limits import (
 from .remedy import remedy
 
 ON_THE_LIMIT = 100.0
-"""From this multiple of the present sample on, more rows are no advice: the value sits on the limit."""
+"""From this multiple of the present sample on, more rows are no advice: the value sits on the limit …"""
+FEASIBLE = 10_000
+"""… unless this many would do."""
 
 SEVERITY: dict[VerdictWord, int] = {"Pass": 0, "Waived": 0, "Skipped": 0, "Inconclusive": 1, "Fail": 2, "Error": 3}
 
@@ -61,6 +63,8 @@ class Outcome:
     upper: float | None = None
     needed: int | None = None
     unit: str = "rows"
+    shortfall: float = 0.0
+    """By how much the number misses what was asked, in its own unit; 0 where it meets it."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +81,11 @@ class GateVerdict:
 
     @property
     def message(self) -> str:
-        """The outcome that decided, in words; how many others share its verdict."""
+        """The worst outcome, in words; how many others share its verdict."""
         worst = [outcome for outcome in self.outcomes if outcome.verdict == self.verdict]
         if not worst:
             return ""
+        worst.sort(key=lambda outcome: (-outcome.shortfall, -(outcome.needed or 0)))
         more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
         return f"{worst[0].message}{more}"
 
@@ -172,7 +177,7 @@ def _gate(
     champion: bool,
 ) -> GateVerdict | None:
     """The gate's verdict at `level`; None where it asks nothing there."""
-    metric = derived(METRICS[gate.metric], on=gate.on, shape=gate.as_)
+    metric = derived(METRICS[gate.metric], on=gate.rows, shape=gate.as_)
     asked = requirements(gate.require.texts(), metric=metric, field=f"spec.gates[{index}]")[level]
     if not asked:
         return None
@@ -224,7 +229,7 @@ def _place(
 ) -> list[Outcome]:
     quantity = Quantity(
         metric=gate.metric,
-        on=gate.on,
+        on=gate.rows,
         slice=place,
         versus=versus,
         across=gate.across,
@@ -254,7 +259,7 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
             asked,
             where,
             f"{where}: {_value(estimate.estimate, metric)}, {interval.reason}; "
-            f"{missing} more {_unit(interval.unit)} needed",
+            f"{_thousands(missing)} more {_unit(interval.unit)} needed",
             estimate=estimate.estimate,
             reference=estimate.reference,
             needed=missing,
@@ -295,6 +300,7 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
         upper=_finite(upper),
         needed=needed,
         unit=unit,
+        shortfall=max(low - value, value - high, 0.0),
     )
 
 
@@ -401,6 +407,7 @@ def _compared(
         upper=upper,
         needed=needed,
         unit=unit,
+        shortfall=max(-lead, 0.0),
     )
 
 
@@ -420,6 +427,8 @@ def _advice(
     estimate: Estimate, value: float, low: float, high: float, *, lower: float, upper: float, alpha: float
 ) -> tuple[int | None, str, str]:
     """How much more data would decide, in words: at the present value, with 80 % power."""
+    if not (math.isfinite(lower) and math.isfinite(upper)) and isinstance(estimate.interval, Table):
+        return None, "rows", "; there were too few requests to bound it at this look"
     # The end of the requirement that the interval straddles; of two, the nearer one binds.
     ends = [end for end in (low, high) if math.isfinite(end) and lower <= end <= upper]
     if not ends:
@@ -436,6 +445,18 @@ def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower
         case StudentT() as interval:
             gap = link(interval.link, end) - interval.centre
             return growth_to_decide(gap=gap, se=interval.se, alpha=alpha) if math.isfinite(gap) else 0.0
+        case AllPairs(pairs=pairs):
+            # In the pairs' own scale: every pair that still reaches over the limit must come inside.
+            limit = -math.log(end) if estimate.quantity.shape == "ratio" else end
+            reach = [(abs(pair.interval.centre), pair.interval) for pair in pairs]
+            return max(
+                (
+                    growth_to_decide(gap=limit - gap, se=interval.se, alpha=alpha)
+                    for gap, interval in reach
+                    if max(map(abs, student_limits(interval, alpha))) > limit
+                ),
+                default=0.0,
+            )
         case _:
             if not (math.isfinite(lower) and math.isfinite(upper)):
                 return math.inf
@@ -450,12 +471,16 @@ def _se(lower: float, upper: float, alpha: float) -> float:
 def _grow(estimate: Estimate, growth: float) -> tuple[int | None, str, str]:
     clusters = estimate.support.clusters
     present, unit = (clusters, "clusters") if clusters else (estimate.support.rows, "rows")
-    if growth > ON_THE_LIMIT:
+    if growth > ON_THE_LIMIT and present * growth > FEASIBLE:
         return None, unit, "; it sits on the limit"
     needed = max(math.ceil(present * growth) - present, 1)
     where = "" if estimate.quantity.value is None else f" with {_where(estimate.quantity)}"
     counted = unit.removesuffix("s") if needed == 1 else unit
-    return needed, unit, f"; {f'{needed:,}'.replace(',', ' ')} more {counted}{where} needed"
+    return needed, unit, f"; {_thousands(needed)} more {counted}{where} needed"
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 def _direction(metric: Metric) -> Literal[1, -1]:

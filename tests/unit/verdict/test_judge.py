@@ -241,7 +241,7 @@ def test_the_gap_between_train_and_test_is_read_in_the_metric_s_direction() -> N
         )
         return evidence(estimate)
 
-    auc = gate({"Shadow": "<= 0.05"}, metric="roc_auc", on="train-test")
+    auc = gate({"Shadow": "<= 0.05"}, metric="roc_auc", rows="train-test")
     assert word(judged(auc, gap("roc_auc", 0.80, 0.79))) == "Pass"
     failed = judged(auc, gap("roc_auc", 0.95, 0.79))
     assert word(failed) == "Fail"
@@ -250,7 +250,7 @@ def test_the_gap_between_train_and_test_is_read_in_the_metric_s_direction() -> N
     open_ = judged(auc, gap("roc_auc", 0.80, 0.755)).at("Shadow").gates[0]
     # z(1.25 %) + z(80 %) is 3.08; a gap of 0.005 at a standard error of 0.0045 takes 7.6 times the rows.
     assert open_.outcomes[0].needed == pytest.approx(6640, rel=0.01)
-    loss = gate({"Shadow": "<= 0.05"}, metric="log_loss", on="train-test")
+    loss = gate({"Shadow": "<= 0.05"}, metric="log_loss", rows="train-test")
     assert word(judged(loss, gap("log_loss", 0.20, 0.50))) == "Fail"
     assert word(judged(loss, gap("log_loss", 0.50, 0.20))) == "Pass"
 
@@ -290,3 +290,26 @@ def test_a_level_never_needs_less_than_the_one_below(
 def test_a_fail_says_what_may_help() -> None:
     failed = judged(gate({"Shadow": ">= 0.70"}), evidence(proportion(500, 1000)))
     assert "what may help: lower model.output.cutoff" in failed.at("Shadow").gates[0].message
+
+
+def test_the_worst_of_the_failing_numbers_is_named() -> None:
+    cells = [
+        proportion(k, 1000, slice="age", value=value) for value, k in (("<20", 600), ("20-30", 300), (">=30", 550))
+    ]
+    message = judged(gate({"Shadow": ">= 0.7"}, each=["age"]), evidence(*cells)).at("Shadow").gates[0].message
+    assert message.startswith("age 20-30: 0.3 [")
+    assert message.endswith("(and 2 more)")
+
+
+def test_rows_missing_for_a_spread_follow_from_its_pairs() -> None:
+    pair = GroupPair(first="f", second="m", interval=StudentT(link="Identity", centre=-0.007, se=0.15, df=200))
+    estimate = Estimate(
+        quantity=Quantity(metric="selection_rate", across="sex", shape="ratio"),
+        estimate=0.993,
+        interval=AllPairs(pairs=(pair,)),
+        support=Support(rows=200, events=60),
+    )
+    asked = gate({"Shadow": ">= 0.80"}, metric="selection_rate", across="sex", **{"as": "ratio"})
+    (outcome,) = judged(asked, evidence(estimate)).at("Shadow").gates[0].outcomes
+    # -ln 0.8 is 0.2231; the gap of 0.2161 at z(1.25 %) + z(80 %) = 3.083 and 0.15 takes 4.58 times the rows.
+    assert outcome.needed == pytest.approx(200 * 3.58, rel=0.01)
