@@ -9,6 +9,7 @@ passes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import ssl
@@ -89,8 +90,11 @@ class Proxy:
 
     async def _handle(self, request: web.Request, victim: dict[str, Process]) -> web.StreamResponse:
         body = await request.read()
+        # Events tell people what the state says anyway; one that is lost is let go.
         counted = (
-            request.method in WRITES and "/leases" not in request.path and request.query.get("dryRun", "") != "All"
+            request.method in WRITES
+            and not {"leases", "events"} & set(request.path.split("/"))
+            and request.query.get("dryRun", "") != "All"
         )
         if not counted:
             return await self._pass_on(request, body)
@@ -123,9 +127,11 @@ class Proxy:
         async with self._request(request, body) as answer:
             response = web.StreamResponse(status=answer.status, headers=_headers(answer.headers))
             await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
+            # A process that died doesn't hear the rest.
+            with contextlib.suppress(ConnectionError):
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
             return response
 
     def _request(self, request: web.Request, body: bytes) -> aiohttp.client._RequestContextManager:

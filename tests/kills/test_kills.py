@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mandate.api.names import GROUP, LABEL_EVALUATION
+from mandate.controller.plan import APPLIED
 from mandate.evaluate.frame import SETTINGS_VARIABLE, unpack
 from mandate.kube.client import Object
 from mandate.kube.resources import (
@@ -54,7 +55,8 @@ KINDS = (
     JOBS,
 )
 TIME = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
-FLEETING = {"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "clusterIP", "clusterIPs"}
+FLEETING = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "clusterIP", "clusterIPs", APPLIED}
+"""What differs between any two runs; APPLIED digests the owner's uid too."""
 
 
 @asynccontextmanager
@@ -130,6 +132,8 @@ async def remains(world: World) -> dict[str, Object]:
 
 def _steady(value: Any, namespace: str) -> Any:
     match value:
+        case {"name": name, "value": packed} if name == SETTINGS_VARIABLE:
+            return {"name": name, "value": _steady(unpack(packed), namespace)}
         case dict():
             return {name: _steady(item, namespace) for name, item in value.items() if name not in FLEETING}
         case list():
