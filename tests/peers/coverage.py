@@ -32,6 +32,7 @@ PREVALENCES = (0.02, 0.1, 0.5)
 LOOKS = (1, 2, 5)
 ALLOWANCE = 0.005
 BINARY = tuple(metric.name for metric in metrics_for("Binary") if metric.groups)
+MULTICLASS = tuple(metric.name for metric in metrics_for("Multiclass") if metric.groups)
 REGRESSION = tuple(metric.name for metric in metrics_for("Regression") if metric.groups)
 Draw = Callable[[np.random.Generator], tuple[Sample, Sample | None, NDArray[np.intp] | None]]
 
@@ -104,6 +105,20 @@ def binary_cell(
     against = "" if rival is None else f" against d={rival:g}"
     name = f"n={rows} prevalence={prevalence:g} d={distance:g} sharpness={sharpness:g}{against}"
     return Cell(name=name, draw=draw, population=build(y, noise[0], noise[1]), metrics=BINARY)
+
+
+def multiclass_cell(*, rows: int) -> Cell:
+    """Three classes, the rarest of 5 %, with normal scores that lean towards the truth."""
+    shares = np.array([0.65, 0.3, 0.05])
+
+    def draw(rng: np.random.Generator, size: int = rows) -> tuple[Sample, None, None]:
+        actual = rng.choice(3, size=size, p=shares)
+        raw = np.exp(rng.standard_normal((size, 3)) + 1.5 * np.eye(3)[actual]) * shares
+        score = raw / raw.sum(axis=1, keepdims=True)
+        return Sample(actual=actual, label=score.argmax(axis=1), score=score, classes=3), None, None
+
+    population, _, _ = draw(np.random.default_rng(1), 1_000_000)
+    return Cell(name=f"n={rows} three classes", draw=draw, population=(population, None), metrics=MULTICLASS)
 
 
 RESIDUALS: dict[str, Callable[[np.random.Generator, int], Floats]] = {
@@ -213,6 +228,7 @@ def cells() -> Iterator[Callable[[], Cell]]:
                 yield lambda n=rows, p=prevalence, d=distance, s=sharpness, r=rival: binary_cell(
                     rows=n, prevalence=p, distance=d, sharpness=s, rival=r
                 )
+        yield lambda n=rows: multiclass_cell(rows=n)
         for residuals in RESIDUALS:
             for rival in (False, True):
                 yield lambda n=rows, s=residuals, r=rival: regression_cell(rows=n, residuals=s, rival=r)
