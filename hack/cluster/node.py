@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -50,7 +51,10 @@ LONGEST_STATE = 60
 CAP_SYS_RESOURCE = 24
 HOST_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
 """What the kubelet changes beyond its namespaces; put back when the last node goes."""
-SAVED_SETTINGS = Path("/run/mandate-node-settings.json")
+FIXED_FOLDERS = (Path("/var/lib/cni"), Path("/var/lib/kubelet"), volumes.INSIDE.parent, volumes.INSIDE)
+"""Where the node mounts folders of its own: they have to exist on the host, but stay empty there."""
+HOST_RECORD = Path("/run/mandate-node-host.json")
+"""How the host was before the first node came."""
 NODES_LOCK = Path("/run/mandate-nodes.lock")
 
 
@@ -165,7 +169,7 @@ class Node:
                     [
                         *(tools["kubelet"], "--config", self._kubelet_config(network), "--hostname-override", NODE),
                         *("--kubeconfig", plane.authority.file("kubelet.kubeconfig")),
-                        *("--root-dir", self.state / "kubelet", "--node-ip", network.node),
+                        *("--node-ip", network.node),
                     ],
                 )
                 self._start("kube-proxy", [tools["kube-proxy"], "--config", self._proxy_config(network)])
@@ -197,7 +201,7 @@ class Node:
         """Make the namespaces and what connects them to the host, unless they are there."""
         with toolbox.locked(NODES_LOCK):
             network = self._network()
-            _save_host_settings()
+            _prepare_host()
             self.ledger.start(
                 HOLDER,
                 [
@@ -262,12 +266,12 @@ class Node:
         for source, target in (
             (self.state / "run", Path("/run")),
             (self.state / "varlog", Path("/var/log")),
-            (self.state / "varlib", Path("/var/lib/cni")),
+            (self.state / "cni-results", Path("/var/lib/cni")),
+            (self.state / "kubelet", Path("/var/lib/kubelet")),
             (volumes.prepare(), volumes.INSIDE),
         ):
             if str(target) not in points:
                 source.mkdir(parents=True, exist_ok=True)
-                target.mkdir(parents=True, exist_ok=True)
                 toolbox.run([*self._inside(), "mount", "--bind", source, target], what=f"mounting {target}")
         toolbox.run(
             [*self._inside(), "tee", "/proc/sys/net/ipv4/ip_forward"],
@@ -438,7 +442,7 @@ conf_dir = "{folder}"
                 _remove_cgroup(f"{INTERFACE}{network.index}")
             shutil.rmtree(self.state)
             with toolbox.locked(NODES_LOCK):
-                _restore_host_settings()
+                _restore_host()
         _lock(self.state).unlink(missing_ok=True)
 
     def _stop_all(self) -> None:
@@ -509,19 +513,28 @@ def _host_networks() -> list[IPv4Network]:
     return [IPv4Network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
 
 
-def _save_host_settings() -> None:
-    if not SAVED_SETTINGS.exists():
-        values = {name: Path("/proc/sys", name).read_text().strip() for name in HOST_SETTINGS}
-        SAVED_SETTINGS.write_text(json.dumps(values))
+def _prepare_host() -> None:
+    """Note the host's settings that the kubelet will change, and make the folders that the node mounts on."""
+    if not HOST_RECORD.exists():
+        settings = {name: Path("/proc/sys", name).read_text().strip() for name in HOST_SETTINGS}
+        made = [str(folder) for folder in FIXED_FOLDERS if not folder.exists()]
+        HOST_RECORD.write_text(json.dumps({"settings": settings, "folders": made}))
+    for folder in FIXED_FOLDERS:
+        folder.mkdir(parents=True, exist_ok=True)
 
 
-def _restore_host_settings() -> None:
+def _restore_host() -> None:
+    """Put the host back as it was, unless other nodes are still there."""
     others = any(file.name.removeprefix(INTERFACE).isdigit() for file in Path("/sys/class/net").glob(f"{INTERFACE}*"))
-    if others or not SAVED_SETTINGS.exists():
+    if others or not HOST_RECORD.exists():
         return
-    for name, value in json.loads(SAVED_SETTINGS.read_text()).items():
+    record = json.loads(HOST_RECORD.read_text())
+    for name, value in record["settings"].items():
         Path("/proc/sys", name).write_text(value)
-    SAVED_SETTINGS.unlink()
+    for folder in reversed(record["folders"]):
+        with suppress(FileNotFoundError):
+            Path(folder).rmdir()
+    HOST_RECORD.unlink()
 
 
 def _cgroup_roots() -> list[Path]:

@@ -71,6 +71,7 @@ def snapshot() -> dict[str, object]:
         "network namespaces": sorted(os.listdir("/run/netns")) if Path("/run/netns").exists() else [],
         "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*") if path.is_dir())
         + sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/mandate*")),
+        "folders": [name for name in ("/var/lib/cni", "/var/lib/mandate", "/var/lib/kubelet") if Path(name).exists()],
         "settings": {name: Path("/proc/sys", name).read_text() for name in HOST_SETTINGS},
     }
 
