@@ -87,7 +87,10 @@ class Client:
     async def apply(
         self, resource: Resource, document: Mapping[str, Any], *, subresource: str | None = None, force: bool = True
     ) -> Object:
-        """Server-side apply: what `document` states is ours, what we stated before and no longer do is removed."""
+        """Server-side apply: what `document` states is ours, what we stated before and no longer do is removed.
+
+        With `metadata.uid`, raises InvalidError if another object has the name now.
+        """
         metadata = document["metadata"]
         path = resource.path(namespace=metadata.get("namespace"), name=metadata["name"], subresource=subresource)
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
