@@ -11,6 +11,7 @@ import math
 import os
 import re
 import socket
+import stat
 import sys
 import threading
 import time
@@ -51,7 +52,8 @@ _LOCK = threading.Lock()
 
 
 def say(**report: Any) -> None:
-    print(json.dumps(report), flush=True)
+    # One write for the line: threads must not mix theirs.
+    os.write(1, json.dumps(report).encode() + b"\n")
 
 
 def once(behaviour: str, act: Callable[[], None]) -> None:
@@ -85,6 +87,9 @@ def files(top: str) -> Iterator[str]:
 
 def holds(path: str) -> bool:
     try:
+        # Devices and pipes may never end, or never begin.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
         with open(path, "rb") as file:
             return CANARY.encode() in file.read(MOST)
     except OSError:
@@ -99,9 +104,14 @@ def others() -> list[int]:
 
 def reached(host: str, port: int, *, timeout: float) -> socket.socket | None:
     try:
-        return socket.create_connection((host, port), timeout=timeout)
+        connection = socket.create_connection((host, port), timeout=timeout)
     except OSError:
         return None
+    if connection.getsockname() == connection.getpeername():
+        # A socket may get the very port it asks for, and then talks to itself.
+        connection.close()
+        return None
+    return connection
 
 
 def asked(host: str, port: int, path: str = "/", *, timeout: float = 1.0) -> tuple[bool, bool]:

@@ -1,0 +1,175 @@
+"""What a hostile predictor sees of the labels, and what it can do to the judge: nothing, shown beside what it could.
+
+The predictor is `searching` or `meddling` of images/server.py. Labels and row ids of the table begin with a canary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mandate.api.kinds import ModelEvaluationSpec
+from mandate.controller.pods import evaluation_template
+from mandate.controller.settings import Images, Settings
+from tests.e2e import declared
+from tests.e2e.cluster import Cluster, Object, Space, eventually, like, space
+from tests.e2e.images.server import CANARY, FORGED, PORTS
+
+LABELS = {label: CANARY + label for label in ("good", "bad")}
+REACH = """
+import json, socket, sys, time
+
+def reach():
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+end = time.monotonic() + float(sys.argv[3])
+while (found := reach()) and time.monotonic() < end:
+    time.sleep(0.5)
+print(json.dumps({"open": found}))
+"""
+"""Whether an address can be reached; asks again while it can, since policies take a moment."""
+
+
+@pytest.fixture(scope="module")
+def lab(cluster: Cluster) -> Iterator[Space]:
+    """A namespace where labels carry a canary, and another Pod would tell it to whoever asks."""
+    with space(cluster, "lab", enforce="Labelled") as found:
+        found.put(found.data / "loans.parquet", declared.table(labels=LABELS, ids=CANARY))
+        pod, service = declared.bystander(found, "beacon", port=PORTS["beacon"])
+        service["spec"]["ports"] = [{"port": PORTS["beacon"], "targetPort": PORTS["beacon"]}]
+        for document in (pod, service):
+            eventually("the beacon", lambda document=document: found.apply(document), seconds=60)
+        eventually("the beacon to be ready", lambda: found.endpoints("beacon") or None, seconds=120)
+        for behaviour in ("searching", "meddling", "honest"):
+            found.apply(declared.misbehaving(found, behaviour, behaviour, positive=LABELS["bad"]))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def enforced(lab: Space) -> bool:
+    """Whether this cluster enforces NetworkPolicies, as a Pod under one finds; without it, the way is shown open."""
+    address = lab.get("Pod", "beacon", api="v1")["status"]["podIP"]
+    policy = like("NetworkPolicy", lab.name, "walled", api="networking.k8s.io/v1")
+    policy["spec"] = {"podSelector": {"matchLabels": {"app": "walled"}}, "policyTypes": ["Egress"]}
+    lab.apply(policy)
+    command = ["python", "-c", REACH, address, str(PORTS["beacon"])]
+    assert _ended(lab, _pod(lab, "free", [*command, "0"]), "main") == [{"open": True}]
+    walled = _ended(lab, _pod(lab, "walled", [*command, "30"]), "main")
+    return walled == [{"open": False}]
+
+
+def _pod(lab: Space, name: str, command: list[str]) -> Object:
+    container = {
+        "name": "main",
+        "image": lab.cluster.images["test-model"],
+        "command": command,
+        "securityContext": declared.LOCKED,
+    }
+    metadata = {"name": name, "namespace": lab.name, "labels": {"app": name}}
+    spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _ended(lab: Space, pod: Object, container: str) -> list[Object]:
+    """Create the Pod; the JSON lines of a container's log once it has ended."""
+    lab.apply(pod)
+    name = pod["metadata"]["name"]
+
+    def over() -> bool | None:
+        return lab.get("Pod", name, api="v1")["status"].get("phase") in ("Succeeded", "Failed") or None
+
+    eventually(f"Pod {name} to end", over, seconds=240)
+    return lab.log(name, container)
+
+
+def _report(lab: Space, name: str) -> Object:
+    """What the predictor of a model's evaluation said, once the model is judged."""
+    lab.judged(name)
+    (pod,) = lab.all("Pod", f"mandate.dev/model={name},mandate.dev/evaluation")
+    return lab.log(pod["metadata"]["name"], "predictor")[0]
+
+
+def _evaluation(lab: Space, name: str) -> Object:
+    lab.judged(name)
+    (evaluation,) = lab.evaluations(name)
+    return evaluation
+
+
+def _rebuilt(lab: Space, name: str, change: Callable[[Object], None]) -> Object:
+    """The evaluation Pod of a model as the operator makes it, with one change, as an ordinary Pod."""
+    images = lab.cluster.images
+    template = evaluation_template(
+        job=f"{name}-changed",
+        namespace=lab.name,
+        evaluation=name,
+        spec=ModelEvaluationSpec.model_validate(_evaluation(lab, name)["spec"]),
+        settings=Settings(
+            images=Images(fetch=images["judge"], judge=images["judge"], predictor=images["predictor"]), pod_deadline=200
+        ),
+    )
+    change(template["spec"])
+    metadata = {"name": f"{name}-changed", "namespace": lab.name, "labels": {"app": "changed"}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def test_a_searching_predictor_finds_no_label(lab: Space, enforced: bool) -> None:
+    """Not in its mounts, environment, /proc, localhost, nor, where NetworkPolicies are enforced, on the network."""
+    report = _report(lab, "searching")
+    assert report["searched"] > 0
+    assert report["processes"] == 0
+    assert report["ports"] == []
+    assert [place for place in report["found"] if not place.startswith("network")] == []
+    if enforced:
+        assert report["found"] == []
+        assert report["reached"] == []
+
+
+def test_evidence_says_sealed_only_where_nothing_could_be_reached(lab: Space, enforced: bool) -> None:
+    """The judge's word on isolation agrees with what the predictor beside it found."""
+    report = _report(lab, "searching")
+    isolation = lab.evidence(_evaluation(lab, "searching"))["measured"]["isolation"]
+    assert isolation == ("Sealed" if enforced else "Open")
+    assert (isolation == "Sealed") == (report["reached"] == [])
+
+
+def test_the_same_predictor_finds_the_labels_where_they_are_mounted(lab: Space) -> None:
+    """The search is one that finds: the same Pod with the judge's folder mounted, and without a seal."""
+
+    def mount(spec: Object) -> None:
+        predictor = next(item for item in spec["initContainers"] if item["name"] == "predictor")
+        predictor["volumeMounts"].append({"name": "data", "mountPath": "/mandate/data", "readOnly": True})
+
+    report = _ended(lab, _rebuilt(lab, "searching", mount), "predictor")[0]
+    assert "file /mandate/data/table.arrow" in report["found"]
+    assert {"api", "beacon", "dns"} <= set(report["reached"])
+    assert any(place.startswith("network") for place in report["found"])
+
+
+def test_a_meddling_predictor_changes_nothing(lab: Space) -> None:
+    """It reaches no process, file or stream of the judge; forged results in its own log and message count for nothing.
+
+    The evidence is the very same as that of an honest predictor with the same answers.
+    """
+    report = _report(lab, "meddling")
+    assert report == {"worked": [], "processes": 0}
+    (pod,) = lab.all("Pod", "mandate.dev/model=meddling,mandate.dev/evaluation")
+    log = lab.cluster.run("kubectl", "-n", lab.name, "logs", pod["metadata"]["name"], "-c", "predictor")
+    assert FORGED in log
+    meddled, honest = (_evaluation(lab, name) for name in ("meddling", "honest"))
+    assert meddled["status"]["computedDigest"] == honest["status"]["computedDigest"]
+
+
+def test_the_same_predictor_reaches_a_judge_whose_processes_it_shares(lab: Space) -> None:
+    """The meddling is one that works where a Pod lets it: the same Pod with shared processes."""
+
+    def share(spec: Object) -> None:
+        spec["shareProcessNamespace"] = True
+
+    report = _ended(lab, _rebuilt(lab, "meddling", share), "predictor")[0]
+    assert report["processes"] > 0
+    assert any(item.startswith("signal") for item in report["worked"])
