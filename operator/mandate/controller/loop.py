@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mandate.api.names import LABEL_EVALUATION, LABEL_MODEL
-from mandate.controller.apply import Applier
+from mandate.api.names import GRANT_NAME, LABEL_EVALUATION, LABEL_MODEL
+from mandate.controller.apply import Applier, describe
 from mandate.controller.choice import evaluation_status
 from mandate.controller.conditions import is_true
 from mandate.controller.decide import decide
 from mandate.controller.desired import LABEL_RECORD
-from mandate.controller.events import Recorder
+from mandate.controller.events import Note, Recorder
 from mandate.controller.gather import Gatherer
 from mandate.controller.ledger import Ledger
 from mandate.controller.moments import instant
@@ -24,7 +24,7 @@ from mandate.controller.router import concerned
 from mandate.controller.settings import Settings
 from mandate.controller.store import Store
 from mandate.kube.client import Client
-from mandate.kube.errors import ApiError, ConflictError, UnavailableError
+from mandate.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
     CONFIG_MAPS,
@@ -83,7 +83,8 @@ class Controller:
         self.store = Store(self._changed)
         self._ledger = Ledger(client, namespace=operator_namespace)
         self._gatherer = Gatherer(client, self.store, self._ledger, settings)
-        self._applier = Applier(client, self.store, self._ledger, Recorder(client, instance=identity))
+        self._recorder = Recorder(client, instance=identity)
+        self._applier = Applier(client, self.store, self._ledger, self._recorder)
         self.listed = False
         self.metrics.queue_depth.set_function(self.queue.depth)
 
@@ -114,7 +115,7 @@ class Controller:
                 listing = await self._client.list(resource, namespace=namespace, selector=selector)
                 news = self.store.relist(resource, listing.items, version=listing.resource_version, namespace=namespace)
                 if self.listed and news:
-                    log.warning("re-list of %s: the watch had missed %d changes", resource.plural, news)
+                    log.info("re-list of %s brought %d changes before the watch did", resource.plural, news)
                     self.metrics.relist_news.labels(resource.kind).inc(news)
 
     async def _relist_for_ever(self, resync: float) -> None:
@@ -149,11 +150,22 @@ class Controller:
             return None
         plan = decide(snapshot, self._now())
         for action in plan.actions:
-            await self._applier.apply(action)
+            try:
+                await self._applier.apply(action)
+            except (ForbiddenError, InvalidError) as error:
+                await self._tell(key, f"{describe(action)}: {error}")
+                raise
             self.metrics.actions.labels(type(action).__name__, _kind(action)).inc()
         if any(isinstance(action, Look) for action in plan.actions):
             return 0.0
         return plan.again
+
+    async def _tell(self, key: Key, text: str) -> None:
+        """Say on the object itself what the API server didn't let us do."""
+        resource = {"Model": MODEL_DEPLOYMENTS, "Evaluation": MODEL_EVALUATIONS, "Grant": AUTONOMY_GRANTS}[key.kind]
+        item = self.store.get(resource, key.namespace, key.name or GRANT_NAME)
+        if item is not None:
+            await self._recorder.tell(item, Note(warning=True, reason="Refused", text=text))
 
     def _changed(self, resource: Resource, before: Object | None, after: Object | None) -> None:
         for key in concerned(resource, before, after, self.store):

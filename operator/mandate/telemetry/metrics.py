@@ -50,7 +50,7 @@ class Metrics:
         )
         self.relist_news = Counter(
             "mandate_relist_news",
-            "Changes that watches missed and a re-list found, by kind",
+            "Changes that a re-list brought before the watch did, by kind",
             ["kind"],
             registry=self.registry,
         )
