@@ -13,7 +13,7 @@ The support rules below are set by simulation (tests/peers/coverage.py).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -44,10 +44,14 @@ Clusters = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Spread:
-    """Contributions per unit, of an estimate or of a difference. `freedom`: units less the means taken from them."""
+    """Contributions per unit, of an estimate or of a difference. `freedom`: units less the means taken from them.
+
+    `clusters` is how many there are where clusters are the units, else None.
+    """
 
     units: Floats
     freedom: int
+    clusters: int | None = None
 
     @property
     def variance(self) -> float:
@@ -77,8 +81,8 @@ def contributions(point: Point, clusters: Clusters | None) -> Spread:
     rows = len(point.psi)
     if clusters is not None:
         sums = np.bincount(clusters, weights=point.psi) / rows
-        found = len(np.unique(clusters[counted]))
-        return Spread(sums * math.sqrt(found / (found - 1)) if found > 1 else sums * 0.0, found - 1)
+        found = _distinct(clusters[counted])
+        return Spread(sums * math.sqrt(found / (found - 1)) if found > 1 else sums * 0.0, found - 1, found)
     sizes = np.bincount(point.stratum[counted])
     scale = np.sqrt(np.divide(sizes, sizes - 1, out=np.zeros(len(sizes)), where=sizes > 1))
     freedom = int(sizes.sum()) - int(np.count_nonzero(sizes))
@@ -87,7 +91,7 @@ def contributions(point: Point, clusters: Clusters | None) -> Spread:
 
 def support(point: Point, clusters: Clusters | None) -> Support:
     """What the number rests on."""
-    counted = None if clusters is None else len(np.unique(clusters[point.stratum >= 0]))
+    counted = None if clusters is None else _distinct(clusters[point.stratum >= 0])
     return Support(rows=len(point.psi), events=point.events, clusters=counted)
 
 
@@ -126,13 +130,13 @@ def _aligned(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | Non
     before, after = (len(u.units), len(v.units)) if clusters[0] is None else (0, 0)
     size = max(len(u.units) + after, before + len(v.units))
     return (
-        Spread(np.pad(u.units, (0, size - len(u.units))), u.freedom),
-        Spread(np.pad(v.units, (before, size - before - len(v.units))), v.freedom),
+        replace(u, units=np.pad(u.units, (0, size - len(u.units)))),
+        replace(v, units=np.pad(v.units, (before, size - before - len(v.units)))),
     )
 
 
 def _pair(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["discordant"]) -> Interval:
-    difference = Spread(u.units - v.units, min(u.freedom, v.freedom) if v.variance else u.freedom)
+    difference = Spread(u.units - v.units, min(u.freedom, v.freedom) if v.variance else u.freedom, u.clusters)
     if difference.variance <= ROUNDING * (u.variance + v.variance) + ROUNDING**2 * a.value**2:
         return _no_variance(a)
     degrees = difference.degrees()
@@ -154,7 +158,7 @@ def all_pairs(groups: dict[str, tuple[Point, Clusters | None]], *, ratio: bool) 
         (a, codes_a), (b, codes_b) = groups[first], groups[second]
         u, v = _aligned(a, b, (codes_a, codes_b))
         scale_a, scale_b = (1 / a.value, 1 / b.value) if ratio else (1.0, 1.0)
-        spread = Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom))
+        spread = Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom), u.clusters)
         interval = _student(
             spread,
             (a, b),
@@ -210,7 +214,7 @@ def _student(
 def _too_few(point: Point, clusters: Clusters | None) -> Unbounded | None:
     """Whether there are too few clusters, rows or rows of the rarer class, whatever the numbers say."""
     if clusters is not None:
-        found = len(np.unique(clusters[point.stratum >= 0]))
+        found = _distinct(clusters[point.stratum >= 0])
         if found < MIN_CLUSTERS:
             return Unbounded(reason=f"{found} clusters only", unit="clusters", found=found, needed=MIN_CLUSTERS)
     if point.step:
@@ -236,14 +240,19 @@ def _unsteady(
     if degrees >= needed:
         return None
     # Skewness falls with the root of the sample, so degrees of freedom grow with it.
-    events = points[0].events
+    events = points[0].events if spread.clusters is None else spread.clusters
     more = math.ceil(events * (needed / max(degrees, 1.0)) ** 2)
     return Unbounded(
         reason=f"a few rows decide the number ({degrees:.1f} degrees of freedom of {needed:g})",
-        unit=points[0].unit,
+        unit=points[0].unit if spread.clusters is None else "clusters",
         found=events,
         needed=max(more, events + 1),
     )
+
+
+def _distinct(clusters: Clusters) -> int:
+    """How many codes occur; counting takes a tenth of the time of sorting."""
+    return int(np.count_nonzero(np.bincount(clusters)))
 
 
 def _no_variance(point: Point) -> Unbounded:
