@@ -72,7 +72,7 @@ class ControlPlane:
             authority.kubeconfig(name, f"/CN=system:{name}", plan.server)
 
     def start_api(self, tools: dict[str, Path]) -> None:
-        """Start etcd and kube-apiserver; returns when the API server says that it is ready."""
+        """Start etcd and kube-apiserver; `wait_ready` says when they have."""
         plan, file = self.plan, self.authority.file
         etcd = f"http://127.0.0.1:{plan.etcd_port}"
         peer = f"http://127.0.0.1:{plan.etcd_peer_port}"
@@ -109,6 +109,9 @@ class ControlPlane:
             *("--kubelet-client-certificate", file("kubelet-client.crt")),
             *("--kubelet-client-key", file("kubelet-client.key"), "--allow-privileged=true"),
         )
+
+    def wait_ready(self) -> None:
+        """Return when the API server says that it is ready."""
         wait_for(
             self._ready,
             seconds=READY_SECONDS,
@@ -188,6 +191,7 @@ def apiserver_up(state: Path, *, controller_manager: bool) -> Path:
         with Steps(1).step(f"starting etcd and kube-apiserver at {plane.plan.server}"):
             plane.certify()
             plane.start_api(tools)
+            plane.wait_ready()
             if controller_manager:
                 plane.start_controller_manager(tools)
     return plane.kubeconfig

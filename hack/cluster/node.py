@@ -138,7 +138,7 @@ class Node:
         toolbox.ensure_host(COMMANDS, cni=True)
         tools = toolbox.ensure(TOOLS)
         archives = _system_images(tools)
-        steps = Steps(6)
+        steps = Steps(5)
         with toolbox.locked(_lock(self.state), busy=f"another command works on the node in {self.state}; wait for it"):
             if self.ledger.find(HOLDER) is None:
                 # Whatever ran in the namespaces ended with them; a reboot leaves only files.
@@ -147,22 +147,18 @@ class Node:
                 network = self._namespaces(tools["pod"])
             wrap = self._inside()
             plane = ControlPlane(self.state, _plan(network, wrap))
-            with steps.step(f"starting the control plane at {plane.plan.server}"):
+            kubectl = [str(tools["kubectl"]), "--kubeconfig", str(self.kubeconfig)]
+            with steps.step(f"starting containerd, and the control plane at {plane.plan.server}"):
                 plane.certify()
                 plane.authority.kubeconfig("kubelet", f"/O=system:nodes/CN=system:node:{NODE}", plane.plan.server)
                 plane.authority.kubeconfig("netpol", "/CN=mandate-netpol", plane.plan.server)
                 self._start("containerd", ["containerd", "--config", self._containerd_config()])
                 plane.start_api(tools)
+                self._load_system_images(archives)  # while the API server starts
+                plane.wait_ready()
                 plane.start_controller_manager(tools)
                 plane.start_scheduler(tools)
-                kubectl = [str(tools["kubectl"]), "--kubeconfig", str(self.kubeconfig)]
                 self._apply(kubectl, network)
-            with steps.step("loading the node's own images"):
-                wait_for(
-                    self._containerd_answers, seconds=30, what="containerd", log=lambda: self.ledger.tail("containerd")
-                )
-                for archive in archives:
-                    toolbox.run([*self.ctr(), "images", "import", archive], what=f"loading {archive.name}")
             with steps.step("starting kubelet, kube-proxy and the enforcement of NetworkPolicies"):
                 self._start(
                     "kubelet",
@@ -303,6 +299,11 @@ class Node:
             raise ClusterError(f"containerd ended; the end of its log:\n{self.ledger.tail('containerd')}")
         done = subprocess.run([*self.ctr(), "version"], capture_output=True, check=False)
         return True if done.returncode == 0 else None
+
+    def _load_system_images(self, archives: Sequence[Path]) -> None:
+        wait_for(self._containerd_answers, seconds=30, what="containerd", log=lambda: self.ledger.tail("containerd"))
+        for archive in archives:
+            toolbox.run([*self.ctr(), "images", "import", archive], what=f"loading {archive.name}")
 
     def _wait_ready(self, kubectl: list[str], target: list[str], condition: str, *, log: str) -> None:
         def ready() -> bool | None:
