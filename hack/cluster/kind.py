@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import toolbox
@@ -76,8 +77,11 @@ class Kind:
         """Load an image that the engine has, or an archive."""
         if Path(name).is_file():
             self._kind("load", "image-archive", name, "--name", NAME)
-        else:
-            self._kind("load", "docker-image", name, "--name", NAME)
+            return
+        with tempfile.TemporaryDirectory(dir=toolbox.cache_folder()) as scratch:
+            archive = f"{scratch}/image.tar"  # `kind load docker-image` knows Docker only
+            toolbox.run([self.engine, "save", "--output", archive, name], what=f"saving {name}")
+            self._kind("load", "image-archive", archive, "--name", NAME)
 
     def _kind(self, *arguments: str) -> str:
         environment = {**os.environ, "KIND_EXPERIMENTAL_PROVIDER": self.engine}
