@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from say import ClusterError, Steps
+from say import ClusterError, Steps, note
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -109,9 +109,12 @@ def locked(path: Path, *, busy: str = "") -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ClusterError(busy) from None
+            if busy:
+                raise ClusterError(busy) from None
+            note(f"waiting for another command that works on {path.with_suffix('')}")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
