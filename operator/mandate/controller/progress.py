@@ -194,7 +194,12 @@ def _pod_reason(pod: Object) -> str:
 
 
 def _disrupted(pod: Object) -> bool:
-    return _phase(pod) == "Failed" and _condition(pod, "DisruptionTarget") is not None
+    """Whether a disruption ended the Pod, or is ending it: its containers stop one after the other, the judge first."""
+    if _condition(pod, "DisruptionTarget") is None:
+        return False
+    stopping = pod["metadata"].get("deletionTimestamp") is not None and _phase(pod) != "Succeeded"
+    done = (_ended(pod, "judge") or {}).get("exitCode") == 0
+    return _phase(pod) == "Failed" or (stopping and not done)
 
 
 def _disruption(pod: Object) -> str:

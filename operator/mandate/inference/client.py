@@ -121,9 +121,13 @@ class Client:
             async with asyncio.timeout(self._limits.total), asyncio.TaskGroup() as group:
                 for _ in range(min(self._limits.concurrency, len(ranges))):
                     group.create_task(work())
-        except* InferenceError as errors:
-            raise _first(errors) from None
-        except* TimeoutError:
+        except BaseExceptionGroup as errors:
+            # Not `except*`: Python before 3.11.4 puts what is raised in there into a group again.
+            ours = errors.subgroup(InferenceError)
+            if ours is None:
+                raise
+            raise _first(ours) from None
+        except TimeoutError:
             done = sum(stop - start for part, (start, stop) in zip(parts, ranges, strict=True) if part is not None)
             raise InferenceError(
                 "PredictorTimeout",

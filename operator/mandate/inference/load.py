@@ -119,8 +119,11 @@ async def _block(
                     continue
                 under_way += 1
                 group.create_task(one(index))
-    except* InferenceError as errors:
-        refused = errors.exceptions[0]
+    except BaseExceptionGroup as errors:
+        # Not `except*`: Python before 3.11.4 puts what is raised in there into a group again.
+        refused: BaseException | None = errors.subgroup(InferenceError)
+        if refused is None:
+            raise
         while isinstance(refused, BaseExceptionGroup):
             refused = refused.exceptions[0]
         raise refused from None

@@ -123,6 +123,17 @@ def test_a_disrupted_pod_is_replaced_and_counted() -> None:
     assert outcome.disruptions == 1
 
 
+def test_a_pod_that_is_being_evicted_is_disrupted_unless_its_judge_was_done() -> None:
+    stopping = pod(main=[ended("judge", 137)], conditions=DISRUPTED)
+    stopping["metadata"]["deletionTimestamp"] = stamp(NOW)
+    outcome = found([stopping])
+    assert isinstance(outcome, Under)
+    assert (outcome.reason, outcome.disruptions) == ("Disrupted", 1)
+    done = pod(main=[ended("judge", 0)], conditions=DISRUPTED)
+    done["metadata"]["deletionTimestamp"] = stamp(NOW)
+    assert isinstance(found([done], result=evidence(0.8)), Measured)
+
+
 def test_the_overall_deadline_names_what_was_last_seen() -> None:
     outcome = found([pod("Pending", init=[waiting("fetch", "ImagePullBackOff")])], of=job(age=100), deadline=60)
     assert isinstance(outcome, Failed)
