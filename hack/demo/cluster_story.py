@@ -28,7 +28,7 @@ EXAMPLE = Path("examples") / "flights"
 def tell(story: Story, root: Path, *, keep: bool) -> None:
     """From nothing to a model that suggests: refused, bypass tried, granted, served."""
     cluster = (sys.executable, str(root / "hack" / "cluster"))
-    ours = "running" not in story.try_quietly(*cluster, "status")
+    ours = not story.succeeds(*cluster, "status")
     try:
         _cluster(story, cluster)
         _install(story, root, cluster)
@@ -177,9 +177,12 @@ def _show(story: Story) -> None:
     story.run("kubectl", "-n", NAMESPACE, "get", "modeldeployments")
     story.say("")
     for gate in _model(story)["status"].get("gates", []):
-        story.say(f"{gate['verdict']:12} {gate['level']:9} {gate['name']}: {gate.get('message', '')}"[:200])
+        story.say(f"{gate['verdict']:12} {gate['level']:9} {gate['name']}: {gate.get('message', '')}")
     for condition in _model(story)["status"]["conditions"]:
-        story.say(f"{condition['type']}={condition['status']} {condition['reason']}: {condition['message']}"[:400])
+        if condition["type"] in ("Ready", "Enforced"):
+            story.say(
+                f"{condition['type']}={condition['status']} {condition['reason']}: {condition.get('message', '')}"
+            )
 
 
 def _refused(story: Story) -> None:

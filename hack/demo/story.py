@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,15 +31,29 @@ class Story:
         print(f"\n━━ {self.chapters}. {title}  ({elapsed // 60}:{elapsed % 60:02d})", flush=True)
 
     def say(self, text: str) -> None:
-        """A sentence of the story."""
-        print(f"   {text}", flush=True)
+        """A sentence of the story, wrapped."""
+        for line in textwrap.wrap(text, 130, subsequent_indent="    ") or [""]:
+            print(f"   {line}", flush=True)
 
-    def run(self, *command: str, show: str | None = None, fails: bool = False, stdin: str | None = None) -> str:
-        """Run a command a reader could type, print it and what it said; `fails` where a refusal is the point."""
+    def run(
+        self,
+        *command: str,
+        show: str | None = None,
+        fails: bool = False,
+        stdin: str | None = None,
+        shown_lines: int | None = None,
+    ) -> str:
+        """Run a command a reader could type, print it and what it said; `fails` where a refusal is the point.
+
+        With `shown_lines` only so many lines are printed, and how many there are.
+        """
         print(f"\n   $ {show or shlex.join(command)}", flush=True)
         done = self._execute(command, stdin)
         text = (done.stdout + done.stderr).rstrip()
-        print("\n".join(f"   {line}" for line in text.splitlines()), flush=True)
+        lines = text.splitlines()
+        print("\n".join(f"   {line}" for line in lines[:shown_lines]), flush=True)
+        if shown_lines is not None and len(lines) > shown_lines:
+            print(f"   … and {len(lines) - shown_lines} more lines", flush=True)
         if fails and done.returncode == 0:
             raise DemoError(f"this must be refused, but it was taken: {shlex.join(command)}")
         if not fails and done.returncode != 0:
@@ -65,9 +80,9 @@ class Story:
             raise DemoError(f"failed with exit code {done.returncode}: {shlex.join(command)}")
         return done.stdout
 
-    def try_quietly(self, *command: str) -> str:
-        """A command's output, whether it fails or not."""
-        return self._execute(command, None).stdout
+    def succeeds(self, *command: str) -> bool:
+        """Whether a command ends well; says nothing."""
+        return self._execute(command, None).returncode == 0
 
     def wait(self, what: str, probe: Callable[[], Any], *, seconds: float) -> Any:
         """Poll until `probe` gives something; say every ten seconds that we still wait."""

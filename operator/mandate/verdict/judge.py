@@ -69,7 +69,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """One gate at one level: the worst of its outcomes, and whether the level may stand on it."""
+    """One gate at one level: its outcomes, the worst first, and whether the level may stand on them."""
 
     name: str
     level: Level
@@ -85,7 +85,6 @@ class GateVerdict:
         worst = [outcome for outcome in self.outcomes if outcome.verdict == self.verdict]
         if not worst:
             return ""
-        worst.sort(key=lambda outcome: (-outcome.shortfall, -(outcome.needed or 0)))
         more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
         return f"{worst[0].message}{more}"
 
@@ -190,7 +189,8 @@ def _gate(
             continue
         for place in gate.each or (OVERALL,):
             outcomes += _place(gate, place, requirement, metric=metric, versus=versus, cells=cells, alpha=alpha)
-    verdict = max((outcome.verdict for outcome in outcomes), key=SEVERITY.__getitem__)
+    outcomes.sort(key=lambda found: (-SEVERITY[found.verdict], -found.shortfall, -(found.needed or 0)))
+    verdict = outcomes[0].verdict
     burden = gate.burden or tier_burden(tier, level)
     limit = SEVERITY["Inconclusive"] if burden == "NotRefuted" else SEVERITY["Pass"]
     return GateVerdict(gate.name, level, gate.metric, verdict, burden, SEVERITY[verdict] <= limit, tuple(outcomes))
