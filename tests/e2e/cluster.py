@@ -26,11 +26,15 @@ OPERATOR = "mandate-controller"
 API = "mandate.dev/v1alpha1"
 DOCKERFILE = ROOT / "tests" / "e2e" / "images" / "Dockerfile"
 VALUES = {
-    "evaluation.deadline": "300",
-    "evaluation.podDeadline": "150",
+    "evaluation.deadline": "260",
+    "evaluation.podDeadline": "210",
     "evaluation.maxAttempts": "2",
     # Longer than a module of tests takes: what failed stays as it is, until somebody asks for another try.
     "evaluation.retryBase": "1800",
+    # Machines that run tests are often busy; an operator that can't renew its Lease in time ends, as it should.
+    "controller.leaderElection.leaseDuration": "60",
+    "controller.leaderElection.renewDeadline": "40",
+    "controller.leaderElection.retryPeriod": "4",
 }
 """How the tests install the chart."""
 
