@@ -188,7 +188,9 @@ def _show(story: Story) -> None:
 def _refused(story: Story) -> None:
     model = _model(story)
     revision = (model["status"].get("candidate") or model["status"]["refused"][-1])["revision"]
-    image = story.json("kubectl", "-n", NAMESPACE, "get", "deployment", "rule", "-o", "json")
+    deployment = story.json("kubectl", "-n", NAMESPACE, "get", "deployment", "rule", "-o", "json")
+    rule = deployment["spec"]["template"]["spec"]
+    server = rule["containers"][0]
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -197,14 +199,19 @@ def _refused(story: Story) -> None:
             "namespace": NAMESPACE,
             "labels": {"mandate.dev/model": "flights", "mandate.dev/revision": revision},
         },
+        # As locked down as the namespace asks, so that nothing but the missing grant stands in its way.
         "spec": {
-            "containers": [{"name": "predictor", "image": image["spec"]["template"]["spec"]["containers"][0]["image"]}]
+            "automountServiceAccountToken": False,
+            "securityContext": rule["securityContext"],
+            "containers": [{name: server[name] for name in ("name", "image", "command", "securityContext")}],
         },
     }
     text = story.run(
         "kubectl", "apply", "-f", "-", stdin=json.dumps(pod), fails=True, show="kubectl apply -f by-hand.yaml"
     )
-    story.expect("denied" in text or "forbidden" in text.lower(), "the API server refused the Pod, and said why")
+    story.expect(
+        "ValidatingAdmissionPolicy" in text and "mandate.dev" in text, "Mandate's policy refused the Pod, and said why"
+    )
 
 
 def _model(story: Story) -> dict[str, Any]:
