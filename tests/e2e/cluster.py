@@ -217,7 +217,7 @@ class Space:
         """What there is to see of a model, for a failing test."""
         item = self.get("ModelDeployment", name)
         lines = [f"level {(item.get('status') or {}).get('level')}"]
-        lines += [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in _conditions(item)]
+        lines += [f"{c['type']}={c['status']} {c['reason']}: {c.get('message')}" for c in _conditions(item)]
         for meval in self.all("ModelEvaluation", f"mandate.dev/model={name}", api=API):
             lines += [
                 f"{meval['metadata']['name']}: {c['type']}={c['status']} {c['reason']}" for c in _conditions(meval)
