@@ -60,9 +60,21 @@ test-numbers: venv ## metrics against independent paths, named mutations, interv
 test-integration: venv ## API behaviour on a real API server
 	$(BIN)/pytest tests/integration
 
+.PHONY: test-kind
+test-kind: ## kind-config.yaml, loaded with kind's own Go package
+	go=$$($(PYTHON) hack/cluster go); cd tests/kind_config && "$$go" test ./...
+
 .PHONY: test-kills
 test-kills: venv ## kill the operator before and after each of its writes
 	$(BIN)/pytest -s tests/kills
+
+.PHONY: coverage
+coverage: venv ## interval coverage and wrong passes, 10,000 repeats a cell (an hour; prints the worst cells)
+	$(BIN)/python -m tests.peers.coverage --repeats 10000
+
+.PHONY: screenshots
+screenshots: venv ## the report's pictures in docs/user/images, from real runs
+	hack/screenshots.sh
 
 .PHONY: parity
 parity: venv ## CLI and Job give byte-identical evidence and verdicts
@@ -76,7 +88,7 @@ test-e2e: venv ## the whole product on a real node
 check: lint test-unit ## the quick subset, under 2 minutes
 
 # Each stage says how long it took; the first red one ends the run.
-STAGES := lint test-unit test-numbers parity test-integration test-kills test-e2e
+STAGES := lint test-unit test-kind test-numbers parity test-integration test-kills test-e2e
 .PHONY: test
 test: venv ## everything, on a real node too
 	@for stage in $(STAGES); do \
