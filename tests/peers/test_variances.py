@@ -77,6 +77,17 @@ def test_a_logit_link_divides_the_error_by_v_times_1_minus_v():
     assert interval.se == pytest.approx(math.sqrt(delong(sample, sample)[0]) / scale, **NEAR)
 
 
+def test_r2_is_student_on_the_log_of_what_is_left():
+    rng = np.random.default_rng(9)
+    actual = rng.normal(size=400)
+    sample = Sample(actual=actual, score=actual + rng.normal(size=400))
+    point = metrics.METRICS["r2"](sample)
+    interval = uncertainty.alone(point, None)
+    assert isinstance(interval, StudentT)
+    assert interval.centre == pytest.approx(-math.log(1 - point.value), **NEAR)
+    assert interval.se == pytest.approx(math.sqrt(variance("r2", sample)) / (1 - point.value), **NEAR)
+
+
 def test_proportions_are_counts():
     sample = binary()
     interval = uncertainty.alone(metrics.METRICS["recall"](sample), None)

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Link = Literal["Identity", "Logit", "Log"]
+Link = Literal["Identity", "Logit", "Log", "LogComplement"]
+"""From a metric's scale to the one on which it is Student-t: v, ln(v / (1 - v)), ln v, or -ln(1 - v)."""
 
 
 class _Record(BaseModel):

@@ -18,9 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mandate.evidence.intervals import Link
+
 Floats = NDArray[np.float64]
 Unit = Literal["rows", "positives", "negatives", "minority"]
-Link = Literal["Identity", "Logit", "Log"]
 
 TINY = float(np.finfo(np.float64).eps)
 """Probabilities are clipped to [TINY, 1 - TINY] before a logarithm, as scikit-learn's log_loss does."""
@@ -30,13 +31,15 @@ STEADY_LABELS = 5.0
 """Numbers made of right and wrong labels."""
 STEADY_SCORES = 15.0
 """Numbers made of scores and ranks."""
+STEADY_PRECISIONS = 30.0
+"""Averages of precisions, whose plug-in estimate is a little too high."""
 STEADY_MEAN = 20.0
 """Means of errors without a bound."""
 STEADY_SQUARES = 40.0
 """Means of their squares."""
 STEADY_RATIO = 60.0
 """Ratios of such means."""
-STEADY_TAIL_ROWS = 15_000.0
+STEADY_TAIL_ROWS = 40_000.0
 """Few rows can't show how heavy one tail is: means of absolute errors need this over the number of rows, too."""
 
 
@@ -325,6 +328,7 @@ def average_precision(sample: Sample) -> Point:
         events=min(positives, negatives),
         unit="minority",
         link="Logit",
+        steady=STEADY_PRECISIONS,
     )
 
 
@@ -435,6 +439,7 @@ def r2(sample: Sample) -> Point:
         psi=-(squares - share * spread) / total,
         stratum=_everywhere(len(sample)),
         events=len(sample),
+        link="LogComplement",
         steady=STEADY_RATIO,
     )
 

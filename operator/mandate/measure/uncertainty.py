@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from mandate.evidence.intervals import AllPairs, Beta, GroupPair, Interval, Paired, StudentT, Unbounded
+from mandate.evidence.intervals import AllPairs, Beta, GroupPair, Interval, Link, Paired, StudentT, Unbounded
 from mandate.evidence.schema import Support
 
-from .metrics import Floats, Link, Point, Unit
+from .metrics import Floats, Point, Unit
 
 MIN_CLUSTERS = 30
 MIN_ROWS = 50
@@ -38,6 +38,8 @@ KORN_GRAUBARD_LEVEL = 0.001
 
 ROUNDING = 1e-9
 """A variance below this share of its parts is rounding."""
+TINY = 1e-100
+"""A variance below this has no square in floating point."""
 
 Clusters = NDArray[np.intp]
 
@@ -102,7 +104,10 @@ def alone(point: Point, clusters: Clusters | None) -> Interval:
     if point.proportion is not None:
         return _proportion(point, clusters)
     value, link = point.value, point.link
-    if (link == "Log" and value <= 0) or (link == "Logit" and not 0 < value < 1):
+    low, high = {"Log": (0.0, math.inf), "Logit": (0.0, 1.0), "LogComplement": (-math.inf, 1.0)}.get(
+        link, (-math.inf, math.inf)
+    )
+    if not low < value < high:
         return _no_variance(point)
     return _student(contributions(point, clusters), (point,), centre=value, link=link)
 
@@ -137,7 +142,7 @@ def _aligned(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | Non
 
 def _pair(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["discordant"]) -> Interval:
     difference = Spread(u.units - v.units, min(u.freedom, v.freedom) if v.variance else u.freedom, u.clusters)
-    if difference.variance <= ROUNDING * (u.variance + v.variance) + ROUNDING**2 * a.value**2:
+    if difference.variance <= ROUNDING * (u.variance + v.variance) + ROUNDING**2 * a.value**2 + TINY:
         return _no_variance(a)
     degrees = difference.degrees()
     unbounded = _unsteady(difference, (a, b), degrees, step=max(a.step, b.step), unit=unit)
@@ -194,7 +199,7 @@ def _proportion(point: Point, clusters: Clusters | None) -> Beta:
 def _student(
     spread: Spread, points: tuple[Point, ...], *, centre: float, link: Link, step: float | None = None
 ) -> StudentT | Unbounded:
-    if spread.variance <= ROUNDING**2 * centre**2:
+    if spread.variance <= ROUNDING**2 * centre**2 + TINY:
         return _no_variance(points[0])
     error = math.sqrt(spread.variance)
     match link:
@@ -205,6 +210,9 @@ def _student(
         case "Logit":
             within = centre * (1.0 - centre)
             on_link, slope, bend = math.log(centre / (1.0 - centre)), 1.0 / within, (2.0 * centre - 1.0) / within
+        case "LogComplement":
+            # What is left is a ratio, whose own curvature the logarithm takes away.
+            on_link, slope, bend = -math.log1p(-centre), 1.0 / (1.0 - centre), 0.0
     degrees = spread.degrees(curvature=bend * error)
     step = points[0].step if step is None else step
     unbounded = _unsteady(spread, points, degrees, step=step, unit=points[0].unit)

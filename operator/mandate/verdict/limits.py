@@ -63,6 +63,8 @@ def link(name: Link, value: float) -> float:
             return math.log(value) - math.log1p(-value)
         case "Log":
             return math.log(value) if value > 0 else -math.inf
+        case "LogComplement":
+            return -math.log1p(-value) if value < 1 else math.inf
 
 
 def _inverse(name: Link, value: float) -> float:
@@ -73,6 +75,8 @@ def _inverse(name: Link, value: float) -> float:
             return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
         case "Log":
             return math.exp(min(value, 700.0))
+        case "LogComplement":
+            return -math.expm1(min(-value, 700.0))
 
 
 def normal_quantile(probability: float) -> float:

@@ -90,3 +90,9 @@ def test_a_smaller_alpha_never_narrows(k: int, extra: int, alpha: float, tighter
     wide, narrow = beta_limits(interval, alpha * tighter), beta_limits(interval, alpha)
     assert wide[0] <= narrow[0] + 1e-12
     assert wide[1] >= narrow[1] - 1e-12
+
+
+def test_student_limits_on_the_scale_of_what_is_left_stay_below_one() -> None:
+    lower, upper = student_limits(StudentT(link="LogComplement", centre=-math.log(1 - 0.9), se=0.5, df=1e9), 0.025)
+    assert lower == pytest.approx(1 - 0.1 * math.exp(0.5 * 1.959963984540054), rel=1e-9)
+    assert upper == pytest.approx(1 - 0.1 * math.exp(-0.5 * 1.959963984540054), rel=1e-9)
