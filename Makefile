@@ -43,6 +43,7 @@ lint: venv ## ruff, mypy, import contracts, drift of generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy operator/mandate
+	cd hack/cluster && ../../$(BIN)/mypy --strict --config-file= *.py
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m mandate.api.crds check crds
 	$(BIN)/python -m mandate.api.crds check helm/mandate/files/crds
@@ -60,9 +61,11 @@ test-numbers: venv ## metrics against independent paths, named mutations, interv
 test-integration: venv ## API behaviour on a real API server
 	$(BIN)/pytest tests/integration
 
-.PHONY: test-kind
-test-kind: ## kind-config.yaml, loaded with kind's own Go package
-	go=$$($(PYTHON) hack/cluster go); cd tests/kind_config && "$$go" test ./...
+.PHONY: test-go
+test-go: ## kind-config.yaml with kind's own Go package, and the node's own Go programs
+	go=$$($(PYTHON) hack/cluster go); for folder in tests/kind_config hack/cluster/tools/netpol; do \
+	  (cd $$folder && CGO_ENABLED=0 "$$go" test -trimpath ./...); \
+	done
 
 .PHONY: test-kills
 test-kills: venv ## kill the operator before and after each of its writes
@@ -88,7 +91,7 @@ test-e2e: venv ## the whole product on a real node
 check: lint test-unit ## the quick subset, under 2 minutes
 
 # Each stage says how long it took; the first red one ends the run.
-STAGES := lint test-unit test-kind test-numbers parity test-integration test-kills test-e2e
+STAGES := lint test-unit test-go test-numbers parity test-integration test-kills test-e2e
 .PHONY: test
 test: venv ## everything, on a real node too
 	@for stage in $(STAGES); do \
