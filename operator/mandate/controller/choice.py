@@ -71,7 +71,7 @@ def _champion(mdep: Object, spec: ModelDeploymentSpec, mevals: Iterable[Object])
     a gate against the champion finds nothing measured, and says so.
     """
     champion = status_of(mdep).champion
-    if champion is None or champion.revision == key(revision_digest(spec)):
+    if champion is None or champion.revision == key(revision_digest(mdep["metadata"]["name"], spec)):
         return None
     earned = next((meval for meval in mevals if meval["metadata"]["name"] == champion.evaluation), None)
     measured = evaluation_of(earned) if earned is not None else None

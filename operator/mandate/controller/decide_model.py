@@ -46,7 +46,14 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
         served = serve(snapshot, standing, fallback=None, replicas=None, addresses=False)
     else:
         actions += record(snapshot, spec)
-        standing = stand(before, spec, assessment, revision=key(revision_digest(spec)), retry=retry_of(mdep), now=now)
+        standing = stand(
+            before,
+            spec,
+            assessment,
+            revision=key(revision_digest(mdep["metadata"]["name"], spec)),
+            retry=retry_of(mdep),
+            now=now,
+        )
         served = serve(snapshot, standing, fallback=spec.use_case.fallback, replicas=spec.serving.replicas)
     if isinstance(assessment, Measuring):
         actions += assessment.actions
@@ -92,7 +99,7 @@ def _status(
             "gates": gate_summaries(assessment.verdict),
             "gates_passed": gates_passed(assessment.verdict, spec.autonomy.target),
             "pinned": Pinned(
-                revision=key(revision_digest(spec)),
+                revision=key(revision_digest(snapshot.mdep["metadata"]["name"], spec)),
                 model=assessment.model_digest,
                 data=dict(assessment.evidence.computed.inputs.data),
             ),

@@ -48,7 +48,7 @@ def is_ours(item: Mapping[str, Any], by: Mapping[str, Any]) -> bool:
 
 def controller_revision(mdep: Object, spec: ModelDeploymentSpec, *, images: Images) -> Object:
     """The spec as it was at a revision, and the images it came with, so that it can be served again later."""
-    full = revision_digest(spec)
+    full = revision_digest(mdep["metadata"]["name"], spec)
     metadata = _metadata(mdep, workload_name(mdep["metadata"]["name"], full), record="Revision")
     metadata["labels"][LABEL_REVISION] = key(full)
     metadata["annotations"] = {ANNOTATION_REVISION_DIGEST: full}

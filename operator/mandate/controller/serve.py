@@ -51,7 +51,8 @@ class Served:
 
 def record(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[Create, ...]:
     """Keep the present spec as a ControllerRevision, unless it is kept already."""
-    name = workload_name(snapshot.mdep["metadata"]["name"], revision_digest(spec))
+    model = snapshot.mdep["metadata"]["name"]
+    name = workload_name(model, revision_digest(model, spec))
     if any(item["metadata"]["name"] == name for item in snapshot.revisions):
         return ()
     return (Create(desired.controller_revision(snapshot.mdep, spec, images=snapshot.settings.images)),)
@@ -68,7 +69,8 @@ def recorded(revisions: tuple[Object, ...], revision: str, *, images: Images) ->
             kept = Images(fetch=data["images"]["fetch"], judge=images.judge, predictor=data["images"]["predictor"])
         except (KeyError, TypeError, ValueError):
             return None
-        return Recorded(spec, kept) if key(revision_digest(spec)) == revision else None
+        model = item["metadata"]["labels"].get(LABEL_MODEL, "")
+        return Recorded(spec, kept) if key(revision_digest(model, spec)) == revision else None
     return None
 
 

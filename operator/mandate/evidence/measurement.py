@@ -23,11 +23,14 @@ def stated(record: Spec) -> dict[str, Any]:
     return record.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
 
 
-def revision_digest(spec: ModelDeploymentSpec) -> str:
-    """Identity of what serves: the model as it is fed and read, and the resources it runs under."""
+def revision_digest(name: str, spec: ModelDeploymentSpec) -> str:
+    """Identity of what serves: the ModelDeployment's name, the model as it is fed and read, and its resources.
+
+    The name keeps two use cases of the very same model apart: a namespace's grant holds one entry per revision.
+    """
     model = stated(spec.model)
     model.pop("training", None)  # lineage: says where the model comes from, not what it does
-    return digest({"model": model, "resources": spec.serving.resources})
+    return digest({"name": name, "model": model, "resources": spec.serving.resources})
 
 
 def key(full: str) -> str:
@@ -59,7 +62,7 @@ def evaluation_spec(
     loads = sorted({gate.load for gate in complete.gates if gate.load is not None}, key=lambda load: (len(load), load))
     return ModelEvaluationSpec(
         model_deployment=name,
-        revision=key(revision_digest(spec)),
+        revision=key(revision_digest(name, spec)),
         model=spec.model,
         task=spec.task,
         data=spec.data,

@@ -81,4 +81,9 @@ def test_two_images_on_one_port_are_not_put_into_one_pod() -> None:
     one, other = (spec({**OLD, "model": model}).model for model in (image, {**image, "version": "8"}))
     assert ports_clash(one, other)
     assert not ports_clash(spec(OLD).model, one)
-    assert key(revision_digest(spec(OLD))) == FIRST.revision
+    assert key(revision_digest("credit", spec(OLD))) == FIRST.revision
+
+
+def test_the_same_model_for_two_uses_is_two_revisions() -> None:
+    """One namespace's grant is keyed by revision: sharing a key, one use would take the other's entry."""
+    assert revision_digest("credit", spec(OLD)) != revision_digest("mortgage", spec(OLD))
