@@ -70,16 +70,19 @@ class Client:
         start = clock()
         pause, seen = 0.02, "nothing"
         while (waited := clock() - start) < self._limits.ready:
+            patience = min(5.0, self._limits.ready - waited)
             try:
-                timeout = aiohttp.ClientTimeout(total=min(5.0, self._limits.ready - waited))
+                timeout = aiohttp.ClientTimeout(total=patience)
                 async with self._session.get(f"{self._model_url}/ready", timeout=timeout) as response:
                     if response.status == 200:
                         return clock() - start
                     seen = f"status {response.status}: {await _words(response)}"
+            except TimeoutError:
+                # The last request has what is left of the time: that it got no answer says less than what came before.
+                if patience == 5.0 or seen == "nothing":
+                    seen = f"no answer to a readiness request within {patience:.3g} s"
             except (aiohttp.ClientError, OSError) as error:
                 seen = f"{type(error).__name__}: {error}"
-            except TimeoutError:
-                seen = "no answer to a readiness request within 5 s"
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.5)
         raise InferenceError(
