@@ -123,35 +123,18 @@ _METRICS = (
         fact=True,
         groups=False,
     ),
-    Metric(
-        name="latency_p50",
-        title="Median latency",
-        better="Lower",
-        tasks=TASKS,
-        high=math.inf,
-        unit="duration",
-        origin="Service",
-        groups=False,
-    ),
-    Metric(
-        name="latency_p95",
-        title="95th percentile latency",
-        better="Lower",
-        tasks=TASKS,
-        high=math.inf,
-        unit="duration",
-        origin="Service",
-        groups=False,
-    ),
-    Metric(
-        name="latency_p99",
-        title="99th percentile latency",
-        better="Lower",
-        tasks=TASKS,
-        high=math.inf,
-        unit="duration",
-        origin="Service",
-        groups=False,
+    *(
+        Metric(
+            name=f"latency_p{percentile}",
+            title=f"{title} latency",
+            better="Lower",
+            tasks=TASKS,
+            high=math.inf,
+            unit="duration",
+            origin="Service",
+            groups=False,
+        )
+        for percentile, title in ((50, "Median"), (95, "95th percentile"), (99, "99th percentile"))
     ),
     Metric(
         name="crashes",
