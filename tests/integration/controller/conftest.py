@@ -56,7 +56,7 @@ class World:
         *,
         resource: Resource = MODEL_DEPLOYMENTS,
         name: str = "credit",
-        seconds: float = 60.0,
+        seconds: float = 180.0,
     ) -> Object:
         """The object as soon as `found` says so."""
         item: Object | None = None
@@ -104,10 +104,13 @@ async def a_world(
     await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     try:
         async with kubelet(client, kubeconfig.parent, script) as node:
-            yield World(client, kubeconfig, namespace, node, folder)
-            for item in await _left(client, namespace):
-                await client.delete(MODEL_DEPLOYMENTS, item["metadata"]["name"], namespace=namespace)
-            await client.delete(NAMESPACES, namespace)
+            try:
+                yield World(client, kubeconfig, namespace, node, folder)
+            finally:
+                # Also after a failure: what one test leaves, the next one's node would play with.
+                for item in await _left(client, namespace):
+                    await client.delete(MODEL_DEPLOYMENTS, item["metadata"]["name"], namespace=namespace)
+                await client.delete(NAMESPACES, namespace)
     finally:
         await client.close()
 

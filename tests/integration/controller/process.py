@@ -64,7 +64,7 @@ def operator(kubeconfig: Path, log: Path, **flags: str) -> Iterator[Operator]:
         running.kill()
 
 
-async def eventually(what: str, seconds: float = 60.0) -> AsyncIterator[None]:
+async def eventually(what: str, seconds: float = 180.0) -> AsyncIterator[None]:
     """Iterate until the test breaks out; fails the test after `seconds`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
