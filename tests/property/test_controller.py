@@ -217,6 +217,9 @@ async def simulate(seed: int) -> None:
             await world.stop()
             world.start()
     world.api.faults = world.api.deaf = 0.0
+    # An operator that hadn't yet heard of a deletion may have made something for the deleted object's uid.
+    await asyncio.sleep(400)
+    world.api.collect()
     await asyncio.sleep(3000)
     await world.stop()
 

@@ -158,6 +158,14 @@ class FakeApi:
             if item["metadata"]["uid"] in owners:
                 self.take(kind, space, child)
 
+    def collect(self) -> None:
+        """Delete what is owned by nobody that still exists, as the garbage collector does on its rounds."""
+        alive = {item["metadata"]["uid"] for item in self.objects.values()}
+        for place, item in list(self.objects.items()):
+            owners = [owner["uid"] for owner in item["metadata"].get("ownerReferences") or ()]
+            if owners and not alive.intersection(owners):
+                self.take(*place)
+
     def all(self, resource: Resource) -> list[Object]:
         return [item for (kind, _, _), item in self.objects.items() if kind == resource]
 
