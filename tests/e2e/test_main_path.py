@@ -113,7 +113,7 @@ def test_other_criteria_are_judged_on_the_same_evidence(lending: Space) -> None:
 def test_a_champion_serves_while_the_next_is_judged_refused_and_replaced(lending: Space) -> None:
     """A bad version 2 leaves version 1 untouched, Pods and all; a good version 3 takes over."""
     _standing(lending)
-    champion = {pod["metadata"]["name"] for pod in lending.serving_pods("credit")}
+    champion = _champions(lending)
     answered = []
 
     def still_serving(item: Object) -> bool:
@@ -126,7 +126,7 @@ def test_a_champion_serves_while_the_next_is_judged_refused_and_replaced(lending
     assert all(answer == pytest.approx(PROBABILITIES, rel=1e-6) for answer in answered)
     assert item["status"]["champion"]["version"] == "1"
     assert item["status"]["level"] == "Suggest"
-    assert {pod["metadata"]["name"] for pod in lending.serving_pods("credit")} == champion
+    assert _champions(lending) == champion
 
     lending.apply(declared.model("credit", version="3", source=declared.onnx("better.onnx"), fallback=True))
     item = lending.until(
@@ -145,7 +145,7 @@ def test_another_measurement_is_another_evaluation(lending: Space) -> None:
     document = _standing(lending)
     before = {meval["metadata"]["name"] for meval in lending.evaluations("credit")}
     jobs = {job["metadata"]["uid"] for job in lending.jobs("credit")}
-    pods = {pod["metadata"]["name"] for pod in lending.serving_pods("credit")}
+    pods = _champions(lending)
     document["spec"]["data"]["slices"] = [{"name": "sex", "column": "sex", "sensitive": True}]
     lending.apply(document)
     item = lending.until(
@@ -158,13 +158,14 @@ def test_another_measurement_is_another_evaluation(lending: Space) -> None:
     assert len({job["metadata"]["uid"] for job in lending.jobs("credit")} - jobs) == 1
     evidence = lending.evidence(evaluations[item["status"]["champion"]["evaluation"]])
     assert "sex" in {estimate["quantity"].get("slice") for estimate in evidence["computed"]["estimates"]}
-    assert {pod["metadata"]["name"] for pod in lending.serving_pods("credit")} == pods
+    assert _champions(lending) == pods
 
 
 def test_without_the_operator_the_granted_runs_and_the_rest_is_refused(lending: Space, cluster: Cluster) -> None:
     """A Pod by hand is refused, labelled or not; a granted Pod that is deleted comes back, and answers."""
     _standing(lending)
-    (pod,) = lending.serving_pods("credit")
+    name = next(iter(_champions(lending)))
+    pod = next(pod for pod in lending.serving_pods("credit") if pod["metadata"]["name"] == name)
     by_hand = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -193,7 +194,8 @@ def test_without_the_operator_the_granted_runs_and_the_rest_is_refused(lending: 
 
 def _another_ready(space: Space, pod: Object) -> bool | None:
     for other in space.serving_pods("credit"):
-        if other["metadata"]["uid"] != pod["metadata"]["uid"] and holds_pod(other):
+        same = other["metadata"]["labels"] == pod["metadata"]["labels"]
+        if same and other["metadata"]["uid"] != pod["metadata"]["uid"] and holds_pod(other):
             return True
     return None
 
@@ -208,6 +210,13 @@ def _answers(space: Space) -> bool | None:
         return len(probabilities(space.ask("credit-suggest", [], **CAR))) == 2 or None
     except Refused:
         return None
+
+
+def _champions(lending: Space) -> set[str]:
+    """The names of the Pods that serve the champion; its predecessor's may still be there."""
+    revision = lending.get("ModelDeployment", "credit")["status"]["champion"]["revision"]
+    pods = lending.serving_pods("credit")
+    return {pod["metadata"]["name"] for pod in pods if pod["metadata"]["labels"]["mandate.dev/revision"] == revision}
 
 
 def _suggests(lending: Space) -> None:

@@ -123,7 +123,10 @@ def serve(
             selector, port = {LABEL_MODEL: name, LABEL_REVISION: answers}, "http"
             selected.add(answers)
         document = desired.service(mdep, address, selector=selector, port=port)
-        actions += bring(document, live) if addresses else ()
+        turned = bring(document, live) if addresses else ()
+        actions += turned
+        if turned:
+            waiting.append(f"Service {address} is being turned to who may answer there")
         if now:
             selected.add(now)
         if live is not None and now == answers and now:
