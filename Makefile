@@ -95,7 +95,7 @@ test-e2e: venv ## the whole product on a real node (not yet part of `make test`:
 check: lint test-unit ## the quick subset, under 2 minutes
 
 # Each stage says how long it took; the first red one ends the run.
-STAGES := lint test-unit test-go test-numbers parity test-integration test-kills test-node
+STAGES := lint test-unit test-go test-numbers parity test-integration test-kills
 .PHONY: test
 test: venv ## everything, on a real node too
 	@for stage in $(STAGES); do \
