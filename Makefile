@@ -97,7 +97,7 @@ check: lint test-unit ## the quick subset, under 2 minutes
 # Each stage says how long it took; the first red one ends the run.
 STAGES := lint test-unit test-go test-numbers parity test-integration test-kills
 .PHONY: test
-test: venv ## everything, on a real node too
+test: venv ## everything on a real API server; test-node and test-e2e, on a real node, run apart for now
 	@for stage in $(STAGES); do \
 	  echo "=== $$stage"; began=$$SECONDS; \
 	  $(MAKE) --no-print-directory $$stage; \
