@@ -9,7 +9,15 @@ from typing import Any
 
 from mandate.api.grant import AutonomyGrantSpec
 from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
-from mandate.api.names import API_VERSION, GRANT_NAME, GROUP, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
+from mandate.api.names import (
+    API_VERSION,
+    GRANT_NAME,
+    GROUP,
+    LABEL_EVALUATION,
+    LABEL_MODEL,
+    LABEL_RECORD,
+    LABEL_REVISION,
+)
 from mandate.controller import pods
 from mandate.controller.identity import evidence_name, job_name, workload_name
 from mandate.controller.settings import Images, Settings
@@ -18,8 +26,6 @@ from mandate.evidence.measurement import key, revision_digest, stated
 
 Object = dict[str, Any]
 
-LABEL_RECORD = f"{GROUP}/record"
-"""On evidence ConfigMaps, the ledger and ControllerRevisions: `Evidence`, `Ledger` or `Revision`; operator-written."""
 ANNOTATION_REVISION_DIGEST = f"{GROUP}/revision-digest"
 SERVICE_PORT = 80
 NOBODY = "none"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from mandate.controller.desired import LABEL_RECORD
+from mandate.api.names import LABEL_RECORD
 from mandate.evidence.canonical import digest
 from mandate.evidence.measurement import key
 from mandate.kube.client import Client

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mandate.api.names import GRANT_NAME, LABEL_EVALUATION, LABEL_MODEL
+from mandate.api.names import GRANT_NAME, LABEL_EVALUATION, LABEL_MODEL, LABEL_RECORD
 from mandate.controller.apply import Applier, describe
 from mandate.controller.choice import evaluation_status
 from mandate.controller.conditions import is_true
 from mandate.controller.decide import decide
-from mandate.controller.desired import LABEL_RECORD
 from mandate.controller.events import Note, Recorder
 from mandate.controller.gather import Gatherer
 from mandate.controller.ledger import Ledger
