@@ -175,6 +175,8 @@ async def test_drift_is_undone_and_nothing_is_written_at_rest(cluster: Path, tmp
             assert deployment is not None
             containers = deployment["spec"]["template"]["spec"]["containers"]
             containers[0]["image"] = "registry.example/evil@sha256:" + "6" * 64
+            # Whatever was written to it meanwhile: the Deployment's controller and the operator write too.
+            del deployment["metadata"]["resourceVersion"]
             await world.client.replace(DEPLOYMENTS, deployment)
             await world.until(
                 "the image is as granted",
