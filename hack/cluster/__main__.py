@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
         case "images":
             print(json.dumps(_images(cluster, options.targets, options.tag, options.file), indent=2))
         case "volume":
-            print(volumes.create(cluster.kubeconfig, options.claim))
+            print(volumes.create(cluster.kubeconfig, cluster.volumes, options.claim))
     return 0
 
 

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import toolbox
-import volumes
 from say import Steps, note
 
 NAME = "mandate"
@@ -41,6 +40,11 @@ class Kind:
     def exists(self) -> bool:
         return NAME in self._kind("get", "clusters").split()
 
+    @property
+    def volumes(self) -> Path:
+        """The folder of this machine that holds its volumes; kind-config.yaml says the same."""
+        return toolbox.REPOSITORY / ".cluster" / "volumes"
+
     def ctr(self) -> list[str]:
         """The command that talks to the cluster's containerd."""
         return [self.engine, "exec", "--interactive", CONTAINER, "ctr", "--namespace", "k8s.io"]
@@ -48,7 +52,8 @@ class Kind:
     def up(self) -> None:
         """Create the cluster, or start its stopped container again."""
         toolbox.ensure(["kind", "kubectl"])
-        volumes.prepare()
+        self.volumes.mkdir(parents=True, exist_ok=True)
+        (self.volumes.parent / ".gitignore").write_text("*\n")
         with toolbox.locked(
             toolbox.cache_folder() / "kind.lock", busy="another command works on the kind cluster; wait for it"
         ):

@@ -115,6 +115,11 @@ class Node:
         """containerd's socket, as the host sees it."""
         return self.state / "run" / "containerd.sock"
 
+    @property
+    def volumes(self) -> Path:
+        """The folder of this machine that holds its volumes: the node's own, so it goes with the node."""
+        return self.state / "volumes"
+
     def ctr(self) -> list[str]:
         """The command that talks to this node's containerd about the kubelet's images."""
         return ["ctr", "--address", str(self.socket), "--namespace", "k8s.io"]
@@ -254,7 +259,7 @@ class Node:
             toolbox.run(["ip", *arguments], what="connecting the node's network")
 
     def _mount(self) -> None:
-        """Give the node folders of its own where programs have fixed paths, and show it the host's volumes folder."""
+        """Give the node folders of its own where programs have fixed paths, and show it the folder of its volumes."""
         mounted = toolbox.run([*self._inside(), "cat", "/proc/self/mountinfo"], what="reading the node's mounts")
         points = {line.split()[4] for line in mounted.splitlines()}
         if "/var/log" not in points:
@@ -264,7 +269,7 @@ class Node:
             (self.state / "varlog", Path("/var/log")),
             (self.state / "cni-results", Path("/var/lib/cni")),
             (self.state / "kubelet", Path("/var/lib/kubelet")),
-            (volumes.prepare(), volumes.INSIDE),
+            (self.volumes, volumes.INSIDE),
         ):
             if str(target) not in points:
                 source.mkdir(parents=True, exist_ok=True)

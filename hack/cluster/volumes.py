@@ -9,17 +9,9 @@ from pathlib import Path
 import toolbox
 from say import ClusterError
 
-HOST = toolbox.REPOSITORY / ".cluster" / "volumes"
-"""The folder of this machine that the node sees as INSIDE; kind-config.yaml says the same."""
 INSIDE = Path("/var/lib/mandate/volumes")
+"""Where a cluster's node sees the folder of this machine that holds its volumes."""
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-
-def prepare() -> Path:
-    """Make the host's folder; git overlooks it."""
-    HOST.mkdir(parents=True, exist_ok=True)
-    (HOST.parent / ".gitignore").write_text("*\n")
-    return HOST
 
 
 def objects(namespace: str, claim: str) -> list[dict[str, object]]:
@@ -55,12 +47,12 @@ def objects(namespace: str, claim: str) -> list[dict[str, object]]:
     ]
 
 
-def create(kubeconfig: Path, where: str) -> Path:
-    """Make the volume and claim of NAMESPACE/CLAIM unless they are there; returns this machine's folder to fill."""
+def create(kubeconfig: Path, root: Path, where: str) -> Path:
+    """Make the volume and claim of NAMESPACE/CLAIM unless they are there; returns the folder below `root` to fill."""
     namespace, _, claim = where.partition("/")
     if not (LABEL.fullmatch(namespace) and LABEL.fullmatch(claim)):
         raise ClusterError(f"{where!r} isn't NAMESPACE/CLAIM: two names of lower-case letters, digits and dashes")
-    folder = prepare() / namespace / claim
+    folder = root / namespace / claim
     folder.mkdir(parents=True, exist_ok=True)
     kubectl = [toolbox.ensure(["kubectl"])["kubectl"], "--kubeconfig", kubeconfig]
     listed = {"apiVersion": "v1", "kind": "List", "items": objects(namespace, claim)}

@@ -140,8 +140,17 @@ class Node:
 
     def connects(self, pod: str, target: str) -> bool:
         """Whether a Pod that runs the probe can open a TCP connection to host:port."""
-        command = [self._kubectl(), "--kubeconfig", self.kubeconfig, "exec", pod, "--", "/pod", "connect", target]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        done = self._executes(pod, "connect", target)
+        assert done.returncode == 0 or "command terminated with exit code" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    def executes(self, pod: str) -> bool:
+        """Whether a command runs in a Pod that runs the probe."""
+        return self._executes(pod, "cat", "/etc/hosts").returncode == 0
+
+    def _executes(self, pod: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [self._kubectl(), "--kubeconfig", self.kubeconfig, "exec", pod, "--", "/pod", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def run_pod(self, name: str, *arguments: str, **spec: Any) -> str:
         """Run a Pod to its end; returns its log."""
@@ -218,6 +227,9 @@ def test_a_node_works_is_mended_and_leaves_nothing_behind(node: Node) -> None:
     until(lambda: hack("status", state=node.state).returncode == 1, seconds=10, what="the status to say so")
     node.up()
     assert hack("status", state=node.state).returncode == 0
+    # A kubelet that has just started doesn't know its Pods yet.
+    for name in ("web", "sealed"):
+        until(lambda name=name: node.executes(name), seconds=60, what=f"commands in the Pod {name} to work again")
     assert not node.connects("sealed", targets[1])
     assert node.kubectl("exec", "web", "--", "/pod", "get", "http://web.default") == "hello"
 
