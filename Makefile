@@ -75,29 +75,34 @@ test-kills: venv ## kill the operator before and after each of its writes
 coverage: venv ## interval coverage and wrong passes, 10,000 repeats a cell (an hour; prints the worst cells)
 	$(BIN)/python -m tests.peers.coverage --repeats 10000
 
+.PHONY: bench-cold
+bench-cold: venv ## how long `mandate evaluate` and `--help` take in a process of their own
+	$(BIN)/python -m tests.bench.cold_start
+
 .PHONY: screenshots
 screenshots: venv ## the report's pictures in docs/user/images, from real runs
 	hack/screenshots.sh
 
+EXAMPLES := tests/e2e/test_examples.py
 .PHONY: parity
-parity: venv ## CLI and Job give byte-identical evidence and verdicts
-	$(BIN)/pytest tests/parity
+parity: venv ## CLI and Job give byte-identical evidence and verdicts, on both examples on a real node too
+	$(BIN)/pytest -s tests/parity $(EXAMPLES)
 
 .PHONY: test-node
 test-node: venv ## a real node comes up, works, is repaired, and leaves nothing behind
 	$(BIN)/pytest -s tests/e2e/test_cluster.py
 
 .PHONY: test-e2e
-test-e2e: venv ## the whole product on a real node (not yet part of `make test`: not yet shown to pass on every machine)
-	$(BIN)/pytest -s tests/e2e
+test-e2e: venv ## the whole product on a real node, but for the examples, which `make parity` takes
+	$(BIN)/pytest -s tests/e2e --ignore $(EXAMPLES)
 
 .PHONY: check
 check: lint test-unit ## the quick subset, under 2 minutes
 
 # Each stage says how long it took; the first red one ends the run.
-STAGES := lint test-unit test-go test-numbers parity test-integration test-kills
+STAGES := lint test-unit test-go test-numbers test-integration test-kills parity test-e2e
 .PHONY: test
-test: venv ## everything on a real API server; test-node and test-e2e, on a real node, run apart for now
+test: venv ## everything, on a real API server and on a real node
 	@for stage in $(STAGES); do \
 	  echo "=== $$stage"; began=$$SECONDS; \
 	  $(MAKE) --no-print-directory $$stage; \
