@@ -72,7 +72,7 @@ test-kills: venv ## kill the operator before and after each of its writes
 	$(BIN)/pytest -s tests/kills
 
 .PHONY: coverage
-coverage: venv ## interval coverage and wrong passes, 10,000 repeats a cell (an hour; prints the worst cells)
+coverage: venv ## interval coverage and wrong passes, 10,000 repeats a cell (a quarter of an hour; prints the worst cell)
 	$(BIN)/python -m tests.peers.coverage --repeats 10000
 
 .PHONY: bench-cold
