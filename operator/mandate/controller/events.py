@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 NOTE_LIMIT = 1024
 CONTROLLER = "mandate.dev/controller"
-TOLD = ("CandidateRefused", "Evaluated", "Failed", "Granted", "Ready", "Stalled")
-"""Conditions whose changes are told; the rest can be read from the object."""
+TOLD = ("Stalled", "Failed", "CandidateRefused", "Evaluated", "Granted", "Ready")
+"""Conditions whose changes are told, what says most first; the rest can be read from the object."""
 BAD_WHEN = {
     "CandidateRefused": "True",
     "Failed": "True",
@@ -42,16 +42,16 @@ class Note:
 
 
 def changes(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> tuple[Note, ...]:
-    """What changed for people between two lists of conditions. Pure."""
+    """What changed for people between two lists of conditions: one note per reason, whatever it changed. Pure."""
     known = {item["type"]: (item["status"], item["reason"]) for item in before}
-    notes = []
-    for item in after:
+    notes: dict[str, Note] = {}
+    for item in sorted((item for item in after if item["type"] in TOLD), key=lambda item: TOLD.index(item["type"])):
         kind, status, reason = item["type"], item["status"], item["reason"]
         quiet = status == "False" and kind in ("CandidateRefused", "Failed", "Stalled")
-        if kind not in TOLD or quiet or known.get(kind) == (status, reason):
+        if quiet or known.get(kind) == (status, reason):
             continue
-        notes.append(Note(status == BAD_WHEN[kind], reason, f"{kind}: {item.get('message') or reason}"))
-    return tuple(notes)
+        notes.setdefault(reason, Note(status == BAD_WHEN[kind], reason, f"{kind}: {item.get('message') or reason}"))
+    return tuple(notes.values())
 
 
 class Recorder:
