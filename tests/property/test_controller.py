@@ -110,6 +110,9 @@ class Simulation:
         if resource == AUTONOMY_GRANTS:
             for revision, entry in item["spec"].get("grants", {}).items():
                 assert self._shown(revision) >= rank(entry["level"]), f"{self.revisions[revision]} at {entry['level']}"
+            model = self.api.objects.get((MODEL_DEPLOYMENTS, NAMESPACE, NAME), {})
+            previous = (model.get("status") or {}).get("previous")
+            assert previous is None or previous["revision"] in item["spec"]["grants"], "nobody left to fall back on"
         if resource == SERVICES and item["metadata"]["name"] in (NAME, f"{NAME}-suggest"):
             revision = item["spec"]["selector"][LABEL_REVISION]
             least: Level = "Automate" if item["metadata"]["name"] == NAME else "Suggest"
@@ -166,7 +169,9 @@ class Simulation:
             case 0 | 1 | 2 | 3:
                 version = f"{self.dice.choice(VERSIONS)}.{self.dice.randrange(3)}"
                 changed = mdep(
-                    model__version=version, autonomy__target=self.dice.choice(["Shadow", "Suggest", "Automate"])
+                    model__version=version,
+                    autonomy__target=self.dice.choice(["Shadow", "Suggest", "Automate"]),
+                    autonomy__automate={"stepDuration": self.dice.choice(["30s", "2h"])},
                 )
                 if present is None:
                     self.api.put(MODEL_DEPLOYMENTS, changed)
@@ -249,7 +254,11 @@ def _check_end(world: Simulation) -> None:
         assert [rank(entry.get("level")) for entry in present] == [reached], (kind, target, standing, conditions)
         assert (conditions["CandidateRefused"]["status"] == "True") == (reached == 0)
     held = {entry["revision"]: entry["level"] for entry in standing if "level" in entry}
-    assert {revision: entry["level"] for revision, entry in grant["spec"]["grants"].items()} == held
+    granted = {entry["revision"]: entry["level"] for entry in (status.get("previous"),) if entry} | held
+    assert {revision: entry["level"] for revision, entry in grant["spec"]["grants"].items()} == granted
+    if "previous" in status and spec["autonomy"]["automate"]["stepDuration"] == "30s":
+        least = min(rank(status["previous"]["level"]), rank(target))
+        assert rank((status.get("champion") or {}).get("level")) < least, "its successor has held"
     assert (conditions["Ready"]["status"] == "True") == bool(held)
     deployments = {entry["metadata"]["labels"][LABEL_REVISION] for entry in world.api.all(DEPLOYMENTS)}
     assert deployments == set(held)

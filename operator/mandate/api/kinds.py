@@ -176,6 +176,13 @@ class RevisionStatus(Spec):
     """Since when it stands at this level."""
 
 
+class PreviousChampion(RevisionStatus):
+    """The champion to fall back on: granted, though nothing of it runs, until its successor has held."""
+
+    replaced: Time | None = None
+    """Since when its successor answers in its place without a break; absent while it doesn't."""
+
+
 class Refusal(Spec):
     """A revision that was refused; remembered until the spec changes or a retry is asked."""
 
@@ -215,6 +222,8 @@ class ModelDeploymentStatus(Spec):
     """The last revision to reach the target."""
     candidate: RevisionStatus | None = None
     """The revision that is judged or climbs."""
+    previous: PreviousChampion | None = None
+    """The champion before this one, until this one has held for autonomy.automate.stepDuration."""
     pinned: Pinned | None = None
     """Digests learnt at the evaluation."""
     criteria_digest: Digest | None = None

@@ -157,6 +157,19 @@ class ModelSource(Spec):
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=100)] | None = None
     """Columns of the data that already hold the answers. Can be judged, but not served."""
 
+    @property
+    def pinned_image(self) -> str | None:
+        """The container by digest, `name@sha256:…`; None where the model isn't a container."""
+        if self.image is None or "@" in self.image or self.digest is None:
+            return self.image
+        return f"{self.image}@{self.digest}"
+
+    @property
+    def image_digest(self) -> str | None:
+        """The digest that pins the container; None where the model isn't a container, or isn't pinned."""
+        _, _, digest = (self.pinned_image or "").partition("@")
+        return digest or None
+
 
 class ModelInputs(Spec):
     """What the model is fed, and how."""
@@ -424,6 +437,13 @@ class LiveMinimum(Spec):
     """How many of them with their outcome."""
 
 
+class Promotion(Spec):
+    """How a revision takes over from the champion before it."""
+
+    step_duration: Duration = "6h"
+    """How long a new champion must have answered alone, with Pods ready, before the one before it leaves the grant."""
+
+
 class Autonomy(Spec):
     """How far the model should get, and how."""
 
@@ -433,6 +453,8 @@ class Autonomy(Spec):
     """Asked of Shadow before Suggest."""
     suggest: LiveMinimum = LiveMinimum(min_duration="7d", min_labelled=500)
     """Asked of Suggest before Automate."""
+    automate: Promotion = Promotion()
+    """How a revision that reached the target takes over."""
     on_degradation: Literal["Demote", "Rollback", "Hold"] = "Demote"
     """What happens when evidence turns."""
 
@@ -442,8 +464,8 @@ class Serving(Spec):
 
     provider: Literal["Service"] = "Service"
     """`Service`: plain Services, whole shares only."""
-    replicas: Annotated[int, Field(ge=0, le=100)] = 1
-    """Pods per revision."""
+    replicas: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Pods per revision. Left out, one to begin with, and a HorizontalPodAutoscaler or you may scale the Deployment."""
     resources: Annotated[
         dict[str, Any],
         Field(

@@ -15,7 +15,6 @@ from mandate.controller.conditions import cut, find, is_true
 from mandate.controller.decide_evaluation import attempt_of, retry_in
 from mandate.controller.intake import IntakeError
 from mandate.controller.plan import Create, Look
-from mandate.controller.pods import image_digest
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.evidence.schema import Evidence
 from mandate.verdict.criteria import criteria_digest
@@ -143,7 +142,7 @@ def _judged(snapshot: ModelSnapshot, spec: ModelDeploymentSpec, meval: Object, e
 
 def model_digest(spec: ModelDeploymentSpec, evidence: Evidence) -> str | None:
     """The digest of the model that was measured; None where there is nothing to serve."""
-    return image_digest(spec.model.source) or evidence.computed.inputs.model
+    return spec.model.source.image_digest or evidence.computed.inputs.model
 
 
 def gate_summaries(verdict: Verdict) -> tuple[GateSummary, ...]:

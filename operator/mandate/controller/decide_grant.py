@@ -1,7 +1,7 @@
 """One namespace's AutonomyGrant: what may run, computed from all models of the namespace. Pure.
 
 What models may do is read from their status, which only the operator writes. An entry leaves only when nothing serves
-it, so that a Pod of an approved revision can always be scheduled again.
+it and nobody would fall back on it, so that a Pod of an approved revision can always be scheduled again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mandate.controller.progress import finished
 from mandate.controller.serve import recorded
 from mandate.controller.settings import Settings
 from mandate.controller.snapshot import GrantSnapshot
-from mandate.controller.standing import Standing, rank
+from mandate.controller.standing import rank, unchanged
 
 Object = dict[str, Any]
 
@@ -42,7 +42,7 @@ class GrantTooLargeError(Exception):
 
 @dataclass(frozen=True)
 class Holder:
-    """A revision that holds a level, and its Pod template as stated, before the API server's defaults."""
+    """A revision that may run, and its Pod template as stated, before the API server's defaults."""
 
     model: str
     standing: RevisionStatus
@@ -50,13 +50,13 @@ class Holder:
 
 
 def holders(snapshot: GrantSnapshot) -> dict[str, Holder]:
-    """Every revision that holds a level, by its key."""
+    """Every revision that may run, by its key."""
     found: dict[str, Holder] = {}
     for mdep in snapshot.mdeps:
         name = mdep["metadata"]["name"]
         status = status_of(mdep)
         own = tuple(item for item in snapshot.revisions if _label(item, LABEL_MODEL) == name)
-        for item in Standing(status.champion, status.candidate).revisions():
+        for item in unchanged(status).granted():
             kept = recorded(own, item.revision, images=snapshot.settings.images)
             if kept is None or item.model_digest is None:
                 continue
@@ -126,7 +126,7 @@ def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
         for revision, holder in holders(snapshot).items()
         if revision in snapshot.templates
     }
-    in_use = _in_use((*snapshot.deployments, *snapshot.services))
+    in_use = _in_use((*snapshot.deployments, *snapshot.services, *snapshot.pods))
     demoted = _fallen(snapshot)
     for revision, entry in before.grants.items():
         if revision not in revisions and revision in in_use:
@@ -167,7 +167,7 @@ def _before(grant: Object | None) -> AutonomyGrantSpec:
 
 
 def _in_use(items: Iterable[Object]) -> set[str]:
-    """Revisions that a Deployment runs or a Service selects."""
+    """Revisions that a Deployment or a Pod runs, or a Service selects."""
     found: set[str] = set()
     for item in items:
         selector = (item.get("spec") or {}).get("selector") or {}

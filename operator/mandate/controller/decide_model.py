@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from mandate.api.check import SpecError
-from mandate.api.criteria import Level
-from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, Pinned, RevisionStatus
+from mandate.api.criteria import Level, seconds
+from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, Pinned
 from mandate.api.names import GROUP, LABEL_ENFORCE
 from mandate.controller.assess import (
     Assessment,
@@ -23,13 +23,13 @@ from mandate.controller.conditions import Finding, dumped, merged
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
 from mandate.controller.serve import Served, record, serve
 from mandate.controller.snapshot import ModelSnapshot
-from mandate.controller.standing import Standing, rank, stand, unchanged
+from mandate.controller.standing import Standing, outlived, rank, stand, unchanged
 from mandate.evidence.measurement import key, revision_digest
 
 Object = dict[str, Any]
 
 EVIDENCE_KEPT = 3
-"""Evidence records kept per model, the champion's and the candidate's besides."""
+"""Evidence records kept per model, the champions' and the candidate's besides."""
 
 
 def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
@@ -43,7 +43,7 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     actions: list[Action] = []
     if spec is None:
         standing = unchanged(before)
-        served = serve(snapshot, standing, fallback=None, replicas=None, addresses=False)
+        served = serve(snapshot, standing, spec=None)
     else:
         actions += record(snapshot, spec)
         standing = stand(
@@ -54,7 +54,9 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
             retry=retry_of(mdep),
             now=now,
         )
-        served = serve(snapshot, standing, fallback=spec.use_case.fallback, replicas=spec.serving.replicas)
+        served = serve(snapshot, standing, spec=spec)
+        step = seconds(spec.autonomy.automate.step_duration)
+        standing = outlived(standing, alone=_alone(standing, served, spec.autonomy.target), step=step, now=now)
     if isinstance(assessment, Measuring):
         actions += assessment.actions
     after = _status(snapshot, before, assessment, standing, served, now=now)
@@ -87,6 +89,7 @@ def _status(
         "observed_generation": generation,
         "champion": standing.champion,
         "candidate": standing.candidate,
+        "previous": standing.previous,
         "refused": standing.refused,
         "level": level or "None",
         "version": shown.version if shown is not None else "",
@@ -113,15 +116,27 @@ def _status(
 
 def _level(standing: Standing, served: Served) -> Level | None:
     """The highest level that is granted and served; Shadow is served by running, without an address of its own."""
-    answering = served.answering or {}
     levels: list[Level] = []
     for item in standing.revisions():
-        reached = answering.get(item.revision)
+        reached = served.answering.get(item.revision)
         if reached is not None:
             levels.append(reached if rank(reached) <= rank(item.level) else item.level or reached)
         elif not served.waiting:
             levels.append("Shadow")
     return max(levels, key=rank, default=None)
+
+
+def _alone(standing: Standing, served: Served, target: Level) -> bool:
+    """Whether the champion answers, as high as the one before it did or as the target asks, from Pods that are ready.
+
+    At Shadow there is no address: there it is enough to run.
+    """
+    champion, previous = standing.champion, standing.previous
+    if champion is None or previous is None or champion.revision not in served.ready:
+        return False
+    if rank(champion.level) < min(rank(previous.level), rank(target)):
+        return False
+    return champion.level == "Shadow" or served.answering.get(champion.revision) == champion.level
 
 
 def _findings(
@@ -245,7 +260,7 @@ def _ready(
 
 def _old_evidence(snapshot: ModelSnapshot, status: ModelDeploymentStatus) -> list[Delete]:
     """Evidence records beyond the last few; the ModelEvaluations and their summaries stay."""
-    holders: list[RevisionStatus] = [item for item in (status.champion, status.candidate) if item is not None]
+    holders = [item for item in (status.champion, status.candidate, status.previous) if item is not None]
     complete = sorted(
         (meval for meval in snapshot.mevals if evaluation_status(meval).evidence is not None),
         key=lambda meval: (evaluation_status(meval).completed or "", meval["metadata"]["name"]),

@@ -143,9 +143,12 @@ def evidence_record(meval: Object, evidence: Mapping[str, Any]) -> Object:
 
 
 def deployment(
-    mdep: Object, spec: ModelDeploymentSpec, *, revision: str, replicas: int, images: Images, digest: str
+    mdep: Object, spec: ModelDeploymentSpec, *, revision: str, replicas: int | None, images: Images, digest: str
 ) -> Object:
-    """The Pods of one revision, whatever its level: the level is in the address, never in the Pod."""
+    """The Pods of one revision, whatever its level: the level is in the address, never in the Pod.
+
+    Without `replicas` their number is somebody else's: what isn't stated isn't ours, neither to set nor to restore.
+    """
     name = mdep["metadata"]["name"]
     metadata = _metadata(mdep, workload_name(name, revision))
     metadata["labels"][LABEL_REVISION] = revision
@@ -157,11 +160,11 @@ def deployment(
         "kind": "Deployment",
         "metadata": metadata | {"ownerReferences": [owner(mdep)]},
         "spec": {
-            "replicas": replicas,
             "revisionHistoryLimit": 1,
             "selector": {"matchLabels": {LABEL_MODEL: name, LABEL_REVISION: revision}},
             "template": template,
-        },
+        }
+        | ({"replicas": replicas} if replicas is not None else {}),
     }
 
 

@@ -17,6 +17,7 @@ from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeEr
 from mandate.controller.ledger import Ledger
 from mandate.controller.plan import Key
 from mandate.controller.progress import pod_to_read
+from mandate.controller.serve import is_serving
 from mandate.controller.settings import Settings
 from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot, ModelSnapshot, Snapshot
 from mandate.controller.store import Store
@@ -174,6 +175,7 @@ class Gatherer:
             jobs=store.all(JOBS, namespace),
             deployments=store.all(DEPLOYMENTS, namespace),
             services=store.all(SERVICES, namespace),
+            pods=tuple(pod for pod in store.all(PODS, namespace) if is_serving(pod)),
             settings=self._settings,
         )
         templates: dict[str, Object] = {}

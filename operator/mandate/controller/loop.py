@@ -54,7 +54,7 @@ WATCHED: Mapping[Resource, str] = {
     DEPLOYMENTS: LABEL_MODEL,
     SERVICES: "",
     JOBS: LABEL_EVALUATION,
-    PODS: LABEL_EVALUATION,
+    PODS: LABEL_MODEL,
     NETWORK_POLICIES: LABEL_EVALUATION,
 }
 """What is watched, and by which label selector. Services without one of ours may be fallbacks."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.names import ANNOTATION_MODEL_DIGEST, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
-from mandate.api.spec import Model, ModelSource, Serving
+from mandate.api.spec import Model, Serving
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
 from mandate.evidence.measurement import stated
@@ -134,7 +134,7 @@ def predictor(model: Model, *, serving: Serving, image: str, digest: str | None)
     """The container that answers: our runtime with the file's digest, or the user's own image as it is."""
     container: Object = {
         "name": "predictor",
-        "image": user_image(model.source) or image,
+        "image": model.source.pinned_image or image,
         "resources": serving.resources,
         "securityContext": _locked(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -148,19 +148,6 @@ def predictor(model: Model, *, serving: Serving, image: str, digest: str | None)
         ]
         container["volumeMounts"] = [_mount("model", "/mandate/model", read_only=True), *container["volumeMounts"]]
     return container
-
-
-def user_image(source: ModelSource) -> str | None:
-    """The user's own container, by digest, or None."""
-    if source.image is None or "@" in source.image or source.digest is None:
-        return source.image
-    return f"{source.image}@{source.digest}"
-
-
-def image_digest(source: ModelSource) -> str | None:
-    """The digest that pins the user's own container."""
-    image = user_image(source)
-    return image.rpartition("@")[2] if image else None
 
 
 def champion_port(champion: Model) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL
 from mandate.controller.plan import Key
+from mandate.controller.serve import is_serving
 from mandate.controller.store import Store
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
@@ -31,6 +32,10 @@ def concerned(resource: Resource, before: Object | None, after: Object | None, s
             keys.update(_keys(resource, item, store))
     if resource == AUTONOMY_GRANTS:
         keys.update(_granted(before, after, store))
+    if resource == PODS:
+        served = [item for item in (before, after) if item is not None and is_serving(item)]
+        if len(served) == 1:  # it came or went, and with it what the grant may drop
+            keys.add(Key("Grant", served[0]["metadata"]["namespace"], ""))
     if resource == NAMESPACES and _enrolment(before) != _enrolment(after) and after is not None:
         name = after["metadata"]["name"]
         keys.update(Key("Model", name, mdep["metadata"]["name"]) for mdep in store.all(MODEL_DEPLOYMENTS, name))

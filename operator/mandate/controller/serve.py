@@ -8,7 +8,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mandate.api.criteria import Level
@@ -39,14 +39,16 @@ class Served:
     """What is to be done so that the standing is served, and what is true of it already.
 
     `waiting` says what isn't there yet, `trouble` what a person must resolve; `fallback` is a finding about the
-    fallback Service, empty where there is none. `answering` is the level at which each revision is reached now.
+    fallback Service, empty where there is none. `answering` is the level at which each revision is reached now,
+    `ready` those with a Pod that is ready.
     """
 
     actions: tuple[Action, ...]
     waiting: tuple[str, ...] = ()
     trouble: tuple[str, ...] = ()
     fallback: str = ""
-    answering: Mapping[str, Level] | None = None
+    answering: Mapping[str, Level] = field(default_factory=dict)
+    ready: frozenset[str] = frozenset()
 
 
 def record(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[Create, ...]:
@@ -78,13 +80,11 @@ def serve(
     snapshot: ModelSnapshot,
     standing: Standing,
     *,
-    fallback: Fallback | None,
-    replicas: int | None,
-    addresses: bool = True,
+    spec: ModelDeploymentSpec | None,
 ) -> Served:
-    """Actions and findings for `standing`; `replicas` is the present spec's count, None for each revision's own.
+    """Actions and findings for `standing`; `spec` is the present one, None where it isn't understood.
 
-    Without `addresses` the Services stay as they are: where the spec isn't understood, nobody knows the fallback.
+    Then each revision keeps its own number of replicas, and the Services stay as they are: nobody knows the fallback.
     """
     mdep = snapshot.mdep
     name = mdep["metadata"]["name"]
@@ -95,7 +95,7 @@ def serve(
     wanted: set[str] = set()
     for revision in standing.revisions():
         wanted.add(revision.revision)
-        document, why = _deployment(snapshot, revision, replicas=replicas)
+        document, why = _deployment(snapshot, revision, spec=spec)
         if why:
             waiting.append(why)
         if document is not None:
@@ -107,7 +107,7 @@ def serve(
                 if not available(deployments.get(revision.revision)):
                     waiting.append(f"Deployment {document['metadata']['name']} has no Pod ready yet")
     selected: set[str] = set()
-    targets, found = _fallback(snapshot, fallback)
+    targets, found = _fallback(snapshot, spec.use_case.fallback if spec is not None else None)
     answering: dict[str, Level] = {}
     for address, chain in ((name, _chain(standing, "Automate")), (suggest_name(name), _chain(standing, "Suggest"))):
         live = snapshot.services.get(address)
@@ -123,7 +123,7 @@ def serve(
             selector, port = {LABEL_MODEL: name, LABEL_REVISION: answers}, "http"
             selected.add(answers)
         document = desired.service(mdep, address, selector=selector, port=port)
-        turned = bring(document, live) if addresses else ()
+        turned = bring(document, live) if spec is not None else ()
         actions += turned
         if turned:
             waiting.append(f"Service {address} is being turned to who may answer there")
@@ -134,7 +134,8 @@ def serve(
     for revision_key, item in deployments.items():
         if revision_key not in wanted and revision_key not in selected and not _leaving(item):
             actions.append(delete(item))
-    return Served(tuple(actions), tuple(waiting), tuple(trouble), found, answering)
+    ready = frozenset(revision for revision, item in deployments.items() if available(item))
+    return Served(tuple(actions), tuple(waiting), tuple(trouble), found, answering, ready)
 
 
 def granted_level(grant: Object | None, revision: RevisionStatus) -> Level | None:
@@ -155,8 +156,14 @@ def available(deployment: Object | None) -> bool:
     return bool(seen and status.get("availableReplicas", 0) > 0)
 
 
+def is_serving(pod: Mapping[str, Any]) -> bool:
+    """Whether a Pod is of a revision and hasn't ended."""
+    of_revision = LABEL_REVISION in (pod["metadata"].get("labels") or {})
+    return of_revision and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+
+
 def _deployment(
-    snapshot: ModelSnapshot, revision: RevisionStatus, *, replicas: int | None
+    snapshot: ModelSnapshot, revision: RevisionStatus, *, spec: ModelDeploymentSpec | None
 ) -> tuple[Object | None, str]:
     if granted_level(snapshot.grant, revision) is None:
         return None, f"version {revision.version} waits for its entry in the namespace's AutonomyGrant"
@@ -167,7 +174,7 @@ def _deployment(
         snapshot.mdep,
         kept.spec,
         revision=revision.revision,
-        replicas=kept.spec.serving.replicas if replicas is None else replicas,
+        replicas=(spec or kept.spec).serving.replicas,
         images=kept.images,
         digest=revision.model_digest,
     )

@@ -56,7 +56,10 @@ class ModelSnapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class GrantSnapshot:
-    """One namespace. `templates` are Pod templates as the API server defaults them, by grant or evaluation key."""
+    """One namespace. `templates` are Pod templates as the API server defaults them, by grant or evaluation key.
+
+    `pods` are the serving ones, deleted ones too until they are gone.
+    """
 
     namespace: str
     enrolled: bool
@@ -67,6 +70,7 @@ class GrantSnapshot:
     jobs: tuple[Object, ...] = ()
     deployments: tuple[Object, ...] = ()
     services: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
     templates: Mapping[str, Object] = field(default_factory=dict)
     settings: Settings
 

@@ -1,7 +1,8 @@
 """Who stands where: the champion, the candidate, and the step that one judgement allows. Pure.
 
 A candidate climbs one level at a time, each step on the verdict and on what the level below has seen in use. A new
-version takes the candidate's place, never the champion's.
+version takes the candidate's place, never the champion's. The champion that a candidate replaced stays on record, and
+in the grant, until its successor has held.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mandate.api.criteria import LEVELS, Level, seconds
-from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, Refusal, RevisionStatus
+from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, PreviousChampion, Refusal, RevisionStatus
 from mandate.api.spec import LiveMinimum
 from mandate.controller.assess import Assessment, Judged, blocking
 from mandate.controller.conditions import cut
@@ -23,11 +24,14 @@ REFUSAL_MESSAGE = 1024
 class Standing:
     """Champion and candidate, what was refused, and why the candidate isn't higher (`held`, in words).
 
+    `previous` is the last champion that had held, while its successor hasn't.
+
     `again` is in how many seconds time alone may allow another step.
     """
 
     champion: RevisionStatus | None
     candidate: RevisionStatus | None
+    previous: PreviousChampion | None = None
     refused: tuple[Refusal, ...] = ()
     held: str = ""
     again: float | None = None
@@ -37,6 +41,12 @@ class Standing:
         every = (self.champion, self.candidate)
         return tuple(item for item in every if item is not None and item.level is not None)
 
+    def granted(self) -> tuple[RevisionStatus, ...]:
+        """Those that may run: those that hold a level, and the champion to fall back on."""
+        holders = self.revisions()
+        known = {item.revision for item in holders}
+        return (*holders, *(item for item in (self.previous,) if item is not None and item.revision not in known))
+
 
 def rank(level: Level | None) -> int:
     """0 for none, 1 for Shadow, …"""
@@ -45,7 +55,7 @@ def rank(level: Level | None) -> int:
 
 def unchanged(status: ModelDeploymentStatus) -> Standing:
     """The standing as it was last written."""
-    return Standing(status.champion, status.candidate, status.refused)
+    return Standing(status.champion, status.candidate, status.previous, status.refused)
 
 
 def stand(
@@ -92,6 +102,7 @@ def _judged(
         }
     )
     refused = tuple(item for item in before.refused if item.revision != after.revision)
+    previous = _capped(before.previous, after, reached)
     if level is None:
         message = cut(held, REFUSAL_MESSAGE)
         refusal = Refusal(
@@ -99,10 +110,51 @@ def _judged(
         )
         # A revision that was the champion isn't one any more: its evidence, judged again, doesn't carry it.
         champion = None if is_champion else before.champion
-        return Standing(champion, after, (refusal, *refused)[:REFUSALS], held, again)
-    if is_champion or level == target:
-        return Standing(after, None, refused, held, again)
-    return Standing(before.champion, after, refused, held, again)
+        return Standing(champion, after, previous, (refusal, *refused)[:REFUSALS], held, again)
+    if is_champion:
+        return Standing(after, None, previous, refused, held, again)
+    if level == target:
+        return Standing(after, None, _succeeded(before.champion, previous, after), refused, held, again)
+    return Standing(before.champion, after, previous, refused, held, again)
+
+
+def _is(item: RevisionStatus | None, other: RevisionStatus) -> bool:
+    return item is not None and item.revision == other.revision
+
+
+def _capped(previous: PreviousChampion | None, after: RevisionStatus, reached: Level | None) -> PreviousChampion | None:
+    """The previous champion, at no more than its evidence carries where it was just judged again."""
+    if previous is None or not _is(previous, after):
+        return previous
+    level = min(previous.level, reached, key=rank)
+    return previous.model_copy(update={"level": level}) if level is not None else None
+
+
+def _succeeded(
+    champion: RevisionStatus | None, previous: PreviousChampion | None, after: RevisionStatus
+) -> PreviousChampion | None:
+    """Whom to fall back on once `after` is the champion: the last one that had held, with its clock set back."""
+    last = champion if previous is None or _is(previous, after) else previous
+    return PreviousChampion(**last.model_dump(exclude={"replaced"})) if last is not None else None
+
+
+def outlived(standing: Standing, *, alone: bool, step: float, now: float) -> Standing:
+    """The standing without its previous champion, once the present one has held for `step` seconds.
+
+    `alone` is whether the champion answers now in its predecessor's place, with a Pod ready; the clock starts anew
+    whenever it doesn't.
+    """
+    previous = standing.previous
+    if previous is None:
+        return standing
+    if standing.champion is None or not alone:
+        return replace(standing, previous=previous.model_copy(update={"replaced": None}))
+    since = previous.replaced or stamp(now)
+    remaining = step - elapsed(since, now)
+    if remaining <= 0:
+        return replace(standing, previous=None)
+    again = min(remaining, remaining if standing.again is None else standing.again)
+    return replace(standing, previous=previous.model_copy(update={"replaced": since}), again=again)
 
 
 def _climb(

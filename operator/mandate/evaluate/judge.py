@@ -49,7 +49,7 @@ async def judge(
     if (asked := champions(spec)) is not None:
         rival = (await over_http(asked, rows, url=champion, model=model, limits=limits)).answers
     sealed = isolation(await before, await probe(addresses))
-    digest = file_digest if source.image is None else image_digest(source.image)
+    digest = file_digest if source.image is None else source.image_digest
     return evidence(
         spec,
         rows,
@@ -57,9 +57,3 @@ async def judge(
         isolation=sealed,
         seconds={"prepare": prepared},
     )
-
-
-def image_digest(image: str) -> str | None:
-    """`sha256:…` of an image reference that carries one."""
-    _, found, digest = image.partition("@")
-    return digest if found else None

@@ -69,7 +69,7 @@ def evaluation_spec(
         baselines=complete.baselines,
         champion=champion if names_champion(spec) else None,
         loads=tuple(loads),
-        serving=spec.serving.model_copy(update={"replicas": 1}),
+        serving=spec.serving.model_copy(update={"replicas": None}),
         retry=retry,
     )
 

@@ -19,13 +19,16 @@ from mandate.kube.resources import (
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
     NETWORK_POLICIES,
+    PODS,
     SERVICES,
+    Resource,
 )
 from tests.integration.controller.conftest import World, a_world, condition, good
 from tests.integration.controller.kubelet import Ended
 from tests.integration.controller.process import eventually, operator
 from tests.unit.controller.samples import evidence, mdep
 
+AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 ACCURACY = {"bad": 0.3, "shadow": 0.6, "suggest": 0.8, "better": 0.85, "automate": 0.97}
 
 
@@ -77,7 +80,7 @@ async def test_the_champion_serves_while_the_next_is_refused_and_until_one_takes
             assert item["status"]["refused"][0]["version"] == "bad"
             assert await selected(world, "credit-suggest") == first
 
-            await apply(world, model__version="better")
+            await apply(world, model__version="better", autonomy__automate={"stepDuration": "0s"})
             item = await world.until("the third takes over", serving("better"))
             third = item["status"]["champion"]["revision"]
             async for _ in eventually("traffic moves, then the first is gone"):
@@ -92,6 +95,109 @@ async def test_the_champion_serves_while_the_next_is_refused_and_until_one_takes
             await apply(world, model__version="suggest")
             await world.until("back to the first", serving("suggest"))
             assert len(await world.all(MODEL_EVALUATIONS)) == 3, "what was measured isn't measured again"
+
+
+async def test_the_champion_to_fall_back_on_stays_granted_until_its_successor_has_held(
+    cluster: Path, tmp_path: Path
+) -> None:
+    async with a_world(cluster, tmp_path, script, **{LABEL_ENFORCE: "Labelled"}) as world:
+        # Re-lists come too late to help: what happens here, the operator comes back for by itself.
+        with operator(cluster, tmp_path / "log", namespace=world.namespace, resync="3600"):
+            await apply(world, model__version="suggest")
+            item = await world.until("the first serves", serving("suggest"))
+            first = item["status"]["champion"]["revision"]
+
+            await apply(world, model__version="better")
+            item = await world.until("its successor answers", answers_alone)
+            second = item["status"]["champion"]["revision"]
+            assert item["status"]["previous"]["revision"] == first
+            async for _ in eventually("nothing of the first runs any more"):
+                if await running(world) == {second}:
+                    break
+            assert await granted(world) == {first, second}
+            await at_rest(world)
+            assert await granted(world) == {first, second}
+
+            await apply(world, model__version="better", autonomy__automate={"stepDuration": "1s"})
+            item = await world.until("the successor has held", lambda item: "previous" not in item["status"])
+            async for _ in eventually("the first leaves"):
+                if await granted(world) == {second}:
+                    break
+
+            (pod,) = await world.all(PODS, f"{LABEL_REVISION}={second}")
+            name = pod["metadata"]["name"]
+            await hold(world, name, "tests/still-serving")
+            await apply(world, model__version="automate", autonomy__automate={"stepDuration": "2s"})
+            item = await world.until("the third takes over", serving("automate"))
+            third = item["status"]["champion"]["revision"]
+            await world.until("the third has held", lambda item: "previous" not in item["status"])
+            async for _ in eventually("the second's Deployment is deleted"):
+                if await running(world) == {third}:
+                    break
+            await at_rest(world)
+            assert await granted(world) == {second, third}, "a Pod of the second is still there"
+            await hold(world, name)
+            async for _ in eventually("with its last Pod the second leaves"):
+                if await granted(world) == {third}:
+                    break
+
+
+def answers_alone(item: Object) -> bool:
+    return bool(item["status"].get("previous", {}).get("replaced"))
+
+
+async def granted(world: World) -> set[str]:
+    """The revisions in the grant."""
+    grant = await world.get(AUTONOMY_GRANTS, GRANT_NAME)
+    return set(grant["spec"]["grants"]) if grant is not None else set()
+
+
+async def running(world: World) -> set[str]:
+    """The revisions that have a Deployment."""
+    return {item["metadata"]["labels"][LABEL_REVISION] for item in await world.all(DEPLOYMENTS)}
+
+
+async def hold(world: World, pod: str, *finalizers: str) -> None:
+    """Keep a Pod from going away, or let it."""
+    metadata = {"name": pod, "namespace": world.namespace, "finalizers": list(finalizers)}
+    await world.client.merge(PODS, {"metadata": metadata})
+
+
+async def test_an_autoscaler_is_left_alone_unless_replicas_are_declared(cluster: Path, tmp_path: Path) -> None:
+    async with a_world(cluster, tmp_path, script) as world:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace, resync="2"):
+            await apply(world, model__version="suggest")
+            item = await world.until("served", serving("suggest"))
+            name = f"credit-{item['status']['champion']['revision'][:10]}"
+            scaler = {
+                "apiVersion": AUTOSCALERS.api_version,
+                "kind": AUTOSCALERS.kind,
+                "metadata": {"name": "credit", "namespace": world.namespace},
+                "spec": {
+                    "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                    "minReplicas": 3,
+                    "maxReplicas": 5,
+                    "metrics": [
+                        {
+                            "type": "Resource",
+                            "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+                        }
+                    ],
+                },
+            }
+            await world.client.create(AUTOSCALERS, scaler)
+            three = {"resource": DEPLOYMENTS, "name": name}
+            await world.until("it scales", lambda item: item["spec"]["replicas"] == 3, **three)
+            await at_rest(world)
+            await world.until("and is left alone", lambda item: item["spec"]["replicas"] == 3, **three)
+
+            await world.client.delete(AUTOSCALERS, "credit", namespace=world.namespace)
+            await apply(world, model__version="suggest", serving__replicas=2)
+            await world.until("what is declared holds", lambda item: item["spec"]["replicas"] == 2, **three)
+            await world.client.merge(
+                DEPLOYMENTS, {"metadata": {"name": name, "namespace": world.namespace}, "spec": {"replicas": 4}}
+            )
+            await world.until("and is restored", lambda item: item["spec"]["replicas"] == 2, **three)
 
 
 async def test_criteria_are_judged_anew_without_measuring_again(cluster: Path, tmp_path: Path) -> None:
@@ -166,7 +272,7 @@ async def test_the_fallback_answers_until_a_model_may(cluster: Path, tmp_path: P
 
 async def test_drift_is_undone_and_nothing_is_written_at_rest(cluster: Path, tmp_path: Path) -> None:
     async with a_world(cluster, tmp_path, script, **{LABEL_ENFORCE: "Labelled"}) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace, resync="2") as running:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace, resync="2") as process:
             await apply(world, model__version="suggest")
             item = await world.until("served", serving("suggest"))
             assert condition(item, "Enforced") == ("True", "Labelled")
@@ -190,11 +296,19 @@ async def test_drift_is_undone_and_nothing_is_written_at_rest(cluster: Path, tmp
             await world.client.delete(SERVICES, "credit-suggest", namespace=world.namespace)
             await world.until("the address is back", lambda _: True, resource=SERVICES, name="credit-suggest")
 
-            await asyncio.sleep(3)
-            before = await versions(world)
-            await asyncio.sleep(6)
-            assert await versions(world) == before
-        assert running.log.read_text().count("Traceback") == 0
+            await at_rest(world)
+        assert process.log.read_text().count("Traceback") == 0
+
+
+async def at_rest(world: World) -> None:
+    """Nothing is written any more: waits until that holds for longer than a re-list of two seconds takes."""
+    before: dict[str, str] = {}
+    async for _ in eventually("the operator at rest"):
+        now = await versions(world)
+        if now == before:
+            return
+        before = now
+        await asyncio.sleep(6)
 
 
 async def versions(world: World) -> dict[str, str]:

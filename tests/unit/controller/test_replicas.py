@@ -1,0 +1,59 @@
+"""How many Pods a revision has: what the spec says, and nobody's business where it says nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mandate.controller.decide import decide
+from mandate.controller.moments import instant
+from tests.unit.controller.judged import applied, declared, deployment, granted, judged, standing, written
+
+NOW = instant("2026-01-02T00:00:00Z")
+
+
+def served(*, replicas: int | None, live: int | None = None, **changes: Any) -> dict[str, Any] | None:
+    """The spec of version 1's Deployment as it is applied; None where it is left alone."""
+    serving = {} if replicas is None else {"replicas": replicas}
+    champion = standing("1", "Suggest")
+    document = declared("1", status={"champion": champion}, serving=serving, **changes)
+    running = []
+    if live is not None:
+        running = [deployment(document)]
+        running[0]["spec"]["replicas"] = live
+    snapshot = judged(document, accuracy=0.8, deployments=running, grant=granted(champion))
+    found = list(applied(decide(snapshot, NOW), "Deployment").values())
+    return found[0]["spec"] if found else None
+
+
+def test_left_out_they_are_not_stated() -> None:
+    spec = served(replicas=None)
+    assert spec is not None
+    assert "replicas" not in spec
+
+
+@pytest.mark.parametrize("live", [0, 1, 7])
+def test_left_out_whoever_scales_is_left_alone(live: int) -> None:
+    assert served(replicas=None, live=live) is None
+
+
+def test_declared_they_are_restored() -> None:
+    for declared_, live in ((3, 7), (0, 1), (1, None)):
+        spec = served(replicas=declared_, live=live)
+        assert spec is not None
+        assert spec["replicas"] == declared_
+
+
+def test_where_the_spec_is_not_understood_each_revision_keeps_what_it_was_recorded_with() -> None:
+    champion = standing("1", "Suggest")
+    document = declared("1", status={"champion": champion}, serving={"replicas": 2})
+    snapshot = judged(document, accuracy=0.8, grant=granted(champion))
+    broken = {**document["spec"], "gates": [{"name": "g", "metric": "no_such_metric", "require": {"Shadow": ">= 1"}}]}
+    snapshot.mdep["spec"] = broken
+    plan = decide(snapshot, NOW)
+    status = written(plan)
+    assert status is not None
+    assert next(item for item in status.conditions if item.type == "Stalled").reason == "InvalidSpec"
+    (found,) = applied(plan, "Deployment").values()
+    assert found["spec"]["replicas"] == 2
