@@ -157,11 +157,14 @@ def _exit(role: str, ended: Object) -> tuple[str, str]:
 
 
 def _predictor_story(pod: Object) -> str:
-    """How the predictor last ended, in words; empty where it never did."""
+    """How the predictor last ended by itself, in words; empty where it never did, or it isn't known any more."""
     status = _status(pod, "predictor")
     ended = (status.get("lastState") or {}).get("terminated") or (status.get("state") or {}).get("terminated")
     if not ended or not (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
         return ""
+    judged = str((_ended(pod, "judge") or {}).get("finishedAt") or "")
+    if judged and judged < str(ended.get("finishedAt") or ""):
+        return ""  # it was stopped, as the judge had ended
     why = "out of memory" if ended.get("reason") == "OOMKilled" else f"exit code {ended.get('exitCode')}"
     said = f": {str(ended['message'])[:512]}" if ended.get("message") else ""
     return f"; predictor ended {status.get('restartCount', 0) + 1} times, last with {why}{said}"

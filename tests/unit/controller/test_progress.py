@@ -195,3 +195,17 @@ def test_no_status_confuses_it_and_none_is_evidence(pods: list[Any], over: str |
     outcome = progress(job=job(age=age, over=over), pods=pods, result=None, now=NOW, deadline=5000)
     assert not isinstance(outcome, Measured)
     assert isinstance(outcome, Failed) or age < 5001
+
+
+@pytest.mark.parametrize(
+    ("crash", "told"),
+    [("2030-01-01T00:00:00Z", "; predictor ended 1 time, last with exit code 7"), ("2030-01-01T00:00:31Z", "")],
+)
+def test_a_predictor_that_was_stopped_after_the_judge_is_not_said_to_have_crashed(crash: str, told: str) -> None:
+    """A sidecar that ignores SIGTERM is killed when the Pod ends: that is no cause of anything."""
+    said = frame(Result(failure=Failure(stage="judge", code="PredictorCrashed", message="lost", field="spec.model")))
+    judge = ended("judge", 2, message=said[1].dump())
+    judge["state"]["terminated"]["finishedAt"] = "2030-01-01T00:00:01Z"
+    predictor = ended("predictor", 7)
+    predictor["state"]["terminated"]["finishedAt"] = crash
+    assert found([pod("Failed", init=[predictor], main=[judge])]).message == f"spec.model: lost{told}"
