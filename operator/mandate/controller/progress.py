@@ -167,7 +167,8 @@ def _predictor_story(pod: Object) -> str:
         return ""  # it was stopped, as the judge had ended
     why = "out of memory" if ended.get("reason") == "OOMKilled" else f"exit code {ended.get('exitCode')}"
     said = f": {str(ended['message'])[:512]}" if ended.get("message") else ""
-    return f"; predictor ended {status.get('restartCount', 0) + 1} times, last with {why}{said}"
+    times = int(status.get("restartCount", 0)) + 1
+    return f"; predictor ended {times} time{'s' if times > 1 else ''}, last with {why}{said}"
 
 
 def _waiting(pod: Object) -> tuple[str, str]:
