@@ -25,6 +25,7 @@ from mandate.evaluate.frame import SETTINGS_VARIABLE, Failure, Result, frame, un
 from mandate.kube.errors import ApiError
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
+    CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     JOBS,
@@ -182,8 +183,8 @@ class Simulation:
                 annotations = {ANNOTATION_RETRY: str(self.dice.randrange(100))}
                 self.api.change(*place, metadata={**present["metadata"], "annotations": annotations})
             case 5:
-                kind = self.dice.choice([JOBS, DEPLOYMENTS, SERVICES, NETWORK_POLICIES, AUTONOMY_GRANTS])
-                items = self.api.all(kind)
+                kind = self.dice.choice([JOBS, DEPLOYMENTS, SERVICES, NETWORK_POLICIES, AUTONOMY_GRANTS, CONFIG_MAPS])
+                items = [item for item in self.api.all(kind) if item["metadata"]["namespace"] == NAMESPACE]
                 if items:
                     chosen = self.dice.choice(items)["metadata"]
                     self.api.take(kind, chosen["namespace"], chosen["name"])

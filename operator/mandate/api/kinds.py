@@ -267,6 +267,8 @@ class ModelEvaluationSpec(Spec):
     """The resources under which it is measured."""
     retry: Annotated[str, StringConstraints(max_length=253)] = ""
     """The value of the annotation mandate.dev/retry that asked for this measurement."""
+    repeat: Annotated[int, Field(ge=0)] = 0
+    """How many times this was measured before with evidence that isn't stored any more."""
 
 
 class ModelEvaluationStatus(Spec):
@@ -289,7 +291,7 @@ class ModelEvaluationStatus(Spec):
     computed_digest: Digest | None = None
     """Digest of the part that is a pure function of predictions, labels and settings."""
     evidence_config_map: Annotated[str, StringConstraints(max_length=253)] = ""
-    """Immutable ConfigMap with the whole evidence, compressed."""
+    """Immutable ConfigMap with the whole evidence, compressed; empty once it isn't kept any more."""
     model_digest: Digest | None = None
     """The model's digest as measured."""
     data_digests: dict[Annotated[str, StringConstraints(max_length=16)], Digest] = Field(

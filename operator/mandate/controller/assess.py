@@ -11,10 +11,10 @@ from mandate.api.defaults import effective
 from mandate.api.kinds import GateSummary, ModelDeploymentSpec
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, measurement, status_of, understood, wanted
-from mandate.controller.conditions import cut, find, is_true
+from mandate.controller.conditions import cut, dumped, find, is_true
 from mandate.controller.decide_evaluation import attempt_of, retry_in
 from mandate.controller.intake import IntakeError
-from mandate.controller.plan import Create, Look
+from mandate.controller.plan import Create, Look, SetStatus
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.evidence.schema import Evidence
 from mandate.verdict.criteria import criteria_digest
@@ -39,17 +39,16 @@ class Measuring:
     evaluation: str
     reason: str
     message: str
-    actions: tuple[Create | Look, ...] = ()
+    actions: tuple[Create | Look | SetStatus, ...] = ()
 
 
 @dataclass(frozen=True)
 class NotJudged:
-    """The evaluation ended without evidence. `again` is in how many seconds it is tried again, None if it isn't."""
+    """The evaluation ended without evidence."""
 
     evaluation: str
     code: str
     message: str
-    again: float | None
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,17 @@ def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
     evidence = snapshot.evidence.get(name)
     if not isinstance(evidence, Evidence):
         why = evidence if isinstance(evidence, IntakeError) else IntakeError("EvidenceLost", "it isn't stored any more")
-        return NotJudged(name, why.code, f"{why.message}; set the annotation mandate.dev/retry to measure again", None)
+        return Measuring(name, why.code, f"{why.message}; it is measured again", (forget(meval),))
     return _judged(snapshot, spec, meval, evidence)
+
+
+def forget(meval: Object) -> SetStatus:
+    """Put on record that the evidence of this measurement isn't stored any more; its summary stays."""
+    status = evaluation_status(meval).model_copy(update={"evidence_config_map": ""})
+    metadata = {name: meval["metadata"][name] for name in ("name", "namespace", "uid")}
+    return SetStatus(
+        {"apiVersion": meval["apiVersion"], "kind": meval["kind"], "metadata": metadata, "status": dumped(status)}
+    )
 
 
 def _unfinished(snapshot: ModelSnapshot, meval: Object, now: float) -> Measuring | NotJudged:
@@ -106,7 +114,7 @@ def _unfinished(snapshot: ModelSnapshot, meval: Object, now: float) -> Measuring
         if again is not None
         else f"no attempts are left of {most}; fix the cause, then change the spec or the annotation mandate.dev/retry"
     )
-    return NotJudged(name, failed.reason, f"{failed.message}; {advice}", again)
+    return NotJudged(name, failed.reason, f"{failed.message}; {advice}")
 
 
 def _judged(snapshot: ModelSnapshot, spec: ModelDeploymentSpec, meval: Object, evidence: Evidence) -> Assessment:

@@ -59,9 +59,22 @@ def retry_of(mdep: Object) -> str:
 
 
 def measurement(mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
-    """The measurement that the spec asks for; raises SpecError."""
+    """The measurement that the spec asks for; raises SpecError.
+
+    Where its evidence isn't stored any more it is made again: the same, with a name of its own.
+    """
     name, spec = mdep["metadata"]["name"], understood(mdep)
-    return evaluation_spec(name, spec, retry=retry_of(mdep), champion=_champion(mdep, spec, mevals))
+    every = {meval["metadata"]["name"]: meval for meval in mevals}
+    asked = evaluation_spec(name, spec, retry=retry_of(mdep), champion=_champion(mdep, spec, every.values()))
+    while (known := every.get(evaluation_name(asked))) is not None and is_forgotten(known):
+        asked = asked.model_copy(update={"repeat": asked.repeat + 1})
+    return asked
+
+
+def is_forgotten(meval: Object) -> bool:
+    """Whether a measurement was made, and its evidence isn't stored any more."""
+    status = evaluation_status(meval)
+    return status.evidence is not None and not status.evidence_config_map
 
 
 def _champion(mdep: Object, spec: ModelDeploymentSpec, mevals: Iterable[Object]) -> Model | None:
@@ -94,7 +107,7 @@ def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
     if champion is not None and champion.revision == spec.revision:
         # It stands on the comparison with the champion before it: that it is the champion now asks for nothing new.
         earned = every.get(champion.evaluation)
-        if earned is not None and _measures(earned) == measurement_digest(spec):
+        if earned is not None and not is_forgotten(earned) and _measures(earned) == measurement_digest(spec):
             return champion.evaluation
     if name in every or not spec.retry:
         return name
@@ -104,7 +117,9 @@ def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
     same = [
         meval
         for meval in every.values()
-        if evaluation_status(meval).evidence is not None and _measures(meval) == measurement_digest(spec)
+        if evaluation_status(meval).evidence is not None
+        and not is_forgotten(meval)
+        and _measures(meval) == measurement_digest(spec)
     ]
     latest = max(
         same,

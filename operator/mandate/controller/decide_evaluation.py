@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from mandate.api.check import SpecError
@@ -31,18 +32,18 @@ def attempt_of(status: ModelEvaluationStatus) -> int:
     return status.attempt or 1
 
 
-def runs(meval: Object, mdep: Object | None) -> bool:
+def runs(meval: Object, mdep: Object | None, mevals: Iterable[Object]) -> bool:
     """Whether an attempt is under way, or is to start as soon as it is granted."""
     status = evaluation_status(meval)
-    return status.evidence is None and not is_true(status.conditions, "Failed") and is_wanted(meval, mdep)
+    return status.evidence is None and not is_true(status.conditions, "Failed") and is_wanted(meval, mdep, mevals)
 
 
-def is_wanted(meval: Object, mdep: Object | None) -> bool:
-    """Whether its ModelDeployment still asks for this measurement."""
+def is_wanted(meval: Object, mdep: Object | None, mevals: Iterable[Object]) -> bool:
+    """Whether its ModelDeployment still asks for this measurement; `mevals` are all of that model."""
     if mdep is None or mdep["metadata"].get("deletionTimestamp"):
         return False
     try:
-        return wanted(mdep, [meval]) == str(meval["metadata"]["name"])
+        return wanted(mdep, mevals) == str(meval["metadata"]["name"])
     except SpecError:
         return False
 
@@ -91,7 +92,7 @@ def _start(
     """The Job, once the grant lets its Pod run."""
     meval, settings = snapshot.meval, snapshot.settings
     name = job_name(meval["metadata"]["name"], attempt)
-    if not is_wanted(meval, snapshot.mdep):
+    if not is_wanted(meval, snapshot.mdep, snapshot.mevals):
         return Under("Superseded", "the ModelDeployment asks for another measurement now"), ()
     if snapshot.refusal:
         return Failed("PodRefused", snapshot.refusal), ()
@@ -174,7 +175,7 @@ def _after_failure(snapshot: EvaluationSnapshot, status: ModelEvaluationStatus, 
     tidied = _tidy(snapshot, keep=None)
     attempt = attempt_of(status)
     wait = retry_in(status, settings=snapshot.settings, now=now)
-    if wait is None or not is_wanted(snapshot.meval, snapshot.mdep):
+    if wait is None or not is_wanted(snapshot.meval, snapshot.mdep, snapshot.mevals):
         return Plan(tidied)
     if wait > 0:
         return Plan(tidied, again=wait)

@@ -79,6 +79,9 @@ def attempts(snapshot: GrantSnapshot) -> dict[str, tuple[str, Object]]:
     """
     mdeps = {mdep["metadata"]["name"]: mdep for mdep in snapshot.mdeps}
     jobs = {job["metadata"]["name"]: job for job in snapshot.jobs}
+    of_model: dict[str, list[Object]] = {}
+    for meval in snapshot.mevals:
+        of_model.setdefault(str((meval.get("spec") or {}).get("modelDeployment")), []).append(meval)
     waiting: list[tuple[bool, str, str, Object]] = []
     for meval in snapshot.mevals:
         spec = evaluation_of(meval)
@@ -87,7 +90,8 @@ def attempts(snapshot: GrantSnapshot) -> dict[str, tuple[str, Object]]:
         name = job_name(meval["metadata"]["name"], attempt_of(evaluation_status(meval)))
         job = jobs.get(name)
         going = job is not None and not finished(job)
-        if going or (job is None and runs(meval, mdeps.get(spec.model_deployment))):
+        model = spec.model_deployment
+        if going or (job is None and runs(meval, mdeps.get(model), of_model[model])):
             waiting.append((not going, meval["metadata"].get("creationTimestamp", ""), name, meval))
     chosen = sorted(waiting, key=lambda item: item[:3])[:MOST_EVALUATIONS]
     return {name: attempt_template(meval, name, snapshot.settings) for _, _, name, meval in chosen}

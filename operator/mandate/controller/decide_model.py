@@ -15,11 +15,13 @@ from mandate.controller.assess import (
     NotJudged,
     Unclear,
     assess,
+    forget,
     gate_summaries,
     gates_passed,
 )
-from mandate.controller.choice import evaluation_status, retry_of, status_of, understood
+from mandate.controller.choice import evaluation_status, is_forgotten, retry_of, status_of, understood
 from mandate.controller.conditions import Finding, dumped, merged
+from mandate.controller.desired import is_ours
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
 from mandate.controller.serve import Served, record, serve
 from mandate.controller.snapshot import ModelSnapshot
@@ -62,7 +64,7 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     after = _status(snapshot, before, assessment, standing, served, now=now)
     written = _write(mdep, before, after)
     # The standing is on record before anything serves by it, so that a crash in between can't leave more than it says.
-    actions += [*written, *served.actions, *_old_evidence(snapshot, after)]
+    actions += [*written, *served.actions, *_old_evidence(snapshot, assessment, after)]
     return Plan(tuple(actions), standing.again)
 
 
@@ -258,19 +260,32 @@ def _ready(
     return Finding("Ready", status, "NothingGranted", "no revision holds a level")
 
 
-def _old_evidence(snapshot: ModelSnapshot, status: ModelDeploymentStatus) -> list[Delete]:
-    """Evidence records beyond the last few; the ModelEvaluations and their summaries stay."""
+def _old_evidence(
+    snapshot: ModelSnapshot, assessment: Assessment, status: ModelDeploymentStatus
+) -> list[SetStatus | Delete]:
+    """Evidence beyond the last few is forgotten, and records that no ModelEvaluation names are deleted.
+
+    The ModelEvaluations and their summaries stay. A record is written before its ModelEvaluation names it, so those of
+    unfinished ones are left alone.
+    """
     holders = [item for item in (status.champion, status.candidate, status.previous) if item is not None]
-    complete = sorted(
-        (meval for meval in snapshot.mevals if evaluation_status(meval).evidence is not None),
+    used = {item.evaluation for item in holders}
+    if not isinstance(assessment, Unclear):
+        used.add(assessment.evaluation)
+    complete = [meval for meval in snapshot.mevals if evaluation_status(meval).evidence is not None]
+    stored = sorted(
+        (meval for meval in complete if not is_forgotten(meval)),
         key=lambda meval: (evaluation_status(meval).completed or "", meval["metadata"]["name"]),
         reverse=True,
     )
-    used = {item.evaluation for item in holders}
-    old = [meval for meval in complete[EVIDENCE_KEPT:] if meval["metadata"]["name"] not in used]
-    doomed = {evaluation_status(meval).evidence_config_map for meval in old}
-    doomed -= {evaluation_status(meval).evidence_config_map for meval in complete if meval not in old}
-    return [delete(item) for item in snapshot.records if item["metadata"]["name"] in doomed]
+    old = [meval for meval in stored[EVIDENCE_KEPT:] if meval["metadata"]["name"] not in used]
+    named = {evaluation_status(meval).evidence_config_map for meval in stored if meval not in old}
+    superfluous = [
+        item
+        for item in snapshot.records
+        if item["metadata"]["name"] not in named and any(is_ours(item, meval) for meval in complete)
+    ]
+    return [*(forget(meval) for meval in old), *(delete(item) for item in superfluous)]
 
 
 def _write(mdep: Object, before: ModelDeploymentStatus, after: ModelDeploymentStatus) -> tuple[SetStatus, ...]:

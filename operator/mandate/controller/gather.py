@@ -66,6 +66,10 @@ class Gatherer:
     def _of_model(self, resource: Resource, namespace: str, model: str) -> tuple[Object, ...]:
         return self._store.labelled(resource, namespace, LABEL_MODEL, model)
 
+    def _measurements(self, namespace: str, model: str) -> tuple[Object, ...]:
+        every = self._of_model(MODEL_EVALUATIONS, namespace, model)
+        return tuple(meval for meval in every if (meval.get("spec") or {}).get("modelDeployment") == model)
+
     async def _evaluation(self, namespace: str, name: str) -> EvaluationSnapshot | None:
         store = self._store
         meval = store.get(MODEL_EVALUATIONS, namespace, name)
@@ -83,6 +87,7 @@ class Gatherer:
             meval=meval,
             mdep=store.get(MODEL_DEPLOYMENTS, namespace, model),
             grant=store.get(AUTONOMY_GRANTS, namespace, GRANT_NAME),
+            mevals=self._measurements(namespace, model),
             jobs=self._owned(JOBS, namespace, model, meval),
             pods=pods,
             seals=self._owned(NETWORK_POLICIES, namespace, model, meval),
@@ -114,11 +119,7 @@ class Gatherer:
         mdep = store.get(MODEL_DEPLOYMENTS, namespace, name)
         if mdep is None:
             return None
-        mevals = tuple(
-            meval
-            for meval in self._of_model(MODEL_EVALUATIONS, namespace, name)
-            if (meval.get("spec") or {}).get("modelDeployment") == name
-        )
+        mevals = self._measurements(namespace, name)
         services = {
             address: service
             for address in (name, suggest_name(name))

@@ -79,7 +79,13 @@ def _brief(estimate: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(data: bytes, *, digest: str) -> Evidence:
-    """Evidence from its stored canonical bytes; raises IntakeError where they aren't what `digest` says."""
+    """Evidence from its stored canonical bytes.
+
+    Raises IntakeError where they aren't what `digest` says, or where this version doesn't understand them.
+    """
     if sha256(data) != digest:
         raise IntakeError("EvidenceDamaged", f"the stored evidence has digest {sha256(data)}, expected {digest}")
-    return Evidence.model_validate(json.loads(data))
+    try:
+        return Evidence.model_validate(json.loads(data))
+    except ValueError as error:
+        raise IntakeError("EvidenceOutdated", "this version doesn't understand the stored evidence") from error

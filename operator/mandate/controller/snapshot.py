@@ -15,7 +15,8 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSnapshot:
-    """One ModelEvaluation. `jobs` are all of its Jobs, `pods` those of the present attempt.
+    """One ModelEvaluation. `mevals` are all of its model, itself included; `jobs` are all of its Jobs, `pods` those of
+    the present attempt.
 
     `unread` says why the result couldn't be read yet; `refusal` why the API server wouldn't take the Pod.
     """
@@ -23,6 +24,7 @@ class EvaluationSnapshot:
     meval: Object
     mdep: Object | None
     grant: Object | None
+    mevals: tuple[Object, ...]
     jobs: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
     seals: tuple[Object, ...] = ()

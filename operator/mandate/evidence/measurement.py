@@ -75,8 +75,8 @@ def evaluation_spec(
 
 
 def measurement_digest(spec: ModelEvaluationSpec) -> str:
-    """Identity of a measurement, whoever asked for it to be repeated, and whoever was champion then."""
-    return digest(stated(spec.model_copy(update={"retry": "", "champion": None})))
+    """Identity of a measurement, however often and by whomever it was repeated, and whoever was champion then."""
+    return digest(stated(spec.model_copy(update={"retry": "", "repeat": 0, "champion": None})))
 
 
 def evaluation_name(spec: ModelEvaluationSpec) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
-from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_ENFORCE, LABEL_REVISION
+from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_ENFORCE, LABEL_RECORD, LABEL_REVISION
 from mandate.evaluate.frame import SETTINGS_VARIABLE, unpack
 from mandate.kube.client import Object
 from mandate.kube.resources import (
@@ -29,7 +33,7 @@ from tests.integration.controller.process import eventually, operator
 from tests.unit.controller.samples import evidence, mdep
 
 AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
-ACCURACY = {"bad": 0.3, "shadow": 0.6, "suggest": 0.8, "better": 0.85, "automate": 0.97}
+ACCURACY = {"worst": 0.1, "worse": 0.2, "bad": 0.3, "shadow": 0.6, "suggest": 0.8, "better": 0.85, "automate": 0.97}
 
 
 def script(pod: Object) -> Ended:
@@ -224,6 +228,101 @@ async def test_criteria_are_judged_anew_without_measuring_again(cluster: Path, t
             await apply(world, model__version="suggest", data__slices=slices)
             await world.until("measured anew and served", serving("suggest"))
             assert len(await world.all(MODEL_EVALUATIONS)) == 2
+
+
+async def test_evidence_is_kept_for_the_last_three_and_the_champion_and_made_again_where_it_is_needed(
+    cluster: Path, tmp_path: Path
+) -> None:
+    async with a_world(cluster, tmp_path, script) as world:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+            await apply(world, model__version="suggest")
+            await world.until("served", serving("suggest"))
+            for version in ("bad", "worse", "worst", "shadow"):
+                await apply(world, model__version=version)
+                await world.until(f"{version} judged", judged(version))
+            async for _ in eventually("only what is kept is stored"):
+                if set(await stored(world)) == {"suggest", "worse", "worst", "shadow"}:
+                    break
+            for evaluation in await world.all(MODEL_EVALUATIONS):
+                assert evaluation["status"]["evidence"], "the summary stays"
+            await at_rest(world)
+
+            await apply(world, model__version="bad")
+            await world.until("measured again and refused again", refused("bad"))
+            assert [item["spec"].get("repeat", 0) for item in await measurements(world, "bad")] == [0, 1]
+            async for _ in eventually("the last three are others now"):
+                if set(await stored(world)) == {"suggest", "worst", "shadow", "bad"}:
+                    break
+
+        # A fresh process, which has nothing in memory.
+        lost = (await stored(world))["suggest"]
+        await world.client.delete(CONFIG_MAPS, lost, namespace=world.namespace)
+        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+            await apply(world, model__version="suggest")
+            async for _ in eventually("the champion's evidence is back"):
+                if "suggest" in await stored(world) and serving("suggest")(await credit(world)):
+                    break
+
+
+def judged(version: str) -> Callable[[Object], bool]:
+    def found(item: Object) -> bool:
+        status = item.get("status") or {}
+        named = (status.get("candidate") or {}).get("version") == version
+        return named and condition(item, "Evaluated")[0] == "True"
+
+    return found
+
+
+def refused(version: str) -> Callable[[Object], bool]:
+    return lambda item: judged(version)(item) and condition(item, "CandidateRefused")[0] == "True"
+
+
+async def credit(world: World) -> Object:
+    item = await world.get(MODEL_DEPLOYMENTS, "credit")
+    assert item is not None
+    return item
+
+
+async def measurements(world: World, version: str) -> list[Object]:
+    """The measurements of a version, the first one first."""
+    found = [item for item in await world.all(MODEL_EVALUATIONS) if item["spec"]["model"]["version"] == version]
+    return sorted(found, key=lambda item: item["spec"].get("repeat", 0))
+
+
+async def stored(world: World) -> dict[str, str]:
+    """By version, the record of its evidence: each immutable, compressed, and what the ModelEvaluation says it is."""
+    records = {item["metadata"]["name"]: item for item in await world.all(CONFIG_MAPS, f"{LABEL_RECORD}=Evidence")}
+    found = {}
+    for evaluation in await world.all(MODEL_EVALUATIONS):
+        status = evaluation.get("status") or {}
+        record = records.pop(status.get("evidenceConfigMap", ""), None)
+        if record is not None:
+            assert record["immutable"] is True
+            whole = gzip.decompress(base64.b64decode(record["binaryData"]["evidence.json.gz"]))
+            assert "sha256:" + hashlib.sha256(whole).hexdigest() == status["evidenceDigest"]
+            found[evaluation["spec"]["model"]["version"]] = record["metadata"]["name"]
+    # What no evaluation names is on its way in, or out.
+    return found | {name: name for name in records}
+
+
+async def test_a_candidate_is_measured_beside_the_champion_that_a_gate_compares_it_with(
+    cluster: Path, tmp_path: Path
+) -> None:
+    champions: list[bool] = []
+
+    def beside(pod: Object) -> Ended:
+        champions.append("champion" in [container["name"] for container in pod["spec"]["initContainers"]])
+        return script(pod)
+
+    compared = {"name": "keeps", "metric": "accuracy", "require": {"Shadow": "no worse than champion by 0.5"}}
+    gates = [*mdep()["spec"]["gates"], {**compared, "firstModel": "Skip"}]
+    async with a_world(cluster, tmp_path, beside) as world:
+        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+            await apply(world, model__version="suggest", gates=gates)
+            await world.until("served", serving("suggest"))
+            await apply(world, model__version="better", gates=gates)
+            await world.until("measured and judged", judged("better"))
+    assert champions == [False, True]
 
 
 async def test_a_retry_measures_a_refused_revision_again(cluster: Path, tmp_path: Path) -> None:

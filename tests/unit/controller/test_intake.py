@@ -103,3 +103,10 @@ def test_stored_evidence_comes_back_or_is_known_to_be_damaged() -> None:
     with pytest.raises(IntakeError) as caught:
         restore(data.replace(b"0.8", b"0.9"), digest=sha256(data))
     assert caught.value.code == "EvidenceDamaged"
+
+
+def test_evidence_of_another_version_is_not_understood() -> None:
+    whole = b'{"computed": {"kind": "of the future"}}'
+    with pytest.raises(IntakeError) as caught:
+        restore(whole, digest=sha256(whole))
+    assert caught.value.code == "EvidenceOutdated"
