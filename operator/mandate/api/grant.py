@@ -60,6 +60,10 @@ class AutonomyGrantSpec(Spec):
         dict[str, GrantedEvaluation], Field(default_factory=dict, max_length=100, json_schema_extra=ATOMIC)
     ]
     """Evaluation Jobs that may run, by the Job's name."""
+    left_out: dict[ModelName, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict, max_length=500, json_schema_extra=ATOMIC
+    )
+    """Models of which something may not run because it found no room here, with the bytes that it takes."""
 
 
 class AutonomyGrant(Spec):

@@ -23,8 +23,8 @@ from mandate.controller.settings import Images, Settings
 from mandate.controller.watch import watch
 from mandate.kube.client import Client, load_configuration
 from mandate.kube.lease import ApiLeaseStore, Elector, LeaseSettings, LostLeadershipError, lead
-from mandate.kube.resources import MODEL_DEPLOYMENTS
-from mandate.telemetry.metrics import ModelCollector
+from mandate.kube.resources import AUTONOMY_GRANTS, MODEL_DEPLOYMENTS
+from mandate.telemetry.metrics import GrantCollector, ModelCollector
 
 log = logging.getLogger("mandate.controller")
 
@@ -141,6 +141,7 @@ async def run(options: Options) -> None:
         namespaces=options.namespaces,
     )
     controller.metrics.registry.register(ModelCollector(lambda: controller.store.all(MODEL_DEPLOYMENTS)))
+    controller.metrics.registry.register(GrantCollector(lambda: controller.store.all(AUTONOMY_GRANTS)))
     patience = client.with_timeout(options.lease.retry_period)
     store = ApiLeaseStore(patience, name=options.lease.name, namespace=options.lease.namespace)
     elector = Elector(store, options.lease)

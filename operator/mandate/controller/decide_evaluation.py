@@ -15,6 +15,7 @@ from mandate.controller.intake import IntakeError, summary
 from mandate.controller.moments import elapsed, stamp
 from mandate.controller.plan import Action, Apply, Create, Plan, SetStatus, delete
 from mandate.controller.progress import Failed, Measured, Progress, Under, ending, finished, progress
+from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Settings
 from mandate.controller.snapshot import EvaluationSnapshot
 from mandate.evidence.canonical import canonical, sha256
@@ -97,6 +98,9 @@ def _start(
     if snapshot.refusal:
         return Failed("PodRefused", snapshot.refusal), ()
     if name not in ((snapshot.grant or {}).get("spec") or {}).get("evaluations", {}):
+        full = no_room(snapshot.grant, spec.model_deployment)
+        if full:
+            return Under(GRANT_FULL, full), ()
         return Under("WaitingForGrant", "the namespace's AutonomyGrant doesn't hold this evaluation's Pod yet"), ()
     actions: tuple[Action, ...] = ()
     if desired.sealed(spec) and not any(item["metadata"]["name"] == name for item in snapshot.seals):

@@ -6,7 +6,6 @@ it and nobody would fall back on it, so that a Pod of an approved revision can a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from mandate.admission.template import granted
 from mandate.api.grant import AutonomyGrantSpec, GrantedEvaluation, GrantedRevision
 from mandate.api.kinds import RevisionStatus
-from mandate.api.names import GRANT_NAME, LABEL_MODEL, LABEL_REVISION
+from mandate.api.names import LABEL_MODEL, LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, status_of
 from mandate.controller.decide_evaluation import attempt_of, runs
@@ -22,22 +21,13 @@ from mandate.controller.identity import job_name
 from mandate.controller.plan import Plan, Replace
 from mandate.controller.pods import evaluation_template, serving_template
 from mandate.controller.progress import finished
+from mandate.controller.room import MOST_EVALUATIONS, fitted
 from mandate.controller.serve import recorded
 from mandate.controller.settings import Settings
 from mandate.controller.snapshot import GrantSnapshot
 from mandate.controller.standing import rank, unchanged
 
 Object = dict[str, Any]
-
-MOST_MODELS = 500
-MOST_REVISIONS = 1000
-MOST_EVALUATIONS = 100
-MOST_BYTES = 1_400_000
-"""Below etcd's limit of 1.5 MiB for one object."""
-
-
-class GrantTooLargeError(Exception):
-    """The namespace holds more than one grant can say."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +104,7 @@ def is_needed(snapshot: GrantSnapshot) -> bool:
 
 
 def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
-    """What to do about a namespace's grant; raises GrantTooLargeError where it can't hold what it must."""
+    """What to do about a namespace's grant."""
     del now
     if snapshot.grant is None and not is_needed(snapshot):
         return Plan()
@@ -141,19 +131,19 @@ def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
         for job, (model, _) in attempts(snapshot).items()
         if job in snapshot.templates
     }
-    models = sorted(
-        mdep["metadata"]["name"] for mdep in snapshot.mdeps if not mdep["metadata"].get("deletionTimestamp")
-    )
-    after = AutonomyGrantSpec(
-        models=tuple(models[:MOST_MODELS]),
+    models = (mdep["metadata"]["name"] for mdep in snapshot.mdeps if not mdep["metadata"].get("deletionTimestamp"))
+    # Unchecked, as there may be more of everything than a grant holds until `fitted` has left some out.
+    wanted = AutonomyGrantSpec.model_construct(
+        models=tuple(models),
         allowed_images=tuple(sorted(set(snapshot.settings.allowed_images))),
-        grants=dict(sorted(revisions.items())),
-        evaluations=dict(sorted(evaluations.items())),
+        grants=revisions,
+        evaluations=evaluations,
+        left_out={},
     )
+    after = fitted(wanted, before=before)
     if snapshot.grant is not None and before == after:
         return Plan()
     document = desired.grant(snapshot.namespace, after)
-    _check_size(document, revisions=len(revisions), models=len(models))
     if snapshot.grant is not None:
         document["metadata"] = {
             name: value
@@ -187,16 +177,6 @@ def _fallen(snapshot: GrantSnapshot) -> set[str]:
         fallen |= {item.revision for item in status.refused}
         fallen |= {item.revision for item in (status.champion, status.candidate) if item and item.level is None}
     return fallen
-
-
-def _check_size(document: Object, *, revisions: int, models: int) -> None:
-    size = len(json.dumps(document, separators=(",", ":")))
-    if size > MOST_BYTES or revisions > MOST_REVISIONS or models > MOST_MODELS:
-        raise GrantTooLargeError(
-            f"AutonomyGrant {GRANT_NAME} of namespace {document['metadata']['namespace']} would hold {models} models "
-            f"and {revisions} revisions in {size} bytes; at most {MOST_MODELS}, {MOST_REVISIONS} and {MOST_BYTES} fit: "
-            "spread the models over more namespaces"
-        )
 
 
 def _label(item: Object, label: str) -> str:

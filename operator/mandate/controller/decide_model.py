@@ -23,6 +23,7 @@ from mandate.controller.choice import evaluation_status, is_forgotten, retry_of,
 from mandate.controller.conditions import Finding, dumped, merged
 from mandate.controller.desired import is_ours
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
+from mandate.controller.room import GRANT_FULL
 from mandate.controller.serve import Served, record, serve
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.controller.standing import Standing, outlived, rank, stand, unchanged
@@ -146,7 +147,7 @@ def _findings(
 ) -> tuple[Finding, ...]:
     evaluated = _evaluated(assessment)
     refused = isinstance(assessment, Judged) and assessment.verdict.reached is None
-    granted = _granted(assessment, standing)
+    granted = _granted(assessment, standing, served)
     stalled = _stalled(assessment, standing, served)
     moving = _moving(assessment, standing, served, stalled)
     findings = [
@@ -186,14 +187,19 @@ def _evaluated(assessment: Assessment) -> Finding:
             )
 
 
-def _granted(assessment: Assessment, standing: Standing) -> Finding:
+def _granted(assessment: Assessment, standing: Standing, served: Served) -> Finding:
     present = standing.candidate or standing.champion
     if present is not None and present.level is not None:
+        for trouble in served.trouble:
+            if trouble.revision == present.revision:
+                return Finding("Granted", "False", trouble.reason, trouble.message)
         held = f"; {standing.held}" if standing.held else ""
         return Finding("Granted", "True", present.level, f"version {present.version} may act at {present.level}{held}")
     match assessment:
         case Judged():
             return Finding("Granted", "False", "GatesNotMet", standing.held)
+        case Measuring(_, reason, message) if reason == GRANT_FULL:
+            return Finding("Granted", "False", reason, message)
         case Measuring():
             return Finding("Granted", "False", "Evaluating", "nothing is granted before there is evidence")
         case NotJudged(_, code):
@@ -223,7 +229,10 @@ def _stalled(assessment: Assessment, standing: Standing, served: Served) -> Find
     if isinstance(assessment, Unclear):
         return Finding("Stalled", "True", "InvalidSpec", assessment.problems)
     if served.trouble:
-        return Finding("Stalled", "True", "NameTaken", "; ".join(served.trouble))
+        words = "; ".join(trouble.message for trouble in served.trouble)
+        return Finding("Stalled", "True", served.trouble[0].reason, words)
+    if isinstance(assessment, Measuring) and assessment.reason == GRANT_FULL:
+        return Finding("Stalled", "True", GRANT_FULL, assessment.message)
     if standing.revisions():
         return None
     if isinstance(assessment, NotJudged):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL
+from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
 from mandate.controller.plan import Key
 from mandate.controller.serve import is_serving
 from mandate.controller.store import Store
@@ -50,8 +50,7 @@ def _keys(resource: Resource, item: Object, store: Store) -> Iterator[Key]:
     if resource == MODEL_DEPLOYMENTS:
         yield Key("Model", namespace, name)
         yield Key("Grant", namespace, "")
-        for meval in store.labelled(MODEL_EVALUATIONS, namespace, LABEL_MODEL, name):
-            yield Key("Evaluation", namespace, meval["metadata"]["name"])
+        yield from _evaluations_of(namespace, name, store)
     elif resource == MODEL_EVALUATIONS:
         yield Key("Evaluation", namespace, name)
         yield Key("Model", namespace, str((item.get("spec") or {}).get("modelDeployment", "")))
@@ -64,10 +63,12 @@ def _keys(resource: Resource, item: Object, store: Store) -> Iterator[Key]:
             yield from _owners(job, namespace)
     elif resource == SERVICES:
         yield from _users_of(namespace, name, store)
+        if LABEL_REVISION in ((item.get("spec") or {}).get("selector") or {}):
+            yield Key("Grant", namespace, "")  # whoever made it: what a Service selects stays in the grant
     if LABEL_MODEL in labels and resource not in (PODS, MODEL_EVALUATIONS):
         yield Key("Model", namespace, labels[LABEL_MODEL])
         yield from _owners(item, namespace)
-    if LABEL_MODEL in labels and resource in (JOBS, DEPLOYMENTS, SERVICES):
+    if LABEL_MODEL in labels and resource in (JOBS, DEPLOYMENTS):
         yield Key("Grant", namespace, "")
 
 
@@ -87,7 +88,7 @@ def _users_of(namespace: str, service: str, store: Store) -> Iterator[Key]:
 
 
 def _granted(before: Object | None, after: Object | None, store: Store) -> Iterator[Key]:
-    """Models and evaluations whose entry in the grant changed."""
+    """Models and evaluations whose entry in the grant changed, or for whose there is room or none now."""
     old, new = ((item or {}).get("spec") or {} for item in (before, after))
     namespace = ((after or before) or {})["metadata"]["namespace"]
     for field in ("grants", "evaluations"):
@@ -99,8 +100,17 @@ def _granted(before: Object | None, after: Object | None, store: Store) -> Itera
             if field == "grants":
                 yield Key("Model", namespace, model)
             else:
-                for meval in store.labelled(MODEL_EVALUATIONS, namespace, LABEL_MODEL, model):
-                    yield Key("Evaluation", namespace, meval["metadata"]["name"])
+                yield from _evaluations_of(namespace, model, store)
+    left, right = old.get("leftOut") or {}, new.get("leftOut") or {}
+    for model in left.keys() | right.keys():
+        if left.get(model) != right.get(model):
+            yield Key("Model", namespace, model)
+            yield from _evaluations_of(namespace, model, store)
+
+
+def _evaluations_of(namespace: str, model: str, store: Store) -> Iterator[Key]:
+    for meval in store.labelled(MODEL_EVALUATIONS, namespace, LABEL_MODEL, model):
+        yield Key("Evaluation", namespace, meval["metadata"]["name"])
 
 
 def _enrolment(item: Object | None) -> str:

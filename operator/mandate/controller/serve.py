@@ -18,6 +18,7 @@ from mandate.api.spec import Fallback
 from mandate.controller import desired
 from mandate.controller.identity import suggest_name, workload_name
 from mandate.controller.plan import Action, Create, bring, delete
+from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Images
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.controller.standing import Standing, rank
@@ -35,6 +36,15 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """What a person must resolve, as a condition says it; `revision` where it is about one only."""
+
+    reason: str
+    message: str
+    revision: str = ""
+
+
+@dataclass(frozen=True)
 class Served:
     """What is to be done so that the standing is served, and what is true of it already.
 
@@ -45,7 +55,7 @@ class Served:
 
     actions: tuple[Action, ...]
     waiting: tuple[str, ...] = ()
-    trouble: tuple[str, ...] = ()
+    trouble: tuple[Trouble, ...] = ()
     fallback: str = ""
     answering: Mapping[str, Level] = field(default_factory=dict)
     ready: frozenset[str] = frozenset()
@@ -90,13 +100,16 @@ def serve(
     name = mdep["metadata"]["name"]
     actions: list[Action] = []
     waiting: list[str] = []
-    trouble: list[str] = []
+    trouble: list[Trouble] = []
     deployments = {_revision(item): item for item in snapshot.deployments if desired.is_ours(item, mdep)}
     wanted: set[str] = set()
     for revision in standing.revisions():
         wanted.add(revision.revision)
         document, why = _deployment(snapshot, revision, spec=spec)
-        if why:
+        full = no_room(snapshot.grant, name) if granted_level(snapshot.grant, revision) is None else ""
+        if full:
+            trouble.append(Trouble(GRANT_FULL, f"version {revision.version}: {full}", revision.revision))
+        elif why:
             waiting.append(why)
         if document is not None:
             taken = [item for item in snapshot.deployments if item["metadata"]["name"] == document["metadata"]["name"]]
@@ -233,8 +246,9 @@ def _fallback(snapshot: ModelSnapshot, fallback: Fallback | None) -> tuple[tuple
     return (spec["selector"], ports[0].get("targetPort", reference.port)), ""
 
 
-def _taken(kind: str, name: str) -> str:
-    return f"{kind} {name} exists and isn't this ModelDeployment's; rename or delete it, or name the model otherwise"
+def _taken(kind: str, name: str) -> Trouble:
+    words = f"{kind} {name} exists and isn't this ModelDeployment's; rename or delete it, or name the model otherwise"
+    return Trouble("NameTaken", words)
 
 
 def _revision(item: Object) -> str:

@@ -6,6 +6,7 @@ object, and nothing is labelled by run, request or Pod.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -111,3 +112,28 @@ class ModelCollector(Collector):
                 if status.get(role):
                     info.add_metric([*place, role, status[role].get("version", "")], 1)
         yield from (level, target, gates, conditions, info)
+
+
+class GrantCollector(Collector):
+    """What is true of every namespace's grant now; `grants` gives them as the API server has them."""
+
+    def __init__(self, grants: Callable[[], Iterable[Object]]) -> None:
+        self._grants = grants
+
+    def collect(self) -> Iterator[Metric]:
+        """One scrape."""
+        size = GaugeMetricFamily(
+            "mandate_grant_bytes",
+            "Size of the namespace's AutonomyGrant; from 1,400,000 on nothing more is granted there",
+            labels=["namespace"],
+        )
+        left_out = GaugeMetricFamily(
+            "mandate_grant_left_out_models",
+            "Models of which something may not run because the namespace's AutonomyGrant has no room",
+            labels=["namespace"],
+        )
+        for item in self._grants():
+            place, spec = [item["metadata"]["namespace"]], item.get("spec") or {}
+            size.add_metric(place, len(json.dumps(spec, separators=(",", ":"), ensure_ascii=False).encode()))
+            left_out.add_metric(place, len(spec.get("leftOut") or ()))
+        yield from (size, left_out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -62,6 +63,13 @@ def operator(kubeconfig: Path, log: Path, **flags: str) -> Iterator[Operator]:
         yield running
     finally:
         running.kill()
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 async def eventually(what: str, seconds: float = 180.0) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mandate.telemetry.metrics import Metrics, ModelCollector
+from mandate.telemetry.metrics import GrantCollector, Metrics, ModelCollector
 
 MODEL: dict[str, Any] = {
     "metadata": {"name": "credit", "namespace": "lending"},
@@ -73,3 +73,13 @@ def test_the_operator_counts_without_labels_that_grow() -> None:
     assert samples["mandate_reconcile_errors_total['ConflictError', 'Model']"] == 100
     assert samples["mandate_evaluation_seconds_count[]"] == 100
     assert len(samples) < 20
+
+
+def test_a_grants_size_and_what_found_no_room() -> None:
+    spec = {"models": ["credit"], "grants": {}, "leftOut": {"credit": 3000}}
+    metrics = Metrics()
+    metrics.registry.register(GrantCollector(lambda: [{"metadata": {"namespace": "lending"}, "spec": spec}]))
+    samples = scraped(metrics)
+    whole = '{"models":["credit"],"grants":{},"leftOut":{"credit":3000}}'
+    assert samples["mandate_grant_bytes['lending']"] == len(whole)
+    assert samples["mandate_grant_left_out_models['lending']"] == 1
