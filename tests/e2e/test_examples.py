@@ -78,13 +78,11 @@ def judged(examples: Space, manifest: Path) -> tuple[Evidence, Object]:
     examples.apply(document)
     name = document["metadata"]["name"]
 
-    def of_this_version(item: Object) -> bool:
-        return (
-            holds(item, "Evaluated")
-            and condition(item, "Evaluated")["observedGeneration"] == item["metadata"]["generation"]
-        )
+    def settled(item: Object) -> bool:
+        evaluated = condition(item, "Evaluated")
+        return evaluated.get("status") == "True" and not holds(item, "Reconciling")
 
-    item = examples.until(name, f"version {version} judged", of_this_version, seconds=600)
+    item = examples.until(name, f"version {version} judged and served", settled, seconds=600)
     assert item["status"]["version"] == version
     evaluations = {meval["metadata"]["name"]: meval for meval in examples.evaluations(name)}
     standing = item["status"].get("candidate") or item["status"].get("champion") or item["status"]["refused"][-1]
