@@ -74,6 +74,7 @@ test-kills: venv ## kill the operator before and after each of its writes
 .PHONY: coverage
 coverage: venv ## interval coverage and wrong passes, 10,000 repeats a cell (a quarter of an hour; prints the worst cell)
 	$(BIN)/python -m tests.peers.coverage --repeats 10000
+	$(BIN)/python -m tests.peers.anytime --repeats 10000
 
 .PHONY: bench-cold
 bench-cold: venv ## how long `mandate evaluate` and `--help` take in a process of their own
