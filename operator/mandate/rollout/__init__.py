@@ -1,0 +1,1 @@
+"""How a model climbs, who answers meanwhile, and how it comes down again. Pure."""
