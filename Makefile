@@ -26,7 +26,7 @@ venv: $(STAMP) ## the development environment
 
 .PHONY: requirements
 requirements: venv ## pin requirements/*.in anew, with hashes
-	for name in dev controller judge predictor; do \
+	for name in dev controller judge predictor envoy; do \
 	  constraint=$$([ $$name = dev ] || echo "-c requirements/dev.txt"); \
 	  $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	    --python-version 3.11 $$constraint requirements/$$name.in -o requirements/$$name.txt; \

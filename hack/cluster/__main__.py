@@ -16,6 +16,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 — whatever python3 is here runs 
     sys.exit("hack/cluster needs Python 3.11 or newer")
 
 import control_plane
+import gateway
 import images
 import kind
 import node
@@ -62,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
     project.add_argument("--tag", default="dev")
     project.add_argument(
         "--file", type=Path, default=images.DOCKERFILE, help="another Dockerfile, whose targets must then be named"
+    )
+
+    commands.add_parser(
+        "gateway", help="install Envoy Gateway with one Gateway for all namespaces; prints their names and the address"
     )
 
     volume = commands.add_parser("volume", help="make a volume and its claim; prints the folder to put files into")
@@ -166,6 +171,11 @@ def main(arguments: list[str] | None = None) -> int:
                 cluster.load(image)
         case "images":
             print(json.dumps(_images(cluster, options.targets, options.tag, options.file), indent=2))
+        case "gateway":
+            installed = gateway.install(
+                cluster, lambda: _images(cluster, ["envoy"], "dev", gateway.DOCKERFILE)["envoy"]
+            )
+            print(json.dumps(installed, indent=2))
         case "volume":
             print(volumes.create(cluster.kubeconfig, cluster.volumes, options.claim))
     return 0

@@ -29,7 +29,12 @@ def program_image(archive: Path, name: str, program: Path, *, arguments: Sequenc
         with program.open("rb") as content:
             tar.addfile(entry, content)
     layer.seek(0)
-    settings = {"Entrypoint": [f"/{program.name}"], "Cmd": list(arguments), "User": "65532:65532"}
+    settings = {
+        "Entrypoint": [f"/{program.name}"],
+        "Cmd": list(arguments),
+        "Env": ["PATH=/"],
+        "User": "65532:65532",
+    }
     write_image(archive, name, layer, settings)
 
 

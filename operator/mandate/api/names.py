@@ -24,3 +24,8 @@ ANNOTATION_RETRY = f"{GROUP}/retry"
 GRANT_NAME = "mandate"
 FIELD_MANAGER = "mandate"
 MODEL_NAME_LENGTH = 40
+
+
+def suggest_name(model: str) -> str:
+    """The address of a model that answers people."""
+    return f"{model}-suggest"

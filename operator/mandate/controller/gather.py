@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from mandate.api.check import SpecError
-from mandate.api.names import GRANT_NAME, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL
+from mandate.api.names import GRANT_NAME, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, suggest_name
 from mandate.controller import desired
 from mandate.controller.cache import Defaults, EvidenceCache
 from mandate.controller.choice import evaluation_status, understood, wanted
 from mandate.controller.decide_evaluation import attempt_of
 from mandate.controller.decide_grant import attempts, holders
-from mandate.controller.identity import job_name, suggest_name
+from mandate.controller.identity import job_name
 from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeError, take
 from mandate.controller.ledger import Ledger
 from mandate.controller.plan import Key

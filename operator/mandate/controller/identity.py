@@ -11,11 +11,6 @@ def workload_name(model: str, revision: str) -> str:
     return f"{model}-{revision.removeprefix('sha256:')[:SHORT]}"
 
 
-def suggest_name(model: str) -> str:
-    """The Service that answers people."""
-    return f"{model}-suggest"
-
-
 def job_name(evaluation: str, attempt: int) -> str:
     """The Job of one attempt; Pod names keep it whole, so that admission knows evaluation Pods by name."""
     return f"mandate-eval-{digest([evaluation, attempt]).removeprefix('sha256:')[:16]}"

@@ -13,10 +13,10 @@ from typing import Any
 
 from mandate.api.criteria import Level
 from mandate.api.kinds import ModelDeploymentSpec, RevisionStatus
-from mandate.api.names import LABEL_MODEL, LABEL_REVISION
+from mandate.api.names import LABEL_MODEL, LABEL_REVISION, suggest_name
 from mandate.api.spec import Fallback
 from mandate.controller import desired
-from mandate.controller.identity import suggest_name, workload_name
+from mandate.controller.identity import workload_name
 from mandate.controller.plan import Action, Create, bring, delete
 from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Images

@@ -1,0 +1,262 @@
+"""The whole HTTPRoutes of a model's two addresses, and what the gateway says of them. Pure.
+
+A rule's backends and filters are atomic lists, so routes can't be owned in part: both are made and owned whole. Every
+split adds up to exactly 10,000, over those that are given and nobody else. What Envoy Gateway makes of it was measured:
+docs/decisions/0014-what-envoy-gateway-does.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from mandate.api.names import suggest_name
+
+Object = dict[str, Any]
+Answering = Literal["Automate", "Suggest", "Fallback"]
+"""In what capacity a backend answers: at a level that was granted, or as the declared fallback."""
+
+TOTAL = 10_000
+"""What the weights of a split add up to: shares are told to a gateway in hundredths of a percent."""
+MIRROR_PARTS = 1_000_000
+"""A mirrored share is told exactly as percent, else as a fraction with at most this denominator."""
+HEADER_AUTONOMY = "Mandate-Autonomy"
+HEADER_VERSION = "Mandate-Model-Version"
+LONGEST_LABEL = 63
+"""Characters between two dots of a host name (RFC 1123)."""
+GATEWAY_API = "gateway.networking.k8s.io"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A Service with a share of an address, 0 to 1. The fallback has no model version."""
+
+    service: str
+    port: int
+    share: Fraction
+    autonomy: Answering
+    version: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """A Service that gets copies of a share of the requests, above 0 and up to 1; its answers reach nobody."""
+
+    service: str
+    port: int
+    share: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Who answers at an address, and who gets copies. The order of backends should stay: it keeps entities in place."""
+
+    backends: Sequence[Backend]
+    mirror: Mirror | None = None
+
+
+def routes(
+    *,
+    name: str,
+    namespace: str,
+    parents: Sequence[Mapping[str, Any]],
+    hostnames: Sequence[str],
+    act: Split,
+    suggest: Split,
+) -> list[Object]:
+    """The HTTPRoutes NAME, whose answers act, and NAME-suggest, whose answers a person sees.
+
+    `parents` and `hostnames` are what the user declared; NAME-suggest answers at each host name with `-suggest` behind
+    its first label, since two routes of the same host names would be one address. Raises ValueError, naming the field,
+    for what no gateway could carry out: shares that don't add up to 1, a backend that may not act at NAME, host names
+    that leave the addresses no difference.
+    """
+    if not parents:
+        raise ValueError("parentRefs: none given; name the Gateway that the routes attach to")
+    if beyond := [backend.service for backend in act.backends if backend.autonomy == "Suggest"]:
+        raise ValueError(f"backends of {name}: {beyond[0]} may only suggest; at this address answers act")
+    addresses = ((name, list(hostnames), act), (suggest_name(name), suggest_hostnames(hostnames), suggest))
+    return [
+        {
+            "apiVersion": f"{GATEWAY_API}/v1",
+            "kind": "HTTPRoute",
+            "metadata": {"name": address, "namespace": namespace},
+            "spec": {
+                "parentRefs": [_parent(parent) for parent in parents],
+                "hostnames": hosts,
+                "rules": [_rule(address, split)],
+            },
+        }
+        for address, hosts, split in addresses
+    ]
+
+
+def suggest_hostnames(hostnames: Sequence[str]) -> list[str]:
+    """Where NAME-suggest answers: `credit.example.com` gives `credit-suggest.example.com`."""
+    if not hostnames:
+        raise ValueError("hostnames: none given; each address needs host names of its own")
+    found = []
+    for host in hostnames:
+        first, dot, rest = host.partition(".")
+        derived = f"{suggest_name(first)}{dot}{rest}"
+        if first == "*":
+            raise ValueError(f"hostnames: {host} covers any name, and so both addresses; give full names")
+        if len(suggest_name(first)) > LONGEST_LABEL:
+            raise ValueError(f"hostnames: {derived} would have a first label of over {LONGEST_LABEL} characters")
+        if derived in hostnames:
+            raise ValueError(f"hostnames: {derived} is where suggestions are answered; leave it out")
+        found.append(derived)
+    return found
+
+
+def weights(shares: Sequence[Fraction]) -> list[int]:
+    """Shares of 1 as integers that add up to exactly 10,000, each less than 1 away from its share (largest remainder).
+
+    Where remainders are equal the earlier share gets more. Raises ValueError where the shares don't add up to 1, one is
+    negative, or a positive one would get nothing.
+    """
+    if any(share < 0 for share in shares) or sum(shares) != 1:
+        raise ValueError(f"shares: {', '.join(map(str, shares)) or 'none'}; none may be negative, the sum must be 1")
+    floors = [int(share * TOTAL) for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda index: floors[index] - shares[index] * TOTAL)
+    more = set(by_remainder[: TOTAL - sum(floors)])
+    found = [floor + (index in more) for index, floor in enumerate(floors)]
+    for share, weight in zip(shares, found, strict=True):
+        if share > 0 and weight == 0:
+            raise ValueError(f"shares: {share} is less than a gateway is told apart ({Fraction(1, TOTAL)})")
+    return found
+
+
+def assignment(*, name: str, namespace: str, header: str) -> Object:
+    """A BackendTrafficPolicy of Envoy Gateway's: requests with the same value of a header go the same way.
+
+    Within a split this makes shares those of entities rather than of requests: Envoy takes the header's hash modulo the
+    sum of weights, so that between two backends a growing share keeps the entities that it has. Requests without the
+    header are assigned at random.
+    """
+    targets = [{"group": GATEWAY_API, "kind": "HTTPRoute", "name": address} for address in (name, suggest_name(name))]
+    return {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "BackendTrafficPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "targetRefs": targets,
+            "loadBalancer": {
+                "type": "ConsistentHash",
+                "consistentHash": {"type": "Headers", "headers": [{"name": header}], "tableSize": 65537},
+            },
+        },
+    }
+
+
+def _rule(address: str, split: Split) -> Object:
+    try:
+        shares = weights([backend.share for backend in split.backends])
+    except ValueError as error:
+        raise ValueError(f"backends of {address}: {error}") from None
+    rule: Object = {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        "backendRefs": [
+            _backend(backend, weight) for backend, weight in zip(split.backends, shares, strict=True) if weight
+        ],
+    }
+    if split.mirror:
+        rule["filters"] = [_mirror(address, split.mirror)]
+    return rule
+
+
+def _backend(backend: Backend, weight: int) -> Object:
+    # `set` replaces what the server says of itself; where there is no version to set, none may pass.
+    said = [{"name": HEADER_AUTONOMY, "value": backend.autonomy}]
+    said += [{"name": HEADER_VERSION, "value": backend.version}] if backend.version else []
+    headers: Object = {"set": said} | ({} if backend.version else {"remove": [HEADER_VERSION]})
+    return _service(backend.service, backend.port) | {
+        "weight": weight,
+        "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": headers}],
+    }
+
+
+def _mirror(address: str, mirror: Mirror) -> Object:
+    if not 0 < mirror.share <= 1:
+        raise ValueError(f"mirror of {address}: its share is {mirror.share}; it must be above 0 and at most 1")
+    percent = mirror.share * 100
+    if percent.denominator == 1:
+        much: Object = {"percent": int(percent)}
+    else:
+        near = mirror.share.limit_denominator(MIRROR_PARTS)
+        much = {"fraction": {"numerator": near.numerator, "denominator": near.denominator}}
+    where = {"backendRef": _service(mirror.service, mirror.port)}
+    return {"type": "RequestMirror", "requestMirror": where | much}
+
+
+def _service(name: str, port: int) -> Object:
+    return {"group": "", "kind": "Service", "name": name, "port": port}
+
+
+def _parent(parent: Mapping[str, Any]) -> Object:
+    """A parentRef with the API server's defaults, so that what is read back is what was written."""
+    return {"group": GATEWAY_API, "kind": "Gateway"} | dict(parent)
+
+
+# --- what the gateway says -------------------------------------------------------------------------------------------
+
+_REMEDIES = {
+    "NotAllowedByListeners": "let a listener's allowedRoutes admit HTTPRoutes of this namespace",
+    "NoMatchingListenerHostname": "no listener covers the host names: change one or the other",
+    "NoMatchingParent": "the Gateway has no such listener: mend sectionName or port of the parentRef",
+    "BackendNotFound": "a Service that the route names is missing; create it, if it is the fallback",
+    "RefNotPermitted": "a Service of another namespace needs a ReferenceGrant there",
+    "InvalidKind": "a gateway can only send traffic to Services here",
+    "UnsupportedValue": "the gateway can't do this: use one that can, or the provider Service",
+    "Pending": "wait, or look at the gateway's controller",
+}
+"""Reasons of the Gateway API, and what a person can do about each."""
+
+
+def accepted(route: Mapping[str, Any]) -> str:
+    """What keeps the gateway from doing what the route says, and what to do about it; empty when nothing does.
+
+    Counts only what was said of the route's present generation, for each of its parentRefs.
+    """
+    metadata = route["metadata"]
+    told = (route.get("status") or {}).get("parents") or ()
+    return "; ".join(
+        problem
+        for parent in route["spec"]["parentRefs"]
+        for problem in _of_parent(parent, told, metadata["namespace"], metadata.get("generation", 0))
+    )
+
+
+def _of_parent(
+    parent: Mapping[str, Any], told: Iterable[Mapping[str, Any]], namespace: str, generation: int
+) -> list[str]:
+    """Several controllers may speak of one parentRef; each must be content."""
+    where = f"{parent.get('kind', 'Gateway')} {parent.get('namespace', namespace)}/{parent['name']}"
+    mine = [entry for entry in told if _same(entry["parentRef"], parent, namespace)]
+    if not mine:
+        return [f"{where} says nothing of the route: check that it exists, and that its controller runs"]
+    problems = []
+    for entry in mine:
+        conditions = {condition["type"]: condition for condition in entry.get("conditions") or ()}
+        stale = [each for each in conditions.values() if each.get("observedGeneration", 0) < generation]
+        if "Accepted" not in conditions or stale:
+            problems.append(f"{where} hasn't looked at the present route yet: wait, or look at its controller")
+            continue
+        for condition in conditions.values():
+            bad = "True" if condition["type"] == "PartiallyInvalid" else "False"
+            if condition["status"] == bad:
+                problems.append(_problem(where, condition))
+    return problems
+
+
+def _problem(where: str, condition: Mapping[str, Any]) -> str:
+    remedy = _REMEDIES.get(condition["reason"], "see what the gateway says")
+    said = str(condition.get("message") or "").strip().rstrip(".")
+    return f"{where}: {condition['type']} is {condition['status']} ({condition['reason']}: {said}): {remedy}"
+
+
+def _same(told: Mapping[str, Any], parent: Mapping[str, Any], namespace: str) -> bool:
+    defaults = {"group": GATEWAY_API, "kind": "Gateway", "namespace": namespace, "sectionName": None, "port": None}
+    return {**defaults, **told} == {**defaults, **parent}
