@@ -65,8 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         "--file", type=Path, default=images.DOCKERFILE, help="another Dockerfile, whose targets must then be named"
     )
 
-    commands.add_parser(
+    traffic = commands.add_parser(
         "gateway", help="install Envoy Gateway with one Gateway for all namespaces; prints their names and the address"
+    )
+    traffic.add_argument(
+        "--definitions", action="store_true", help="only print where the files are that define the kinds; for tests"
     )
 
     volume = commands.add_parser("volume", help="make a volume and its claim; prints the folder to put files into")
@@ -147,6 +150,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.command == "apiserver":
         return _apiserver(options)
+    if options.command == "gateway" and options.definitions:
+        for path in gateway.definitions(gateway.module_folder()):
+            print(path)
+        return 0
     cluster = _cluster(options)
     if options.command == "up":
         cluster.up()

@@ -159,6 +159,10 @@ class Cluster:
 
         eventually("an operator to lead", led, seconds=120)
 
+    def gateway(self) -> dict[str, str]:
+        """Envoy Gateway's class, the Gateway for all namespaces, and the address that it answers at."""
+        return dict(json.loads(_output(*self.hack, "gateway")))
+
     def volume(self, namespace: str, claim: str) -> Path:
         """The folder of this machine that is the claim's volume, readable by the Pods' user."""
         folder = Path(_output(*self.hack, "volume", f"{namespace}/{claim}"))

@@ -1,14 +1,18 @@
 """The whole HTTPRoutes of a model's two addresses, and what the gateway says of them. Pure.
 
 A rule's backends and filters are atomic lists, so routes can't be owned in part: both are made and owned whole. Every
-split adds up to exactly 10,000, over those that are given and nobody else. What Envoy Gateway makes of it was measured:
-docs/decisions/0014-what-envoy-gateway-does.md.
+split adds up to exactly 1,000,000, over those that are given and nobody else.
+
+Envoy Gateway names Envoy's clusters by a backend's place in the list, makes none for a weight of 0, and doesn't order
+its updates of clusters and routes: for a moment, a route whose weighted places change answers 500. So places are kept,
+and a backend comes and goes by way of the smallest weight there is: `step`. What was measured is in
+docs/decisions/0014-routes-change-in-steps.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -18,8 +22,10 @@ Object = dict[str, Any]
 Answering = Literal["Automate", "Suggest", "Fallback"]
 """In what capacity a backend answers: at a level that was granted, or as the declared fallback."""
 
-TOTAL = 10_000
-"""What the weights of a split add up to: shares are told to a gateway in hundredths of a percent."""
+TOTAL = 1_000_000
+"""What the weights of a split add up to; the Gateway API takes no weight above it."""
+LEAD = Fraction(1, TOTAL)
+"""The share with which a backend comes and goes: it makes Envoy know the backend, and sends it next to nothing."""
 MIRROR_PARTS = 1_000_000
 """A mirrored share is told exactly as percent, else as a fraction with at most this denominator."""
 HEADER_AUTONOMY = "Mandate-Autonomy"
@@ -51,7 +57,7 @@ class Mirror:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Who answers at an address, and who gets copies. The order of backends should stay: it keeps entities in place."""
+    """Who answers at an address, and who gets copies. A backend's place in the list means something: see `step`."""
 
     backends: Sequence[Backend]
     mirror: Mirror | None = None
@@ -112,7 +118,7 @@ def suggest_hostnames(hostnames: Sequence[str]) -> list[str]:
 
 
 def weights(shares: Sequence[Fraction]) -> list[int]:
-    """Shares of 1 as integers that add up to exactly 10,000, each less than 1 away from its share (largest remainder).
+    """Shares of 1 as integers that add up to exactly 1,000,000, each less than 1 off (largest remainder).
 
     Where remainders are equal the earlier share gets more. Raises ValueError where the shares don't add up to 1, one is
     negative, or a positive one would get nothing.
@@ -127,6 +133,51 @@ def weights(shares: Sequence[Fraction]) -> list[int]:
         if share > 0 and weight == 0:
             raise ValueError(f"shares: {share} is less than a gateway is told apart ({Fraction(1, TOTAL)})")
     return found
+
+
+def step(now: Sequence[Backend], goal: Sequence[Backend]) -> list[Backend]:
+    """The next split on the way from what the route says `now` to `goal`; what it says now, once that is the goal.
+
+    Backends that are new come in with the share LEAD; then all shares move, and those that leave keep LEAD; then they
+    are gone. A step may be taken once the gateway carries the one before; three lead to any goal, and one moves traffic
+    between backends that are there already. A place that is left names a backend that stays, with share 0: later places
+    keep their numbers, and the Service that left may be deleted. Raises ValueError where `goal` is no split of 1.
+    """
+    wanted = {_key(backend): backend for backend in goal if backend.share}
+    if sum(1 for backend in goal if backend.share) > len(wanted):
+        raise ValueError("backends: a Service is named twice")
+    weights([backend.share for backend in goal])
+    if not now:
+        return list(wanted.values())
+    # Labels are the route's, not the cluster's: they follow the goal at once.
+    places = [replace(wanted.get(_key(each), each), share=each.share) for each in now]
+    answering = {_key(each) for each in now if each.share}
+    if coming := [backend for key, backend in wanted.items() if key not in answering]:
+        for backend in coming:
+            free = next((index for index, each in enumerate(places) if not each.share), len(places))
+            places[free : free + 1] = [replace(backend, share=LEAD)]
+        return _balanced(places)
+    moved = _balanced(
+        [
+            replace(each, share=wanted[_key(each)].share if _key(each) in wanted else LEAD) if each.share else each
+            for each in places
+        ]
+    )
+    if moved != list(now):
+        return moved
+    idle = replace(next(iter(wanted.values())), share=Fraction(0))
+    return [wanted.get(_key(each), idle) if each.share else idle for each in places]
+
+
+def _key(backend: Backend) -> tuple[str, int]:
+    return backend.service, backend.port
+
+
+def _balanced(places: Sequence[Backend]) -> list[Backend]:
+    """The same places with a sum of 1: the largest share makes up for those that were added."""
+    largest = max(places, key=lambda each: each.share)
+    over = sum(each.share for each in places) - 1
+    return [replace(each, share=each.share - over) if each is largest else each for each in places]
 
 
 def assignment(*, name: str, namespace: str, header: str) -> Object:
@@ -158,9 +209,7 @@ def _rule(address: str, split: Split) -> Object:
         raise ValueError(f"backends of {address}: {error}") from None
     rule: Object = {
         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-        "backendRefs": [
-            _backend(backend, weight) for backend, weight in zip(split.backends, shares, strict=True) if weight
-        ],
+        "backendRefs": [_backend(backend, weight) for backend, weight in zip(split.backends, shares, strict=True)],
     }
     if split.mirror:
         rule["filters"] = [_mirror(address, split.mirror)]
@@ -210,6 +259,7 @@ _REMEDIES = {
     "RefNotPermitted": "a Service of another namespace needs a ReferenceGrant there",
     "InvalidKind": "a gateway can only send traffic to Services here",
     "UnsupportedValue": "the gateway can't do this: use one that can, or the provider Service",
+    "EndpointsNotFound": "no Pod of a Service is ready, and its share gets 503: look at its Pods",
     "Pending": "wait, or look at the gateway's controller",
 }
 """Reasons of the Gateway API, and what a person can do about each."""

@@ -55,7 +55,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Mandate-Autonomy", "Claimed")  # what the gateway says must replace what a model says of itself
+        self.send_header(
+            "Mandate-Autonomy", "Claimed"
+        )  # what the gateway says must replace what a model says of itself
         self.end_headers()
         self.wfile.write(body)
 

@@ -18,6 +18,7 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 _PLURALS = {
+    "BackendTrafficPolicy": "backendtrafficpolicies",
     "Endpoints": "endpoints",
     "Ingress": "ingresses",
     "NetworkPolicy": "networkpolicies",
