@@ -287,6 +287,18 @@ def test_a_backend_without_pods_is_told_and_its_share_gets_503(lab: Lab) -> None
     eventually("everything to be answered", lambda: answered(lab, 200), seconds=60)
 
 
+def test_a_second_route_for_the_same_requests_is_told(lab: Lab) -> None:
+    lab.put([backend("champion", 1)])
+    lab.until_carried()
+    other = lab.route()
+    second = {key: other[key] for key in ("apiVersion", "kind", "spec")}
+    second |= {"metadata": {"name": "somebody-elses", "namespace": lab.namespace}}
+    lab.cluster.admin.apply(second)
+    lab.until_told("RouteRulesOverlap", "somebody-elses")
+    lab.cluster.admin.delete(second)
+    lab.until_told()
+
+
 def test_traffic_moves_in_steps_and_nothing_is_lost(lab: Lab) -> None:
     lab.put([backend("champion", 1)])
     lab.until_carried()

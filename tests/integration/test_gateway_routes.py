@@ -110,3 +110,4 @@ def test_what_gateways_say_is_read_from_the_stored_object(api: Api) -> None:
     assert "create it" in said(now, **good | {"ResolvedRefs": ("False", "BackendNotFound")})
     assert "about Programmed" in said(now, **good, Programmed=("False", "SomethingNew"))
     assert "PartiallyInvalid is True" in said(now, **good, PartiallyInvalid=("True", "UnsupportedValue"))
+    assert "the older gets them" in said(now, **good, RouteRulesOverlap=("True", "RouteRulesOverlap"))

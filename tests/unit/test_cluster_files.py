@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 ASK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-import node, toolbox, volumes
+import kind, node, toolbox, volumes
 networks = [node.Network(index) for index in range(node.MOST_NODES)]
 print(json.dumps({
-    "host": str(volumes.HOST), "inside": str(volumes.INSIDE),
+    "host": str(kind.Kind("docker").volumes), "inside": str(volumes.INSIDE),
     "networks": [[str(each.link), str(each.pods), str(each.services)] for each in networks],
     "tools": [tool.folder for tool in toolbox.GO_TOOLS.values()],
 }))

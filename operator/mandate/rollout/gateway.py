@@ -6,7 +6,7 @@ split adds up to exactly 1,000,000, over those that are given and nobody else.
 Envoy Gateway names Envoy's clusters by a backend's place in the list, makes none for a weight of 0, and doesn't order
 its updates of clusters and routes: for a moment, a route whose weighted places change answers 500. So places are kept,
 and a backend comes and goes by way of the smallest weight there is: `step`. What was measured is in
-docs/decisions/0014-routes-change-in-steps.md.
+docs/decisions/0015-routes-change-in-steps.md.
 """
 
 from __future__ import annotations
@@ -260,9 +260,12 @@ _REMEDIES = {
     "InvalidKind": "a gateway can only send traffic to Services here",
     "UnsupportedValue": "the gateway can't do this: use one that can, or the provider Service",
     "EndpointsNotFound": "no Pod of a Service is ready, and its share gets 503: look at its Pods",
+    "RouteRulesOverlap": "two routes want the same requests, and the older gets them: change host names, or remove one",
     "Pending": "wait, or look at the gateway's controller",
 }
-"""Reasons of the Gateway API, and what a person can do about each."""
+"""Reasons of the Gateway API and of Envoy Gateway, and what a person can do about each."""
+_BAD_WHEN_TRUE = {"PartiallyInvalid", "RouteRulesOverlap"}
+"""Conditions that name a problem; all others name what should be so."""
 
 
 def accepted(route: Mapping[str, Any]) -> str:
@@ -295,7 +298,7 @@ def _of_parent(
             problems.append(f"{where} hasn't looked at the present route yet: wait, or look at its controller")
             continue
         for condition in conditions.values():
-            bad = "True" if condition["type"] == "PartiallyInvalid" else "False"
+            bad = "True" if condition["type"] in _BAD_WHEN_TRUE else "False"
             if condition["status"] == bad:
                 problems.append(_problem(where, condition))
     return problems
