@@ -323,7 +323,7 @@ def test_entities_stay_where_they_are_as_shares_grow(lab: Lab) -> None:
     for share in (Fraction(1, 10), Fraction(1, 2), Fraction(9, 10)):
         lab.put([backend("champion", 1 - share), backend("candidate", share)])
         lab.until_carried()
-        there = eventually("each entity at one backend", lambda: settled(lab), seconds=60)
+        there = eventually("each entity at one backend", lambda: settled(lab), seconds=180)
         assert within(len(there), ENTITIES, share), (share, len(there))
         assert before <= there
         before = there
