@@ -1,0 +1,1 @@
+"""Takes predictions, outcomes and people's decisions, keeps them, and answers with aggregates."""

@@ -1,0 +1,93 @@
+"""What the recorder keeps: plain facts, checked already. Times are milliseconds since 1970, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Slices = tuple[tuple[str, str], ...]
+"""Names and values, sorted by name."""
+
+Result = Literal["accepted", "duplicate", "conflict"]
+"""What became of a fact: new; known already; contradicting the one that is kept under the same identity."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """One answer to one row of one request. Identity: namespace, model, revision, request, row.
+
+    Either `failed`, or `label` (with `probability` where the model gave one) or `value`. `latency` in milliseconds.
+    `exchange` names the request and response that a logger sent one by one; the request's time gives the latency.
+    """
+
+    namespace: str
+    model: str
+    revision: str
+    request: str
+    row: int
+    time: int
+    label: str | None = None
+    probability: float | None = None
+    value: float | None = None
+    latency: float | None = None
+    failed: bool = False
+    entity: str | None = None
+    slices: Slices = ()
+    exchange: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exchange:
+    """When a request came whose response is logged on its own. Identity: namespace, model, key."""
+
+    namespace: str
+    model: str
+    key: str
+    time: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """The truth about a prediction, by (request, row), or about an entity. Identity: namespace, model, that address."""
+
+    namespace: str
+    model: str
+    time: int
+    request: str | None = None
+    row: int | None = None
+    entity: str | None = None
+    label: str | None = None
+    value: float | None = None
+    slices: Slices = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What a person decided. Identity: namespace, model, address, by, shown. `revision`: whose answer it was about."""
+
+    namespace: str
+    model: str
+    time: int
+    by: str
+    shown: bool
+    request: str | None = None
+    row: int | None = None
+    entity: str | None = None
+    label: str | None = None
+    value: float | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drops:
+    """Predictions that one server process couldn't deliver since it started; only ever grows."""
+
+    namespace: str
+    model: str
+    revision: str
+    reporter: str
+    dropped: int
+    time: int
+
+
+Fact = Prediction | Exchange | Outcome | Decision | Drops

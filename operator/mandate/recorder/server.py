@@ -1,0 +1,294 @@
+"""The recorder over HTTP: events in, live aggregates out. Nothing a client sends makes a 500 or a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError, from_json
+
+from mandate.evidence.live import LiveTask
+from mandate.telemetry.recorder import RecorderMetrics
+
+from . import events, kserve
+from .events import Event, Name, RefusedError, RevisionName, Text, Time, checked
+from .facts import Fact, Result
+from .storage import Query, Storage, StorageError
+from .writer import BusyError, Writer
+
+STRUCTURED = "application/cloudevents+json"
+BATCHED = "application/cloudevents-batch+json"
+MAX_BODY = 2**20
+"""Bytes of one request."""
+MAX_EVENTS = 1000
+"""Events of one request."""
+_BODY_SECONDS = 30
+"""Time for a client to send its body."""
+
+_SHORT_TYPES = {
+    events.PREDICTION: "prediction",
+    events.OUTCOME: "outcome",
+    events.DECISION: "decision",
+    events.DROPS: "drops",
+    kserve.REQUEST: "kserve-request",
+    kserve.RESPONSE: "kserve-response",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Taken:
+    """One event that holds: its place in the request, its type in short, its facts."""
+
+    index: int
+    type: str
+    facts: list[Fact]
+
+
+class LiveParameters(BaseModel):
+    """The query of `GET …/live`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    namespace: Name
+    model: Name
+    revision: RevisionName
+    against: RevisionName | None = None
+    task: LiveTask
+    positive: Text | None = None
+    since: Time
+    until: Time | None = None
+    grace: float = Field(default=60.0, ge=0, le=86_400)
+    """Seconds until a prediction without its partner counts as missing."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> LiveParameters:
+        if (self.task == "Binary") != (self.positive is not None):
+            raise PydanticCustomError("positive", "positive (the class that counts) for task=Binary, and only there")
+        if self.until is not None and self.until < self.since:
+            raise PydanticCustomError("until", "until at or after since")
+        if self.against == self.revision:
+            raise PydanticCustomError("against", "another revision than revision")
+        return self
+
+
+class Recorder:
+    """The handlers. `clock` gives milliseconds since 1970."""
+
+    def __init__(
+        self, storage: Storage, writer: Writer, *, clock: Callable[[], int], metrics: RecorderMetrics, readers: int = 2
+    ) -> None:
+        self._storage = storage
+        self._writer = writer
+        self._clock = clock
+        self._metrics = metrics
+        self._readers = ThreadPoolExecutor(max_workers=readers, thread_name_prefix="read")
+
+    def application(self) -> web.Application:
+        """Every path, the events' also at `/`, where KServe's logger posts when its URL has no path."""
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[self._refusals])
+        app.add_routes(
+            [
+                web.post("/v1/events", self._post_events),
+                web.post("/", self._post_events),
+                web.get("/v1/namespaces/{namespace}/models/{model}/live", self._get_live),
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._get_metrics),
+            ]
+        )
+        return app
+
+    def close(self) -> None:
+        """Wait for questions under way."""
+        self._readers.shutdown(cancel_futures=True)
+
+    async def _post_events(self, request: web.Request) -> web.Response:
+        said = kserve.declared({name: request.query.getall(name) for name in request.query})
+        taken: list[_Taken] = []
+        refused: list[dict[str, Any]] = []
+        ignored = 0
+        for index, event in enumerate(_events(request, await _body(request))):
+            try:
+                found = event()
+                type_ = _SHORT_TYPES.get(found.envelope.type)
+                if type_ is None:
+                    ignored += 1
+                    continue
+                facts = events.facts(found) if events.known(found) else kserve.facts(found, said)
+                taken.append(_Taken(index=index, type=type_, facts=facts))
+            except RefusedError as error:
+                refused.append({"index": index, **error.shown()})
+        results = await self._writer.write([one.facts for one in taken]) if taken else []
+        return self._answer(taken, results, refused, ignored)
+
+    def _answer(
+        self, taken: list[_Taken], results: list[list[Result]], refused: list[dict[str, Any]], ignored: int
+    ) -> web.Response:
+        now = self._clock()
+        counts: Counter[str] = Counter()
+        for one, group in zip(taken, results, strict=True):
+            result = _worst(group)
+            counts[result] += 1
+            self._metrics.events.labels(type=one.type, result=result).inc()
+            if one.facts and result == "accepted":
+                self._metrics.lag_seconds.labels(type=one.type).observe(max(now - one.facts[0].time, 0) / 1000)
+        if ignored:
+            self._metrics.events.labels(type="other", result="ignored").inc(ignored)
+        if refused:
+            self._metrics.events.labels(type="other", result="refused").inc(len(refused))
+        status = 200 if not refused else 207 if taken or ignored else 400
+        document = {
+            "accepted": counts["accepted"],
+            "duplicates": counts["duplicate"],
+            "conflicts": counts["conflict"],
+            "ignored": ignored,
+            "refused": refused,
+        }
+        return _json(document, status=status)
+
+    async def _get_live(self, request: web.Request) -> web.Response:
+        for name in request.query:
+            if len(request.query.getall(name)) > 1:
+                raise RefusedError(name, request.query.getall(name), "one value")
+        asked: LiveParameters = checked(LiveParameters, {**request.query, **request.match_info}, path="")
+        now = self._clock()
+        query = Query(
+            namespace=asked.namespace,
+            model=asked.model,
+            revision=asked.revision,
+            task=asked.task,
+            positive=asked.positive,
+            against=asked.against,
+            since=asked.since,
+            # Up to and with this very millisecond, where no end is given.
+            until=max(now + 1, asked.since) if asked.until is None else asked.until,
+            missing_before=now - round(asked.grace * 1000),
+        )
+        with self._metrics.query_seconds.time():
+            live = await asyncio.get_running_loop().run_in_executor(self._readers, self._storage.live, query)
+        return _json(live.dump())
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._writer.failing is not None:
+            return web.Response(text=self._writer.failing, status=503)
+        return web.Response(text="ok")
+
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._metrics.registry), headers={"Content-Type": content_type})
+
+    @web.middleware
+    async def _refusals(self, request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+        try:
+            response: web.StreamResponse = await handler(request)
+        except RefusedError as error:
+            return self._refuse(400, error.shown())
+        except _WholeError as error:
+            return self._refuse(error.status, {"field": "", "value": None, "expected": error.expected})
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return self._refuse(error.status, {"field": "", "value": None, "expected": error.reason})
+        except BusyError:
+            return self._refuse(503, {"field": "", "value": None, "expected": "fewer events at once; try again"})
+        except StorageError as error:
+            return self._refuse(503, {"field": "", "value": None, "expected": f"a working database; {error}"})
+        return response
+
+    def _refuse(self, status: int, refusal: dict[str, Any]) -> web.Response:
+        self._metrics.refused_requests.labels(status=str(status)).inc()
+        headers = {"Retry-After": "1"} if status == 503 else None
+        return _json({"refused": [refusal]}, status=status, headers=headers)
+
+
+class _WholeError(Exception):
+    """The request can't be taken as a whole."""
+
+    def __init__(self, status: int, expected: str) -> None:
+        self.status = status
+        self.expected = expected
+        super().__init__(expected)
+
+
+async def _body(request: web.Request) -> bytes:
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise _WholeError(415, f"a body without Content-Encoding, which is {encoding[:32]!r} here")
+    if (request.content_length or 0) > MAX_BODY:
+        raise _WholeError(413, f"at most {MAX_BODY} bytes")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise _WholeError(408, f"the body within {_BODY_SECONDS} s") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise _WholeError(413, f"at most {MAX_BODY} bytes") from None
+
+
+def _events(request: web.Request, body: bytes) -> Sequence[Callable[[], Event]]:
+    """The request's events, each still to be checked. Raises _WholeError."""
+    kind = request.content_type
+    if kind == BATCHED:
+        documents = _parsed(body)
+        if not isinstance(documents, list):
+            raise _WholeError(400, f"a JSON array of CloudEvents, as {BATCHED} says")
+        if len(documents) > MAX_EVENTS:
+            raise _WholeError(413, f"at most {MAX_EVENTS} events in one request, got {len(documents)}")
+        return [lambda document=document: events.structured(document) for document in documents]  # type: ignore[misc]
+    if kind == STRUCTURED:
+        document = _parsed(body)
+        return [lambda: events.structured(document)]
+    if any(name.lower() == "ce-specversion" for name in request.headers):
+        attributes = {
+            name.lower()[3:]: unquote(value, errors="replace")
+            for name, value in request.headers.items()
+            if name.lower().startswith("ce-")
+        }
+        return [lambda: events.binary(attributes, body)]
+    raise _WholeError(415, f"Content-Type {STRUCTURED} or {BATCHED}, or headers ce-specversion, ce-id, …")
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return from_json(body)
+    except ValueError as error:
+        raise _WholeError(400, f"JSON in UTF-8, not too deep: {str(error)[:200]}") from None
+
+
+def _worst(results: Sequence[Result]) -> Result:
+    order: tuple[Literal["conflict"], Literal["accepted"]] = ("conflict", "accepted")
+    return next((result for result in order if result in results), "duplicate")
+
+
+def _json(document: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    return web.Response(
+        text=text + "\n", status=status, headers=headers, content_type="application/json", charset="utf-8"
+    )
+
+
+@asynccontextmanager
+async def serving(app: web.Application, *, host: str, port: int) -> AsyncIterator[int]:
+    """Serve while the context lasts (port 0 for any); yields the port. Requests under way are answered at the end."""
+    # Bodies are never decompressed: a small one could fill the memory.
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=10.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
