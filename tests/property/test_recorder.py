@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 from collections import defaultdict
@@ -10,13 +11,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mandate.evidence.canonical import rounded
 from mandate.evidence.live import LIVE_TASKS, Live, LiveTask
-from mandate.recorder import aggregates
+from mandate.predictor import recording
+from mandate.recorder import aggregates, kserve
+from mandate.recorder.events import Envelope, Event
 from mandate.recorder.facts import Decision, Drops, Exchange, Fact, Outcome, Prediction
 from mandate.recorder.moments import MomentsAggregate, Sums, expansion, parse
 from mandate.recorder.sqlite import SqliteStorage
@@ -134,7 +138,7 @@ def answered(groups: Sequence[Sequence[Fact]], query: Query) -> Live:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_order_repetition_and_grouping_change_nothing(seed: int) -> None:
     facts, query = facts_of(seed)
     luck = random.Random(seed)
@@ -383,3 +387,51 @@ def test_what_plain_addition_loses_is_kept() -> None:
         aggregate.step(value)
     assert parse(aggregate.finalize()).total() == 1.0
     assert sum([1e16, 1.0, -1e16]) == pytest.approx(0.0)
+
+
+# --- the predictor and the recorder read answers alike ---
+
+WIDTHS = {"Value": 1, "Binary": 1, "Columns": 2, "Named": 2, "Multiclass": 3}
+
+
+@given(
+    kind=st.sampled_from(sorted(WIDTHS)),
+    rows=st.lists(
+        st.lists(st.floats(0, 1, width=32) | st.just(math.nan), min_size=3, max_size=3), min_size=1, max_size=5
+    ),
+    cutoff=st.sampled_from(["0.5", "0.7", "0", "1", "0.333333333"]),
+    single=st.booleans(),
+)
+def test_predictor_and_recorder_read_answers_alike(
+    kind: str, rows: list[list[float]], cutoff: str, single: bool
+) -> None:
+    values = np.array(rows, np.float32 if single else np.float64)[:, : WIDTHS[kind]]
+    classes = {"Named": ("bad", "good"), "Multiclass": ("a", "b", "c")}.get(kind, ())
+    positive = None if kind in ("Value", "Multiclass") else "bad"
+    reading = "Value" if kind == "Value" else "Probability"
+    mine = recording.answers(
+        values,
+        recording.Declared(output="p", kind=reading, classes=classes, positive=positive, cutoff=float(cutoff)),
+    )
+    parameters = {"output": ["p"], "kind": [reading], "cutoff": [cutoff], "revision": ["r"]}
+    parameters |= {"class": list(classes)} if classes else {}
+    parameters |= {"positive": [positive]} if positive else {}
+    flat = [None if math.isnan(value) else value for value in values.ravel().tolist()]
+    output = {"name": "p", "datatype": "FP32" if single else "FP64", "shape": list(values.shape), "data": flat}
+    envelope = Envelope.model_validate(
+        {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "s",
+            "type": kserve.RESPONSE,
+            "time": "2026-01-31T12:00:00Z",
+            "namespace": "lending",
+            "inferenceservicename": "credit",
+        }
+    )
+    theirs = kserve.facts(Event(envelope=envelope, data={"outputs": [output]}), kserve.declared(parameters))
+    for answer, fact in zip(mine, theirs, strict=True):
+        assert isinstance(fact, Prediction)
+        said = {"label": fact.label, "probability": fact.probability, "value": fact.value}
+        assert {name: value for name, value in said.items() if value is not None} == (answer or {})
+        assert fact.failed == (answer is None)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from .onnx_model import ModelError, load
+from .recording import Declared
+from .shipping import Shipper, Source
 
 FILE_NAME = "model.onnx"
+FLUSH_SECONDS = 2.0
+"""How long recording goes on after a signal."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,25 +26,77 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--digest", help="sha256:… that the file must have")
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104  # probes and Services
     parser.add_argument("--port", type=int, default=8080, help="port to listen on")
+    _add_recording(parser, os.environ)
     options = parser.parse_args(arguments)
+    shipper, declared = _shipper(parser, options)
     try:
         model = load(options.model_dir / FILE_NAME, digest=options.digest)
+        if shipper is not None and declared.output not in model.outputs:
+            raise ModelError("UnknownOutput", f"--output {declared.output}: the model has {', '.join(model.outputs)}")
     except ModelError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 2
-    from .server import cpu_limit, serve  # slow to import, so only once there is something to serve
+    from .server import Recording, cpu_limit, serve  # slow to import, so only once there is something to serve
 
-    asyncio.run(
-        serve(
-            model,
-            name=options.name,
-            version=options.version,
-            host=options.host,
-            port=options.port,
-            cpus=cpu_limit(),
+    recording = None if shipper is None else Recording(output=declared.output, record=shipper.put)
+    if shipper is not None:
+        shipper.start()
+    try:
+        asyncio.run(
+            serve(
+                model,
+                name=options.name,
+                version=options.version,
+                host=options.host,
+                port=options.port,
+                cpus=cpu_limit(),
+                recording=recording,
+            )
         )
-    )
+    finally:
+        if shipper is not None:
+            shipper.close(FLUSH_SECONDS)
     return 0
+
+
+def _add_recording(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    group = parser.add_argument_group("recording", "where predictions are sent to, whose they are, how they are read")
+
+    def flag(name: str, text: str) -> None:
+        variable = "MANDATE_" + name.upper().replace("-", "_")
+        group.add_argument(f"--{name}", default=environment.get(variable, ""), help=f"{text} [${variable}]")
+
+    flag("record", "URL of the recorder; nothing is recorded where empty")
+    flag("namespace", "the ModelDeployment's namespace")
+    flag("model-deployment", "the ModelDeployment's name")
+    flag("revision", "the revision that is served")
+    group.add_argument("--output", default="probabilities", help="the output that is the answer")
+    group.add_argument("--output-kind", choices=("Probability", "Label", "Value"), default="Probability")
+    group.add_argument("--class", action="append", default=[], dest="classes", help="a column's class; once a column")
+    group.add_argument("--positive", help="Binary: the positive class")
+    group.add_argument("--cutoff", type=float, default=0.5, help="Binary: from here on the answer is positive")
+
+
+def _shipper(parser: argparse.ArgumentParser, options: argparse.Namespace) -> tuple[Shipper | None, Declared]:
+    declared = Declared(
+        output=options.output,
+        kind=options.output_kind,
+        classes=tuple(options.classes),
+        positive=options.positive,
+        cutoff=options.cutoff,
+    )
+    if not options.record:
+        return None, declared
+    for name in ("namespace", "model-deployment", "revision"):
+        if not getattr(options, name.replace("-", "_")):
+            parser.error(f"--{name} is needed with --record")
+    if (problem := declared.problem()) is not None:
+        parser.error(f"--output-kind {declared.kind}: {problem}")
+    source = Source(namespace=options.namespace, model=options.model_deployment, revision=options.revision)
+    try:
+        return Shipper(options.record, source=source, declared=declared), declared
+    except ValueError as error:
+        parser.error(f"--record: {error}")
 
 
 if __name__ == "__main__":

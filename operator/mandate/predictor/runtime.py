@@ -11,30 +11,40 @@ from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, 
 
 from .datatypes import Array, Tensor
 from .onnx_model import ModelError, OnnxModel
+from .recording import Exchange, under_way
 from .tensors import RequestError, complete, decode
+
+_MOST_FAILED = 1000
+"""Rows that a failed request is recorded with at most: its shape is only what the client says."""
 
 
 class OnnxRuntime(MLModel):  # type: ignore[misc]  # mlserver's types aren't followed
     """Serves an `OnnxModel` that is loaded already, so that the server never listens without one."""
 
-    def __init__(self, settings: ModelSettings, *, model: OnnxModel, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, settings: ModelSettings, *, model: OnnxModel, threads: ThreadPoolExecutor, recorded: str | None = None
+    ) -> None:
+        """`recorded` names the output that is put down in the exchange, whatever the client asks for."""
         super().__init__(settings)
         self._model = model
         self._threads = threads
+        self._recorded = recorded
         self.inputs = [_metadata(tensor) for tensor in model.inputs.values()]
         self.outputs = [_metadata(tensor) for tensor in model.outputs.values()]
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer one request; what it did wrong comes back as status 400."""
+        exchange = under_way()
+        exchange.asked(request_id=payload.id, rows=_rows(payload))
         try:
             wanted = self._wanted(payload)
             loop = asyncio.get_running_loop()
-            outputs = await loop.run_in_executor(self._threads, self._answer, payload, wanted)
+            outputs = await loop.run_in_executor(self._threads, self._answer, payload, wanted, exchange)
         except (RequestError, ModelError) as error:
             raise InferenceError(str(error)) from error
         return InferenceResponse(model_name=self.name, model_version=self.version, outputs=outputs)
 
-    def _answer(self, payload: InferenceRequest, wanted: tuple[str, ...]) -> list[ResponseOutput]:
+    def _answer(self, payload: InferenceRequest, wanted: tuple[str, ...], exchange: Exchange) -> list[ResponseOutput]:
         arrays: dict[str, Array] = {}
         for item in payload.inputs:
             tensor = self._model.inputs.get(item.name)
@@ -44,8 +54,12 @@ class OnnxRuntime(MLModel):  # type: ignore[misc]  # mlserver's types aren't fol
             if item.name in arrays:
                 raise RequestError(f"input {item.name!r}: given twice")
             arrays[item.name] = decode(tensor, datatype=item.datatype, shape=item.shape, data=item.data.root)
-        answers = self._model.run(complete(self._model.inputs, arrays), wanted)
-        return [_output(self._model.outputs[name], answer) for name, answer in answers.items()]
+        recorded = () if self._recorded is None or self._recorded in wanted else (self._recorded,)
+        answers = self._model.run(complete(self._model.inputs, arrays), (*wanted, *recorded))
+        if self._recorded is not None:
+            exchange.values = answers[self._recorded]
+            exchange.rows = len(exchange.values)
+        return [_output(self._model.outputs[name], answers[name]) for name in wanted]
 
     def _wanted(self, payload: InferenceRequest) -> tuple[str, ...]:
         if not payload.outputs:
@@ -56,6 +70,12 @@ class OnnxRuntime(MLModel):  # type: ignore[misc]  # mlserver's types aren't fol
                     f"output {output.name!r}: unknown; the model answers {', '.join(self._model.outputs)}"
                 )
         return tuple(dict.fromkeys(output.name for output in payload.outputs))
+
+
+def _rows(payload: InferenceRequest) -> int:
+    """How many rows a request claims to have, for one that fails: at least 1, at most what it can carry."""
+    shape = payload.inputs[0].shape if payload.inputs else []
+    return max(1, min(shape[0], _MOST_FAILED)) if shape else 1
 
 
 def _output(tensor: Tensor, answer: Array) -> ResponseOutput:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from mlserver.rest import RESTServer
 from mlserver.settings import ModelParameters
 
 from .onnx_model import OnnxModel
+from .recording import Answered, Exchanges
 from .runtime import OnnxRuntime
 
 _PATHS = {
@@ -29,11 +32,23 @@ _PATHS = {
 """All that the server answers to: no repository (load, unload), no streaming, no documentation pages."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """Which output is recorded, and where every answer goes. `record` must return at once."""
+
+    output: str
+    record: Callable[[Answered], None]
+
+
 class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't followed
     """Serves one model that is loaded before the port opens, so that ready means ready."""
 
-    def __init__(self, settings: Settings, *, model: OnnxModel, threads: ThreadPoolExecutor) -> None:
-        self._initialise = partial(OnnxRuntime, model=model, threads=threads)
+    def __init__(
+        self, settings: Settings, *, model: OnnxModel, threads: ThreadPoolExecutor, recording: Recording | None
+    ) -> None:
+        self._recording = recording
+        recorded = None if recording is None else recording.output
+        self._initialise = partial(OnnxRuntime, model=model, threads=threads, recorded=recorded)
         super().__init__(settings)
 
     def _create_model_registry(self) -> MultiModelRegistry:
@@ -43,6 +58,8 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
         self._rest_server = RESTServer(self._settings, self._data_plane, self._model_repository_handlers)
         router = self._rest_server._app.router
         router.routes[:] = [route for route in router.routes if getattr(route, "path", None) in _PATHS]
+        record = None if self._recording is None else self._recording.record
+        self._rest_server._app = Exchanges(self._rest_server._app, record=record)
         self._grpc_server = None
         self._kafka_server = None
 
@@ -53,7 +70,16 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
         await self._rest_server.start()
 
 
-async def serve(model: OnnxModel, *, name: str, version: str | None, host: str, port: int, cpus: int) -> None:
+async def serve(
+    model: OnnxModel,
+    *,
+    name: str,
+    version: str | None,
+    host: str,
+    port: int,
+    cpus: int,
+    recording: Recording | None = None,
+) -> None:
     """Serve `model` as `name` until SIGTERM or SIGINT; `cpus` requests run at once."""
     settings = Settings(
         _env_file=None,
@@ -84,7 +110,7 @@ async def serve(model: OnnxModel, *, name: str, version: str | None, host: str, 
         parameters=ModelParameters(_env_file=None, version=label),
     )
     with ThreadPoolExecutor(max_workers=cpus, thread_name_prefix="run") as threads:
-        await ModelServer(settings, model=model, threads=threads).start([model_settings])
+        await ModelServer(settings, model=model, threads=threads, recording=recording).start([model_settings])
 
 
 def cpu_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> int:

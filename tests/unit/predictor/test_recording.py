@@ -1,0 +1,141 @@
+"""How answers are read for the recorder, and what an exchange tells of a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mandate.predictor.recording import Answered, Declared, Exchanges, answers, under_way
+
+BINARY = Declared(output="p", kind="Probability", positive="bad")
+
+
+@pytest.mark.parametrize(
+    ("values", "declared", "expected"),
+    [
+        ([[0.2, 0.8], [0.5, 0.5], [0.51, 0.49]], BINARY, ["bad", "bad", "not bad"]),
+        ([0.8, 0.2], BINARY, ["bad", "not bad"]),
+        (
+            [[0.2, 0.8]],
+            Declared(output="p", kind="Probability", classes=("bad", "good"), positive="bad", cutoff=0.2),
+            ["bad"],
+        ),
+        ([[0.2, 0.5, 0.3]], Declared(output="p", kind="Probability", classes=("a", "b", "c")), ["b"]),
+        ([[1], [0]], Declared(output="p", kind="Label"), ["1", "0"]),
+        ([1.0, 2.5], Declared(output="p", kind="Label"), ["1", "2.5"]),
+        ([True, False], Declared(output="p", kind="Label"), ["true", "false"]),
+        (np.array(["ä", "b"], dtype=object), Declared(output="p", kind="Label"), ["ä", "b"]),
+    ],
+)
+def test_labels(values: Any, declared: Declared, expected: list[str]) -> None:
+    found = answers(np.asarray(values), declared)
+    assert [answer and answer["label"] for answer in found] == expected
+
+
+def test_probabilities_values_and_what_is_not_finite() -> None:
+    found = answers(np.array([[0.75], [np.nan], [1.0000001]]), BINARY)
+    assert found == [
+        {"label": "bad", "probability": 0.75},
+        None,
+        {"label": "bad", "probability": 1.0},
+    ]
+    assert answers(np.array([2.5, np.inf]), Declared(output="p", kind="Value")) == [{"value": 2.5}, None]
+
+
+def test_the_cutoff_is_meant_in_the_outputs_own_precision() -> None:
+    declared = Declared(output="p", kind="Probability", positive="bad", cutoff=0.7)
+    (single,) = answers(np.array([0.7], np.float32), declared)
+    assert single is not None
+    assert (single["label"], single["probability"]) == ("bad", float(np.float32(0.7)))
+
+
+@pytest.mark.parametrize(
+    ("values", "declared", "message"),
+    [
+        (np.zeros((2, 3)), BINARY, "shape [2, 3]"),
+        (np.zeros((2, 1, 1)), BINARY, "shape [2, 1, 1]"),
+        (np.zeros((2, 2)), Declared(output="p", kind="Value"), "shape [2, 2]"),
+        (np.array([1.5]), BINARY, "holds 1.5, expected probabilities"),
+        (np.array(["x"], dtype=object), BINARY, "expected numbers"),
+    ],
+)
+def test_what_does_not_fit_is_named(values: Any, declared: Declared, message: str) -> None:
+    with pytest.raises(ValueError, match="output 'p'") as caught:
+        answers(values, declared)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        Declared(output="p", kind="Probability"),
+        Declared(output="p", kind="Probability", classes=("a", "b"), positive="c"),
+        Declared(output="p", kind="Probability", classes=("a", "b", "c"), positive="c"),
+    ],
+)
+def test_declarations_that_say_too_little(declared: Declared) -> None:
+    assert declared.problem()
+    assert BINARY.problem() is None
+
+
+async def exchanged(
+    *, header: bytes | None, oip: str | None, status: int = 200, reach: bool = True
+) -> tuple[list[Answered], dict[bytes, bytes]]:
+    """One infer request through the ASGI wrapper: what was recorded, and the headers that the client got."""
+    recorded: list[Answered] = []
+    sent: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if reach:
+            under_way().asked(request_id=oip, rows=2)
+            under_way().values = np.array([0.1, 0.9])
+        if status == 500:
+            raise RuntimeError("broken")
+        await send({"type": "http.response.start", "status": status, "headers": [(b"a", b"b")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("the wrapper reads nothing")
+
+    headers = [] if header is None else [(b"x-request-id", header)]
+    scope = {"type": "http", "path": "/v2/models/model/infer", "headers": headers}
+    try:
+        await Exchanges(application, record=recorded.append)(scope, receive, send)
+    except RuntimeError:
+        assert status == 500
+    return recorded, dict(sent[0]["headers"]) if sent else {}
+
+
+@pytest.mark.parametrize(
+    ("header", "oip", "expected"),
+    [(b"from-gateway", "oip", "from-gateway"), (None, "oip", "oip"), (b"", "oip", "oip"), (b"a" * 129, "oip", "oip")],
+)
+async def test_which_request_it_was(header: bytes | None, oip: str, expected: str) -> None:
+    (answered,), headers = await exchanged(header=header, oip=oip)
+    assert answered.request_id == expected
+    assert (answered.rows, answered.latency > 0) == (2, True)
+    assert headers == {b"a": b"b", b"x-request-id": expected.encode()}
+
+
+@pytest.mark.parametrize("oip", [None, "", "line\nend", "ü", "x" * 129])
+async def test_an_id_that_cannot_travel_is_replaced(oip: str | None) -> None:
+    (answered,), headers = await exchanged(header=None, oip=oip)
+    assert len(answered.request_id) == 36
+    assert headers[b"x-request-id"] == answered.request_id.encode()
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_an_error_is_recorded_as_failed(status: int) -> None:
+    (answered,), _ = await exchanged(header=None, oip="q", status=status)
+    assert (answered.request_id, answered.rows, answered.values) == ("q", 2, None)
+
+
+async def test_what_never_reached_the_model_is_not_recorded() -> None:
+    recorded, headers = await exchanged(header=b"q", oip=None, status=422, reach=False)
+    assert recorded == []
+    assert headers[b"x-request-id"] == b"q"

@@ -1,0 +1,235 @@
+"""Predictions on their way to a recorder that is down, slow, broken or picky: a real server on loopback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mandate.predictor.recording import Answered, Declared
+from mandate.predictor.shipping import Pace, Shipper, Source
+from tests.models import free_port
+
+DECLARED = Declared(output="p", kind="Probability", positive="bad")
+SOURCE = Source(namespace="lending", model="credit", revision="r1")
+QUICK = Pace(linger=0.01, timeout=5.0, base=0.01, cap=0.05)
+
+
+class Recorder:
+    """Answers POSTs as `answer` says (status and body, or an exception to hang up), and keeps accepted events."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[list[Any]], tuple[int, Any]] = lambda events: (200, {"refused": []})
+        self.events: list[dict[str, Any]] = []
+        self.batches: list[int] = []
+        self.attempts = 0
+        self.changed = threading.Condition()
+
+    def take(self, events: list[Any]) -> tuple[int, Any]:
+        with self.changed:
+            self.attempts += 1
+            self.changed.notify_all()
+        status, body = self.answer(events)
+        with self.changed:
+            if status == 200:
+                self.events += events
+                self.batches.append(len(events))
+            self.changed.notify_all()
+        return status, body
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(condition, timeout=60), "it never came"
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event["data"] for event in self.events if event["type"] == f"dev.mandate.{kind}"]
+
+
+@contextmanager
+def listening(recorder: Recorder, port: int = 0) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.path == "/v1/events"
+            assert self.headers["Content-Type"] == "application/cloudevents-batch+json"
+            try:
+                status, document = recorder.take(json.loads(body))
+            except ConnectionError:
+                self.close_connection = True
+                return
+            text = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def shipper(url: str, pace: Pace = QUICK, declared: Declared = DECLARED) -> Shipper:
+    found = Shipper(url, source=SOURCE, declared=declared, pace=pace)
+    found.start()
+    return found
+
+
+def answered(request: str, rows: int = 1, *, failed: bool = False) -> Answered:
+    values = None if failed else np.linspace(0, 1, rows)
+    return Answered(request_id=request, time=1_769_860_800.25, latency=1.5, rows=rows, values=values)
+
+
+def test_every_row_is_one_event_that_names_its_request() -> None:
+    recorder = Recorder()
+    with listening(recorder) as url:
+        sending = shipper(url)
+        sending.put(answered("a", 2))
+        sending.put(answered("b", failed=True))
+        assert sending.close(60) == 0
+    whose = {"namespace": "lending", "model": "credit", "revision": "r1"}
+    when = {"time": "2026-01-31T12:00:00.250Z", "latencyMs": 1.5}
+    assert recorder.of("prediction") == [
+        {**whose, **when, "requestId": "a", "row": 0, "answer": {"label": "not bad", "probability": 0.0}},
+        {**whose, **when, "requestId": "a", "row": 1, "answer": {"label": "bad", "probability": 1.0}},
+        {**whose, **when, "requestId": "b", "row": 0, "failed": True},
+    ]
+    assert [event["id"] for event in recorder.events] == ["a.0", "a.1", "b.0"]
+    assert recorder.events[0]["source"] == "/namespaces/lending/models/credit/revisions/r1"
+
+
+@pytest.mark.parametrize("fault", ["down", 500, 503, 404, "hangs up"])
+def test_what_was_taken_is_sent_until_it_is_recorded(fault: Any) -> None:
+    recorder = Recorder()
+    port = free_port()
+
+    def broken(events: list[Any]) -> tuple[int, Any]:
+        if fault == "hangs up":
+            raise ConnectionError
+        return fault, {}
+
+    if fault == "down":
+        sending = shipper(f"http://127.0.0.1:{port}")
+        sending.put(answered("a", 3))
+    else:
+        recorder.answer = broken
+        with listening(recorder, port) as url:
+            sending = shipper(url)
+            sending.put(answered("a", 3))
+            recorder.wait(lambda: recorder.attempts >= 3)
+    recorder.answer = lambda events: (200, {"refused": []})
+    with listening(recorder, port):
+        recorder.wait(lambda: len(recorder.events) == 3)
+        assert sending.close(60) == 0
+    assert Counter(data["row"] for data in recorder.of("prediction")) == {0: 1, 1: 1, 2: 1}
+    assert recorder.of("drops") == []
+
+
+def test_a_slow_recorder_holds_nobody_up_and_drops_are_counted_and_reported() -> None:
+    recorder = Recorder()
+    go = threading.Event()
+
+    def slow(events: list[Any]) -> tuple[int, Any]:
+        go.wait(60)
+        return 200, {"refused": []}
+
+    recorder.answer = slow
+    with listening(recorder) as url:
+        sending = shipper(url, Pace(capacity=100, batch=10, linger=0.0, timeout=60.0))
+        sending.put(answered("first"))
+        recorder.wait(lambda: recorder.attempts == 1)
+        # The recorder takes nothing, and every one of these comes back.
+        for number in range(1000):
+            sending.put(answered(f"q{number}"))
+        assert recorder.attempts == 1
+        go.set()
+        recorder.wait(lambda: bool(recorder.of("drops")))
+        lost = sending.close(60)
+    assert lost == 1001 - 100
+    assert len(recorder.of("prediction")) == 100
+    assert {data["requestId"] for data in recorder.of("prediction")} == {"first", *(f"q{n}" for n in range(99))}
+    assert max(data["dropped"] for data in recorder.of("drops")) == lost
+    assert len({data["reporter"] for data in recorder.of("drops")}) == 1
+
+
+def test_a_recorder_that_never_answers_ends_with_the_patience() -> None:
+    recorder = Recorder()
+    go = threading.Event()
+
+    def never(events: list[Any]) -> tuple[int, Any]:
+        go.wait(60)
+        raise ConnectionError
+
+    recorder.answer = never
+    with listening(recorder) as url:
+        sending = shipper(url)
+        sending.put(answered("a", 5))
+        recorder.wait(lambda: recorder.attempts == 1)
+        assert sending.close(0.2) == 5  # while the recorder still holds
+        go.set()
+
+
+def test_a_recorder_that_is_down_at_the_end_is_tried_until_the_patience_ends() -> None:
+    sending = shipper(f"http://127.0.0.1:{free_port()}")
+    sending.put(answered("a", 5))
+    assert sending.close(0.3) == 5
+
+
+def test_what_the_recorder_refuses_is_given_up_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    answers = iter([(400, {}), (400, {}), (207, {"refused": [{"index": 0}]}), (200, {"refused": []})])
+    recorder.answer = lambda events: next(answers)
+    with caplog.at_level(logging.WARNING), listening(recorder) as url:
+        sending = shipper(url)
+        sending.put(answered("a", 3))
+        recorder.wait(lambda: recorder.attempts == 2)  # the batch, then the report of its loss: both refused
+        sending.put(answered("b", 2))
+        recorder.wait(lambda: recorder.attempts == 4)
+        lost = sending.close(60)
+    assert lost == 4
+    assert [data["dropped"] for data in recorder.of("drops")] == [4]
+    assert "3 predictions can't be recorded: status 400" in caplog.text
+
+
+def test_a_large_answer_goes_in_several_requests() -> None:
+    recorder = Recorder()
+    with listening(recorder) as url:
+        sending = shipper(url, Pace(batch=50, linger=0.0))
+        sending.put(answered("a", 120))
+        assert sending.close(60) == 0
+    assert recorder.batches == [50, 50, 20]
+
+
+def test_an_answer_that_is_not_as_declared_is_counted() -> None:
+    recorder = Recorder()
+    with listening(recorder) as url:
+        sending = shipper(url, declared=Declared(output="p", kind="Probability", classes=("a", "b")))
+        sending.put(answered("a", 4))
+        recorder.wait(lambda: bool(recorder.of("drops")))
+        assert sending.close(60) == 4
+    assert recorder.of("prediction") == []
+
+
+@pytest.mark.parametrize("url", ["recorder:8080", "ftp://recorder", "http://", "http://recorder:port"])
+def test_a_wrong_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|Port"):
+        Shipper(url, source=SOURCE, declared=DECLARED)
