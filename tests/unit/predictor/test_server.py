@@ -111,6 +111,46 @@ def test_an_unknown_output_is_a_400(server):
 
 
 @pytest.mark.parametrize(
+    ("header", "document", "expected"),
+    [
+        ("from-gateway", {"id": "oip", "inputs": GOOD}, "from-gateway"),
+        (None, {"id": "oip", "inputs": GOOD}, "oip"),
+        ("from-gateway", {"inputs": GOOD[:1]}, "from-gateway"),
+        ("from-gateway", {"no": "request"}, "from-gateway"),
+    ],
+)
+def test_the_request_id_comes_back(server, header, document, expected):
+    url, _ = server
+    headers = {"Content-Type": "application/json"} | ({} if header is None else {"X-Request-Id": header})
+    request = urllib.request.Request(f"{url}/v2/models/model/infer", json.dumps(document).encode(), headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        assert response.headers.get_all("x-request-id") == [expected]
+        assert (response.status == 200) == (document.get("inputs") == GOOD)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--positive", "bad", "--record", "http://recorder:8080"), 2, "--namespace is needed with --record"),
+        (("--record", "http://recorder:8080"), 2, "a Probability needs a positive class"),
+        (("--positive", "bad", "--record", "recorder:8080"), 2, "--record: expected a URL"),
+        (("--positive", "bad", "--record", "http://recorder:8080", "--output", "score"), 2, "UnknownOutput: --output"),
+    ],
+)
+def test_what_it_cannot_record_it_does_not_serve(model_dir, arguments, code, message):
+    named = {"MANDATE_NAMESPACE": "lending", "MANDATE_MODEL_DEPLOYMENT": "credit", "MANDATE_REVISION": "r1"}
+    environment = {**os.environ, "PYTHONPATH": str(OPERATOR), **(named if "--namespace" not in message else {})}
+    command = [sys.executable, "-m", "mandate.predictor", "--model-dir", str(model_dir), *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == code
+    assert message in ended.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/v2/repository/models/model/load",
