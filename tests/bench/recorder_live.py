@@ -2,9 +2,9 @@
 
     PYTHONPATH=operator .venv/bin/python -m tests.bench.recorder_live [--rows 200000]
 
-A champion and a candidate with so many predictions each, all of
-them paired and labelled, half by request and half by entity, in 12 combinations of slice values; a tenth decided on by
-people. Prints events per second of one writer in transactions of 500 (without HTTP), and seconds per question.
+A champion and a candidate with so many predictions each, all of them paired and labelled, half by request and half by
+entity, in 12 combinations of slice values; a tenth decided on by people. Prints events per second of one writer in
+transactions of 500 (without HTTP), and seconds per question.
 """
 
 from __future__ import annotations

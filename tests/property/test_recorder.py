@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from mandate.evidence.canonical import rounded
 from mandate.evidence.live import LIVE_TASKS, Live, LiveTask
 from mandate.predictor import recording
 from mandate.recorder import aggregates, kserve
-from mandate.recorder.events import Envelope, Event
+from mandate.recorder.events import Envelope, Event, RefusedError, known, structured
+from mandate.recorder.events import facts as facts_from
 from mandate.recorder.facts import Decision, Drops, Exchange, Fact, Outcome, Prediction
 from mandate.recorder.moments import MomentsAggregate, Sums, expansion, parse
 from mandate.recorder.sqlite import SqliteStorage
 from mandate.recorder.storage import Query
+from tests import recording as events
 
 PLACE = {"namespace": "lending", "model": "credit"}
 LABELS = ("bad", "good", "other")
@@ -435,3 +438,85 @@ def test_predictor_and_recorder_read_answers_alike(
         said = {"label": fact.label, "probability": fact.probability, "value": fact.value}
         assert {name: value for name, value in said.items() if value is not None} == (answer or {})
         assert fact.failed == (answer is None)
+
+
+# --- whatever a client sends is kept or refused, never more ---
+
+SAID = kserve.declared({"revision": ["r"], "positive": ["bad"]})
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[SqliteStorage]:
+    storage = SqliteStorage(Path(":memory:"))
+    yield storage
+    storage.close()
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["", "\0", "x" * 300, "bad", "2026-01-31T12:00:00Z", 2**63, -(2**63) - 1, 10**400, 1e308, [], {}])
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+EVENTS = (events.prediction(), events.outcome(), events.decision(), events.prediction(failed=True))
+
+
+@given(template=st.sampled_from(EVENTS), changes=st.dictionaries(st.integers(0, 30), JSON, max_size=3), data=JSON)
+@settings(max_examples=500)
+def test_a_garbled_event_is_kept_or_refused(
+    store: SqliteStorage, template: dict[str, Any], changes: dict[int, Any], data: Any
+) -> None:
+    inner, outer = dict(template["data"]), dict(template)
+    names = [*((inner, name) for name in (*inner, "slices", "entity", "value")), *((outer, name) for name in outer)]
+    outer["data"] = inner
+    for place, value in changes.items():
+        target, name = names[place % len(names)]
+        target[name] = value
+    for document in (
+        outer,
+        {**outer, "type": kserve.RESPONSE, "namespace": "lending", "inferenceservicename": "credit"},
+    ):
+        try:
+            event = structured(document)
+            facts = facts_from(event) if known(event) else kserve.facts(event, SAID)
+        except RefusedError as error:
+            json.dumps(error.shown(), allow_nan=False)
+            continue
+        assert store.write([facts], received=0)[0]
+
+
+@given(
+    shape=st.lists(st.integers(-1, 4), max_size=3) | JSON,
+    values=st.lists(LEAVES, max_size=8) | JSON,
+    metadata=st.none() | st.text(max_size=20) | JSON.map(lambda value: json.dumps({"X-Request-Id": value})),
+    id_=JSON,
+)
+def test_a_garbled_response_is_kept_or_refused(
+    store: SqliteStorage, shape: Any, values: Any, metadata: str | None, id_: Any
+) -> None:
+    envelope = Envelope.model_validate(
+        {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "s",
+            "type": kserve.RESPONSE,
+            "time": "2026-01-31T12:00:00Z",
+            "namespace": "lending",
+            "inferenceservicename": "credit",
+            "metadata": metadata,
+        }
+    )
+    document = {"id": id_, "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": shape, "data": values}]}
+    try:
+        facts = kserve.facts(Event(envelope=envelope, data=document), SAID)
+    except RefusedError as error:
+        json.dumps(error.shown(), allow_nan=False)
+        return
+    assert len(store.write([facts], received=0)[0]) == len(facts)
