@@ -1,7 +1,7 @@
 """What KServe's inference logger sends, turned into facts.
 
 Its agent POSTs two events in binary mode, request and response, with the same `ce-id` and `ce-source` and the bodies of
-the Open Inference Protocol as they were (`pkg/logger/worker.go`, `handler.go`; KServe 0.11 and later). Responses are
+the Open Inference Protocol as they were (`pkg/logger/worker.go`, `handler.go`). Responses are
 logged where their status was 200. What the events can't say (which output is the answer, of which revision) stands in
 the logger's URL.
 """
