@@ -95,8 +95,8 @@ BAD = {
     "one-class": Bad(_data("good.parquet"), "UnknownPositive", ("risk", "bad"), _put_table("good.parquet")),
     "broken-model": Bad(
         _file("broken.onnx"),
-        "PredictorNotReady",
-        ("exit code 2", "not a self-contained ONNX"),
+        "Unreadable",
+        ("spec.model.source: not a self-contained ONNX model",),
         _put_model("broken.onnx"),
     ),
     "crashing": Bad(_behaving("crashing"), "PredictorCrashed", ("predictor was lost",), _behaving_now),

@@ -5,6 +5,7 @@ The CLI prints these; the operator puts the same words into the condition `Stall
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +18,44 @@ from pydantic import BaseModel, ValidationError
 from .catalogue import METRICS, Metric, derived, metrics_for
 from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
 from .kinds import ModelDeploymentSpec
-from .spec import Gate
+from .spec import (
+    Confidence,
+    Currency,
+    DecimalText,
+    Digest,
+    Duration,
+    Fraction,
+    Gate,
+    Name,
+    Rate,
+    RequireText,
+    Uri,
+    Version,
+)
+
+_EXPECTED = {
+    get_args(kind)[1].pattern: words
+    for kind, words in (
+        (Name, "lower-case letters, digits and hyphens, such as beats-linear"),
+        (Version, "letters, digits, '-', '_' and '.', such as 7 or 2024-06.1"),
+        (Digest, "sha256: and 64 hex digits"),
+        (DecimalText, "a decimal number, such as 0.25"),
+        (Fraction, "a share from 0 to 1, such as 0.2"),
+        (Confidence, "a confidence from 0.95 to below 1"),
+        (Duration, "a whole number and its unit (ms, s, m, h or d), such as 24h"),
+        (Rate, "whole requests per second, such as 50/s"),
+        (Currency, "three letters, such as EUR"),
+        (Uri, "pvc://CLAIM/PATH; on the command line also a path or file:///PATH"),
+        (
+            RequireText,
+            "'>= 0.70', '<= 40ms' (ms, s, m, h or d), 'within 0.8 .. 1.25', 'better than linear', "
+            "'better than linear by 0.02' or 'no worse than champion by 2 %'",
+        ),
+    )
+}
+"""What a pattern asks, in words."""
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?")
+"""Kubernetes' quantities, as people write them."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +95,21 @@ def _schema_problem(detail: Any) -> Problem:
         return Problem(field, f"unknown field{_nearest(str(detail['loc'][-1]), known)}; known are {', '.join(known)}")
     if detail["type"] == "missing":
         return Problem(field, "is required")
-    if detail["type"] == "string_type" and isinstance(detail["input"], (bool, int, float)):
-        return Problem(field, f"got {_short(detail['input'])}, expected text: put it in quotes")
-    return Problem(field, f"got {_short(detail.get('input'))}: {detail['msg']}")
+    found, context = detail.get("input"), detail.get("ctx") or {}
+    if detail["type"] == "string_type" and isinstance(found, (bool, int, float)):
+        return Problem(field, f"got {_short(found)}, expected text: put it in quotes")
+    if detail["type"] == "string_pattern_mismatch" and context["pattern"] in _EXPECTED:
+        return Problem(field, f"got {_short(found)}, expected {_EXPECTED[context['pattern']]}")
+    if detail["type"] in ("int_type", "bool_type"):
+        expected = "a whole number" if detail["type"] == "int_type" else "true or false"
+        return Problem(field, f"got {_short(found)}, expected {expected}, without quotes")
+    if detail["type"] == "literal_error":
+        return Problem(field, f"got {_short(found)}, expected {context['expected']}")
+    if detail["type"] in ("model_type", "model_attributes_type"):
+        return Problem(field, f"got {_short(found)}, expected a mapping with {', '.join(_fields(detail['loc']))}")
+    if detail["type"] == "tuple_type":
+        return Problem(field, f"got {_short(found)}, expected a list")
+    return Problem(field, f"got {_short(found)}: {detail['msg']}")
 
 
 def _fields(path: tuple[int | str, ...]) -> list[str]:
@@ -162,6 +212,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "model.output.classes",
         "Multiclass probabilities need the class of each column, in order",
     )
+    found += _resources(spec.serving.resources)
     for index, baseline in enumerate(spec.baselines):
         require(
             baseline.name not in {CHAMPION, REST}, f"baselines[{index}].name", f"{baseline.name!r} is taken; rename it"
@@ -171,6 +222,26 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
             f"baselines[{index}].column",
             "belongs to type Column: set both or neither",
         )
+    return found
+
+
+def _resources(resources: dict[str, Any]) -> list[Problem]:
+    """What isn't `{limits, requests: {name: quantity}}`."""
+    found: list[Problem] = []
+    for side, amounts in resources.items():
+        field = f"spec.serving.resources.{side}"
+        if side not in ("limits", "requests"):
+            found.append(Problem(field, "unknown field; known are limits, requests"))
+        elif not isinstance(amounts, dict):
+            found.append(
+                Problem(field, f"got {_short(amounts)}, expected a mapping such as {{cpu: '1', memory: 512Mi}}")
+            )
+        else:
+            found += [
+                Problem(f"{field}.{name}", f"got {_short(amount)}, expected a quantity in quotes, such as '512Mi'")
+                for name, amount in amounts.items()
+                if not isinstance(amount, str) or _QUANTITY.fullmatch(amount) is None
+            ]
     return found
 
 
@@ -195,7 +266,8 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
                 found.append(
                     Problem(
                         f"{field}.require",
-                        f"unknown reference {requirement.ref!r}; known are {', '.join(sorted(references))}",
+                        f"unknown reference {requirement.ref!r}{_nearest(requirement.ref, sorted(references))}; "
+                        f"known are {', '.join(sorted(references))}; declare it in baselines",
                     )
                 )
             if requirement.ref == REST and OVERALL in (gate.each or (OVERALL,)):
@@ -224,7 +296,8 @@ def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) ->
             found.append(
                 Problem(
                     f"{field}.{'across' if name == gate.across else 'each'}",
-                    f"unknown slice {name!r}; known are {known}; declare it in data.slices",
+                    f"unknown slice {name!r}{_nearest(name, sorted(slices))}; known are {known}; "
+                    "declare it in data.slices",
                 )
             )
     if not metric.groups and (gate.across is not None or (gate.each or (OVERALL,)) != (OVERALL,)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from .catalogue import METRICS
@@ -22,6 +22,9 @@ DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{
 Fraction = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=11)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$", max_length=16)]
 Rate = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}/s$", max_length=16)]
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$", max_length=3)]
+Confidence = Annotated[str, StringConstraints(pattern=r"^0\.9[5-9][0-9]{0,3}$", max_length=8)]
 RequireText = Annotated[str, StringConstraints(pattern=PATTERN, max_length=96)]
 Uri = Annotated[str, StringConstraints(pattern=r"^(pvc://[a-z0-9]|file:///|[^:]+$)", min_length=1, max_length=512)]
 ImageRef = Annotated[str, StringConstraints(min_length=1, max_length=512)]
@@ -87,7 +90,7 @@ class ServiceRef(Spec):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=63)]
     """Name of the Service."""
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)]
     """Port of the Service."""
 
 
@@ -107,7 +110,7 @@ class ErrorCost(Spec):
     """The class that was answered."""
     cost: DecimalText
     """Cost of one such error."""
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$", max_length=3)]
+    currency: Currency
     """ISO 4217 code."""
 
 
@@ -152,7 +155,7 @@ class ModelSource(Spec):
     """sha256 of the file at `uri`. Undeclared, it is learnt at the evaluation and pinned in status."""
     image: ImageRef | None = None
     """A container that speaks the Open Inference Protocol v2 over HTTP, by digest."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] = 8080
     """Where the container listens."""
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=100)] | None = None
     """Columns of the data that already hold the answers. Can be judged, but not served."""
@@ -201,7 +204,7 @@ class Training(Spec):
 
     split_digest: Digest | None = None
     """Digest of the split that training used; where it is ours, the test rows are proven to be held out."""
-    held_out: bool = False
+    held_out: StrictBool = False
     """Declares that the test rows were not used for training."""
     run: Text = ""
     """The training run, for lineage."""
@@ -212,7 +215,7 @@ class Training(Spec):
 class Model(Spec):
     """The model under judgement."""
 
-    version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)]
+    version: Version
     """The version's name, as people call it."""
     source: ModelSource
     """Where it comes from."""
@@ -281,7 +284,7 @@ class Split(Spec):
     """Share of the test rows."""
     gap: Duration | None = None
     """Time left out between the parts."""
-    seed: Annotated[int, Field(ge=0, le=2147483647)] = 0
+    seed: Annotated[int, Field(strict=True, ge=0, le=2147483647)] = 0
     """Seed for Random and Group."""
 
 
@@ -298,7 +301,7 @@ class Slice(Spec):
     """Column to slice by; needn't be a feature."""
     edges: Annotated[tuple[DecimalText, ...], Field(max_length=50)] = ()
     """For numbers: rising inner edges; a value on an edge belongs to the slice above it."""
-    sensitive: bool = False
+    sensitive: StrictBool = False
     """Whether groups of this column must be treated alike."""
 
 
@@ -420,7 +423,7 @@ class Gate(Spec):
     """What each level asks."""
     burden: Burden | None = None
     """`Shown`: only a Pass will do. `NotRefuted`: an Inconclusive is allowed. Default: by level and risk tier."""
-    confidence: Annotated[str, StringConstraints(pattern=r"^0\.9[5-9][0-9]{0,3}$", max_length=8)] = "0.95"
+    confidence: Confidence = "0.95"
     """Two-sided confidence of the deciding interval before looks are accounted for; at least 0.95."""
     first_model: Literal["Skip"] | None = None
     """`Skip`: while there is no champion yet, a comparison with it is skipped and recorded, else it is an Error."""
@@ -431,9 +434,9 @@ class LiveMinimum(Spec):
 
     min_duration: Duration = "24h"
     """How long."""
-    min_predictions: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1000
+    min_predictions: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] = 1000
     """How many predictions."""
-    min_labelled: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    min_labelled: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] = 0
     """How many of them with their outcome."""
 
 
@@ -464,7 +467,7 @@ class Serving(Spec):
 
     provider: Literal["Service"] = "Service"
     """`Service`: plain Services, whole shares only."""
-    replicas: Annotated[int, Field(ge=0, le=100)] | None = None
+    replicas: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     """Pods per revision. Left out, one to begin with, and a HorizontalPodAutoscaler or you may scale the Deployment."""
     resources: Annotated[
         dict[str, Any],

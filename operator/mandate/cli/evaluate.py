@@ -13,7 +13,7 @@ from .progress import progress
 
 def execute(options: argparse.Namespace) -> int:
     """Run the evaluation that the manifest declares; returns the exit code."""
-    outputs = output.parse(options.output)
+    outputs = output.parse(options.output, keep=(options.file,))
     verdict.check(options)
     declared = manifest.read(options.file, name=options.name)
     locate = sources.locator(options.mount, folder=declared.folder)

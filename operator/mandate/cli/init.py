@@ -18,6 +18,7 @@ from mandate.measure.table import MeasureError, column, is_numeric, text_codes
 from mandate.sources import SourceError, read_table
 
 from .errors import InputError
+from .manifest import checked_name
 
 MAX_CLASSES = 20
 """Numbers with more distinct values than this are a Regression target."""
@@ -71,7 +72,7 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
     parts += [f"id: {_yaml(identity.value)}"] if identity.value else []
     parts += [f"time: {_yaml(time.value)}"] if time.value else []
     split = "Time" if time.value else "Random, seed: 7"
-    name = options.name or _name(options.table)
+    name = _name(options.table) if options.name is None else checked_name(options.name, field="--name")
     lines = [
         f"# From {table.num_rows:,} rows of {options.table.name}. Lines with a comment hold guesses: check them.",
         f"apiVersion: {API_VERSION}",

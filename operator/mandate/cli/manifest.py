@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .errors import InputError
 KIND = "ModelDeployment"
 MAX_BYTES = 1 << 20
 """More than the API server would take."""
+MAX_VALUES = 100_000
+"""Mappings, lists and plain values, each counted as often as aliases (`*name`) repeat it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +54,32 @@ def read(path: Path, *, name: str | None = None) -> Manifest:
     unknown = sorted(set(document) - {"apiVersion", "kind", "metadata", "spec", "status"})
     if unknown:
         raise InputError(f"{path}: {unknown[0]}: unknown field; known are apiVersion, kind, metadata, spec")
-    own_name = _name(document)
-    if not isinstance(own_name, str) or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", own_name):
-        raise InputError(
-            f"{path}: metadata.name: got {own_name!r}, expected lower-case letters, digits and hyphens, such as credit"
-        )
-    if len(own_name) > MODEL_NAME_LENGTH:
-        raise InputError(
-            f"{path}: metadata.name: {own_name!r} has {len(own_name)} characters, at most {MODEL_NAME_LENGTH} fit"
-        )
+    own_name = checked_name(_name(document), field=f"{path}: metadata.name")
     if "spec" not in document:
         raise InputError(f"{path}: spec: is required")
-    declared = load_spec(document["spec"])
+    try:
+        declared = load_spec(document["spec"])
+    except RecursionError:
+        raise InputError(f"{path}: spec: is nested too deeply to be read") from None
     return Manifest(name=own_name, declared=declared, spec=effective(declared), folder=folder)
+
+
+def checked_name(name: Any, *, field: str) -> str:
+    """A ModelDeployment's name, if it can be one. Raises InputError."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name):
+        raise InputError(
+            f"{field}: got {_short(name)}, expected lower-case letters, digits and hyphens, such as credit"
+        )
+    if len(name) > MODEL_NAME_LENGTH:
+        raise InputError(f"{field}: {_short(name)} has {len(name)} characters, at most {MODEL_NAME_LENGTH} fit")
+    return name
 
 
 def _text(path: Path) -> tuple[str, Path]:
     try:
         if str(path) == "-":
+            if sys.stdin is None:
+                raise InputError("-: standard input is closed; name a file")
             data, folder = sys.stdin.buffer.read(MAX_BYTES + 1), Path()
         else:
             with path.open("rb") as file:
@@ -84,38 +95,75 @@ def _text(path: Path) -> tuple[str, Path]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses keys that stand twice, of which YAML would silently keep the last."""
+    """Reads what JSON can say too; refuses keys that stand twice, of which YAML would silently keep the last."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == _MERGE:
+            raise _refusal("'<<' (a merge key) isn't read; write the fields out", key_node)
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {key_node.value!r} is read as {key!r}; put it in quotes", key_node.start_mark
-            )
+            written = f"key {key_node.value!r} is read as {key!r}" if isinstance(key_node, yaml.ScalarNode) else "a key"
+            raise _refusal(f"{written}; put it in quotes, keys are text", key_node)
         if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{key!r} stands twice; keep one of them", key_node.start_mark
-            )
+            raise _refusal(f"{key!r} stands twice; keep one of them", key_node)
         seen.add(key)
-    loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
 
 
+def _unknown_to_json(_: _Loader, node: yaml.Node) -> Any:
+    kind = node.tag.rpartition(":")[2]
+    written = repr(node.value) if isinstance(node, yaml.ScalarNode) else "this"
+    raise _refusal(f"{written} is read as YAML's {kind}; if it is text, put it in quotes", node)
+
+
+def _refusal(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+_MERGE = "tag:yaml.org,2002:merge"
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+for _kind in ("binary", "omap", "pairs", "set", "timestamp"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _unknown_to_json)
 
 
 def _documents(text: str, *, path: Path) -> list[Any]:
     try:
-        return list(yaml.load_all(text, Loader=_Loader))
+        documents = list(yaml.load_all(text, Loader=_Loader))
+    except yaml.reader.ReaderError as error:
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        raise InputError(
+            f"{path}: holds the character U+{code:04X} at position {error.position}, which YAML doesn't take; remove it"
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise InputError(f"{where}: {error.problem or error}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{path}: isn't YAML: {error}") from None
+    if _values(documents) > MAX_VALUES:
+        raise InputError(
+            f"{path}: holds more than {MAX_VALUES} values once its aliases (*name) are written out; "
+            "write out what it needs, without aliases"
+        )
+    return documents
+
+
+def _values(documents: list[Any]) -> float:
+    """How many values there are, what aliases repeat counted each time; infinite where one holds itself."""
+    counted: dict[int, float] = {}
+
+    def count(value: Any) -> float:
+        if not isinstance(value, (dict, list)):
+            return 1
+        if id(value) not in counted:
+            counted[id(value)] = math.inf  # until its parts are counted: who meets it meanwhile stands inside of it
+            counted[id(value)] = 1 + sum(map(count, value.values() if isinstance(value, dict) else value))
+        return counted[id(value)]
+
+    return count(documents)
 
 
 def _is_ours(document: Any, *, path: Path) -> bool:

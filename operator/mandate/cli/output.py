@@ -30,8 +30,11 @@ class Output:
     path: Path | None
 
 
-def parse(given: Sequence[str]) -> tuple[Output, ...]:
-    """The outputs asked for; text on standard output joins where nothing else goes there. Raises InputError."""
+def parse(given: Sequence[str], *, keep: Sequence[Path]) -> tuple[Output, ...]:
+    """The outputs asked for; text on standard output joins where nothing else goes there.
+
+    Raises InputError, also where an output would overwrite one of the files to `keep`.
+    """
     outputs = []
     for item in given:
         name, equals, path = item.partition("=")
@@ -44,6 +47,8 @@ def parse(given: Sequence[str]) -> tuple[Output, ...]:
         target = Path(path) if equals else None
         if target is not None and not target.absolute().parent.is_dir():
             raise InputError(f"--output {item}: there is no directory {target.absolute().parent}; create it first")
+        if target is not None and any(target.resolve() == kept.resolve() for kept in keep):
+            raise InputError(f"--output {item}: would overwrite what is read; name another file")
         outputs.append(Output(name, target))
     printed = [output for output in outputs if output.path is None]
     if len(printed) > 1:
@@ -66,6 +71,8 @@ def write(outputs: Sequence[Output], *, report: Report, evidence: Evidence) -> N
 
 
 def _print(text: str) -> None:
+    if sys.stdout is None:
+        raise InputError("standard output is closed; give each format a file: FORMAT=FILE")
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()

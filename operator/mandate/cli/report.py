@@ -19,7 +19,7 @@ MAX_BYTES = 16 << 20
 
 def execute(options: argparse.Namespace) -> int:
     """Judge the evidence on the manifest's criteria; returns the exit code."""
-    outputs = output.parse(options.output)
+    outputs = output.parse(options.output, keep=(options.file, options.evidence))
     verdict.check(options)
     declared = manifest.read(options.file, name=options.name)
     evidence = read(options.evidence)
@@ -30,7 +30,8 @@ def execute(options: argparse.Namespace) -> int:
 def read(path: Path) -> Evidence:
     """Stored evidence; raises InputError where it isn't any."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"--evidence {path}: {error.strerror or error}") from None
     if len(data) > MAX_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -24,17 +25,20 @@ def run(options: argparse.Namespace) -> int:
     command = importlib.import_module(f"mandate.cli.{options.command}")
     try:
         code: int = command.execute(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except InputError as error:
-        return _say(str(error), EXIT_INPUT)
+        return _say(str(error), code=EXIT_INPUT)
     except KeyboardInterrupt:
-        return _say("interrupted", EXIT_INTERRUPTED)
+        return _say("interrupted", code=EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more while it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_NOT_JUDGED
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return _say(f"{error.filename or 'output'}: {error.strerror}; nothing was judged", code=EXIT_NOT_JUDGED)
         return _known(error)
 
 
@@ -42,23 +46,22 @@ def _known(error: Exception) -> int:
     from mandate.api.check import SpecError
 
     if isinstance(error, SpecError):
-        return _say("\n".join(map(str, error.problems)), EXIT_INPUT)
+        return _say(*map(str, error.problems), code=EXIT_INPUT)
     from mandate.evaluate.failures import EvaluationError
     from mandate.evaluate.frame import EXIT_INPUT as BAD_INPUT
 
     if isinstance(error, EvaluationError):
         failure = error.failure
         where = f"{failure.field}: " if failure.field else ""
-        return _say(
-            f"{where}{failure.code}: {failure.message}",
-            EXIT_INPUT if error.exit_code == BAD_INPUT else EXIT_NOT_JUDGED,
-        )
+        code = EXIT_INPUT if error.exit_code == BAD_INPUT else EXIT_NOT_JUDGED
+        return _say(f"{where}{failure.code}: {failure.message}", code=code)
     traceback.print_exception(error)
-    return _say("this is a defect of mandate, not of what was given; nothing was judged", EXIT_NOT_JUDGED)
+    return _say("this is a defect of mandate, not of what was given; nothing was judged", code=EXIT_NOT_JUDGED)
 
 
-def _say(message: str, code: int) -> int:
-    for line in message.splitlines() or [""]:
-        clean = "".join(character if character.isprintable() else "�" for character in line)
+def _say(*messages: str, code: int) -> int:
+    """One line each: what files and columns are called could hold anything."""
+    for message in messages:
+        clean = "".join(character if character.isprintable() else "�" for character in message)
         print(f"mandate: {clean}", file=sys.stderr)
     return code

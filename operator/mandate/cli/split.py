@@ -25,9 +25,13 @@ def execute(options: argparse.Namespace) -> int:
         raise InputError(f"--out {options.out}: ends in {options.out.suffix!r}, expected .parquet or .csv")
     declared = manifest.read(options.file, name=options.name)
     asked = evaluation_spec(declared.name, declared.declared)
+    locate = sources.locator(options.mount, folder=declared.folder)
     with progress(f"dividing the rows of {declared.name}"):
-        rows = data.load(asked, locate=sources.locator(options.mount, folder=declared.folder))
+        rows = data.load(asked, locate=locate)
     if options.out is not None:
+        read = {locate(table.uri).resolve() for table in data.declared_tables(asked).values()}
+        if options.out.resolve() in read:
+            raise InputError(f"--out {options.out}: would overwrite the data; name another file")
         _write(rows.table, rows.split, options.out, identity=declared.spec.task.id)
     if options.json:
         print(json.dumps({"digest": rows.split.digest, "rows": rows.split.counts(), "data": rows.digests}, indent=2))

@@ -17,13 +17,15 @@ from .manifest import Manifest
 from .output import Output, write
 from .run import EXIT_HOLDS, EXIT_NOT_JUDGED, EXIT_REFUSED
 
+MAX_LOOK = 10_000
+"""By then a look's share of the error budget is too small to decide anything on."""
 EXITS = {"Holds": EXIT_HOLDS, "Refused": EXIT_REFUSED, "NotJudged": EXIT_NOT_JUDGED}
 
 
 def check(options: argparse.Namespace) -> None:
     """Refuse looks that can't be, and ledgers that can't be read, before anything is measured."""
-    if options.look is not None and options.look < 1:
-        raise InputError(f"--look: got {options.look}, expected 1 for the first look or a higher number")
+    if options.look is not None and not 1 <= options.look <= MAX_LOOK:
+        raise InputError(f"--look: got {options.look}, expected 1 for the first look, or a number up to {MAX_LOOK}")
     if options.ledger is not None:
         ledger.read(options.ledger)
 

@@ -19,6 +19,7 @@ from mandate.evidence.measurement import stated
 Object = dict[str, Any]
 
 USER = 65532
+TERMINATION_LOG = "/dev/termination-log"  # Kubernetes' default
 PREDICTOR_PORT = 8080
 CHAMPION_PORT = 8081
 SCRATCH = "64Mi"
@@ -144,6 +145,7 @@ def predictor(model: Model, *, serving: Serving, image: str, digest: str | None)
         container["command"] = [
             *("python", "-m", "mandate.predictor", "--model-dir", "/mandate/model", "--name", "model"),
             *("--port", str(PREDICTOR_PORT), "--version", model.version),
+            *("--termination-log", TERMINATION_LOG),
             *(("--digest", digest) if digest else ()),
         ]
         container["volumeMounts"] = [_mount("model", "/mandate/model", read_only=True), *container["volumeMounts"]]

@@ -19,6 +19,9 @@ Object = Mapping[str, Any]
 CRASH_LOOP = 3
 """Restarts of a predictor before the judge could start, after which waiting on is pointless."""
 
+UNLOADABLE = ("NotFound", "DigestMismatch", "Unreadable", "UnsupportedInput", "UnknownOutput")
+"""What our model server says of a file that it can't load. A closed list: a user's own container may say anything."""
+
 
 @dataclass(frozen=True)
 class Under:
@@ -125,6 +128,8 @@ def _cause(pod: Object) -> tuple[str, str] | None:
     if fetch is not None and fetch.get("exitCode") != 0:
         return _exit("Fetch", fetch)
     judge = _ended(pod, "judge")
+    if (judge or {}).get("exitCode") != 0 and (refused := _unloadable(pod)) is not None:
+        return refused
     if judge is not None and judge.get("exitCode") != 0 and not _pod_reason(pod):
         code, message = _exit("Judge", judge)
         return code, message + (_predictor_story(pod) if code.startswith("Predictor") else "")
@@ -156,11 +161,30 @@ def _exit(role: str, ended: Object) -> tuple[str, str]:
     return f"{role}Crashed", f"{role.lower()} ended with exit code {ended.get('exitCode')}{said}"
 
 
+def _unloadable(pod: Object) -> tuple[str, str] | None:
+    """Why a model can't be loaded, where its server says so; it would only say so again at every restart."""
+    for container, field in (("predictor", "spec.model.source"), ("champion", "spec.champion.source")):
+        ended = _last_ended(_status(pod, container))
+        try:
+            failure = read_termination(str(ended.get("message") or "")).failure
+        except FrameError:
+            continue
+        if ended.get("exitCode") and failure is not None and failure.code in UNLOADABLE:
+            return failure.code, f"{field}: {failure.message}"
+    return None
+
+
+def _last_ended(status: Object) -> Object:
+    """How a container last ended; empty where it never did."""
+    state, last = status.get("state") or {}, status.get("lastState") or {}
+    return state.get("terminated") or last.get("terminated") or {}
+
+
 def _predictor_story(pod: Object) -> str:
     """How the predictor last ended by itself, in words; empty where it never did, or it isn't known any more."""
     status = _status(pod, "predictor")
-    ended = (status.get("lastState") or {}).get("terminated") or (status.get("state") or {}).get("terminated")
-    if not ended or not (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
+    ended = _last_ended(status)
+    if not (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
         return ""
     judged = str((_ended(pod, "judge") or {}).get("finishedAt") or "")
     if judged and judged < str(ended.get("finishedAt") or ""):

@@ -52,6 +52,11 @@ def load(spec: ModelEvaluationSpec, *, locate: Locate, scratch: Path | None = No
     for name, source in declared_tables(spec).items():
         with failing("Fetch", field=f"spec.data.{name}"):
             tables[name], digests[name] = _read(source, locate=locate, scratch=scratch)
+    needed = _needed(spec)
+    for name, read_ in tables.items():
+        for column, field in needed.items():
+            with failing("Split", field=f"spec.{field}"):
+                _present(column, read_, name=f"data.{name}")
     with failing("Split", field="spec.data"):
         if "source" in tables:
             if spec.data.split is None:
@@ -61,12 +66,6 @@ def load(spec: ModelEvaluationSpec, *, locate: Locate, scratch: Path | None = No
         else:
             parts: dict[Part, pa.Table] = {part: tables[part] for part in PARTS if part in tables}
             table, split = dividing.join(parts, task=spec.task)
-    needed = _needed(spec)
-    for column, field in needed.items():
-        if column not in table.column_names:
-            with failing("Split", field=f"spec.{field}"):
-                known = ", ".join(table.column_names[:50])
-                raise MeasureError("MissingColumn", f"{field}: column {column!r} isn't in the data, which has {known}")
     return Rows(table=table.select(list(needed)), split=split, digests=digests)
 
 
@@ -101,6 +100,15 @@ def _read(source: TableSource, *, locate: Locate, scratch: Path | None) -> tuple
         return sources.read_table(copy, name=source.uri), digest
     finally:
         copy.unlink()
+
+
+def _present(column: str, table: pa.Table, *, name: str) -> None:
+    if column not in table.column_names:
+        raise MeasureError(
+            "MissingColumn",
+            f"column {column!r} isn't in {name}, which has {', '.join(map(repr, table.column_names[:50]))}; "
+            "correct the name, or add the column",
+        )
 
 
 def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:

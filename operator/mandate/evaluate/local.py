@@ -19,6 +19,7 @@ from mandate.inference.errors import InferenceError
 from . import data, predict
 from .data import Rows
 from .failures import failing
+from .frame import read_termination
 from .model_file import Locate, fetch_model
 from .predict import Predicted
 from .run import champions, evidence
@@ -62,14 +63,13 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, locate: Locate) -> P
 
     with tempfile.TemporaryDirectory(prefix="mandate-") as name:
         folder = Path(name)
-        digest = fetch_model(
-            str(spec.model.source.uri), digest=spec.model.source.digest, locate=locate, model_dir=folder
-        )
+        uri = str(spec.model.source.uri)
+        digest = fetch_model(uri, digest=spec.model.source.digest, locate=locate, model_dir=folder)
         port = _free_port()
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "mandate.predictor", "--model-dir", name, "--digest", digest),
-                *("--host", "127.0.0.1", "--port", str(port)),
+                *("--host", "127.0.0.1", "--port", str(port), "--termination-log", str(folder / "ended")),
                 env={**os.environ, "PYTHONPATH": _with_ours(os.environ.get("PYTHONPATH"))},
                 stdout=log,
                 stderr=log,
@@ -84,7 +84,7 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, locate: Locate) -> P
                 asking.cancel()
                 await asyncio.wait({asking})
                 with failing("Predict", field="spec.model.source"):
-                    raise InferenceError("PredictorCrashed", f"the predictor ended: {_last_line(folder / 'log')}")
+                    raise _why(folder, name=uri)
             return replace(asking.result(), model_digest=digest)
         finally:
             if process.returncode is None:
@@ -101,6 +101,15 @@ def _free_port() -> int:
 def _with_ours(path: str | None) -> str:
     ours = str(Path(mandate.__path__[0]).parent)
     return ours if not path else os.pathsep.join([ours, path])
+
+
+def _why(folder: Path, *, name: str) -> InferenceError:
+    """Why the predictor ended: that the model, which users call `name`, can't be loaded, or else its last line."""
+    ended = folder / "ended"
+    failure = read_termination(ended.read_text("utf-8")).failure if ended.exists() else None
+    if failure is not None:
+        return InferenceError(failure.code, f"{name}: {failure.message}", field="spec.model.source")
+    return InferenceError("PredictorCrashed", f"the predictor ended: {_last_line(folder / 'log')}")
 
 
 def _last_line(log: Path) -> str:

@@ -45,7 +45,7 @@ def in_process(spec: ModelEvaluationSpec, rows: Rows, model: Path) -> Predicted:
 
     with failing("Predict", field="spec.model"):
         start = time.monotonic()
-        loaded = local.open_model(model, digest=spec.model.source.digest)
+        loaded = local.open_model(model, digest=spec.model.source.digest, name=str(spec.model.source.uri))
         values = local.predict(loaded, rows.table, inputs=inputs_of(spec), output=spec.model.output, task=spec.task)
         return Predicted(
             answers=Answers(values=values),

@@ -15,12 +15,15 @@ from .errors import InferenceError
 from .features import features
 
 
-def open_model(path: Path, *, digest: str | None) -> OnnxModel:
-    """Load an ONNX file. Raises InferenceError NotFound, DigestMismatch, Unreadable or UnsupportedInput."""
+def open_model(path: Path, *, digest: str | None, name: str = "") -> OnnxModel:
+    """Load an ONNX file, which users call `name` (default: the file's own).
+
+    Raises InferenceError NotFound, DigestMismatch, Unreadable or UnsupportedInput.
+    """
     try:
         return load(path, digest=digest)
     except ModelError as error:
-        raise InferenceError(error.code, str(error), field="spec.model.source") from error
+        raise InferenceError(error.code, f"{name or path.name}: {error}", field="spec.model.source") from error
 
 
 def predict(model: OnnxModel, table: pa.Table, *, inputs: ModelInputs, output: ModelOutput, task: Task) -> Array:

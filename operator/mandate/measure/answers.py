@@ -15,7 +15,7 @@ from mandate.evidence.schema import Fault
 
 from .metrics import Floats, Sample
 from .split import Keys
-from .table import MeasureError, as_text, column, is_numeric, numbers, text_codes
+from .table import MeasureError, as_text, column, is_numeric, numbers, text_codes, texts
 
 ROUNDING = 1e-3
 """How far probabilities of several classes may miss a sum of 1, and one probability the range from 0 to 1 (times
@@ -76,8 +76,10 @@ def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
 
 def from_columns(table: pa.Table, columns: Sequence[str]) -> Answers:
     """Answers that the table already holds."""
-    if len(columns) == 1 and not is_numeric(table, columns[0]):
-        return Answers(values=column(table, columns[0]).to_numpy(zero_copy_only=False))
+    first = column(table, columns[0])
+    # A column that is missing throughout has no type of its own: missing numbers are as good as missing texts.
+    if len(columns) == 1 and not is_numeric(table, columns[0]) and not pa.types.is_null(first.type):
+        return Answers(values=first.to_numpy(zero_copy_only=False))
     found = [numbers(table, name) for name in columns]
     return Answers(values=found[0] if len(found) == 1 else np.column_stack(found))
 
@@ -92,8 +94,7 @@ def truth(table: pa.Table, task: spec.Task, *, named: Sequence[str] = ()) -> tup
         _all_labelled(int(np.count_nonzero(~np.isfinite(values))), task)
         return values, ()
     names, code = text_codes(table, task.target)
-    missing = column(table, task.target).null_count
-    _all_labelled(missing or int(np.count_nonzero(code == len(names))), task)
+    _all_labelled(texts(column(table, task.target), name=task.target).null_count, task)
     if task.type == "Multiclass":
         classes = tuple(sorted({*names, *named}))
         return np.array([classes.index(name) for name in names], dtype=np.intp)[code], classes
@@ -137,7 +138,7 @@ def hear(
         return Voice(
             fault=Fault(
                 code="NotNumeric",
-                message=f"model.output: the answers hold {values.dtype}, expected numbers; or declare kind: Label",
+                message="model.output: the answers aren't numbers; name what holds numbers, or declare kind: Label",
             )
         )
     wide = values.reshape(rows, -1)
@@ -203,9 +204,9 @@ def _labels(values: NDArray[Any], *, task: spec.Task, classes: tuple[str, ...]) 
         values = values[:, 0]
     if values.ndim != 1:
         return _wrong_shape(values.shape[1], "one label")
-    texts = as_text(values)
+    said = as_text(values)
     known = {name: index for index, name in enumerate(classes)}
-    strange = sorted({text for text in texts if text is not None and text not in known})
+    strange = sorted({text for text in said if text is not None and text not in known})
     if strange:
         return Voice(
             fault=Fault(
@@ -214,6 +215,6 @@ def _labels(values: NDArray[Any], *, task: spec.Task, classes: tuple[str, ...]) 
                 f"{', '.join(map(repr, classes[:10]))}",
             )
         )
-    code = np.array([-1 if text is None else known[text] for text in texts], dtype=np.intp)
+    code = np.array([-1 if text is None else known[text] for text in said], dtype=np.intp)
     label = code == classes.index(task.positive) if task.type == "Binary" and task.positive is not None else code
     return Voice(label=label, finite=code >= 0)

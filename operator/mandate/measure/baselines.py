@@ -59,9 +59,11 @@ def design(table: pa.Table, features: Sequence[str], train: NDArray[np.bool_]) -
 def _scaled(values: Floats, train: NDArray[np.bool_]) -> list[Floats]:
     known = np.isfinite(values)
     seen = values[train & known]
-    if len(seen) == 0 or float(np.std(seen)) == 0:
+    with np.errstate(over="ignore"):
+        spread = float(np.std(seen)) if len(seen) else 0.0
+    if spread == 0 or not np.isfinite(spread):  # constant, or numbers so large that their squares overflow
         return []
-    scaled = np.where(known, (values - np.mean(seen)) / np.std(seen), 0.0)
+    scaled = np.where(known, (values - np.mean(seen)) / spread, 0.0)
     unknown = (~known).astype(np.float64)
     return [scaled, unknown] if unknown[train].any() else [scaled]
 

@@ -73,7 +73,7 @@ def row_keys(table: pa.Table, *, target: str, identity: str | None) -> Keys:
         names = sorted(table.column_names)
     else:
         names = [identity, target]
-        ids = texts(column(table, identity))
+        ids = texts(column(table, identity), name=identity)
         if ids.null_count:
             raise MeasureError("MissingId", f"task.id: column {identity!r} is missing on {ids.null_count} rows")
         counts = pc.value_counts(ids)
@@ -84,7 +84,7 @@ def row_keys(table: pa.Table, *, target: str, identity: str | None) -> Keys:
                 f"task.id: column {identity!r} must name each row once; {len(repeated)} values occur more often, "
                 f"such as {repeated[0].as_py()!r}. Name another column, or none to know rows by their content",
             )
-    return _hash([texts(column(table, name)) for name in names], key=canonical(names))
+    return _hash([texts(column(table, name), name=name) for name in names], key=canonical(names))
 
 
 def _hash(columns: list[pa.Array], *, key: bytes) -> Keys:
@@ -117,7 +117,7 @@ def divide(table: pa.Table, *, how: spec.Split, task: spec.Task) -> Split:
         case "Group":
             if task.cluster is None:
                 raise MeasureError("NoCluster", "data.split.method Group needs task.cluster")
-            seeded = _hash([texts(column(table, task.cluster))], key=f"Group {how.seed}".encode())
+            seeded = _hash([texts(column(table, task.cluster), name=task.cluster)], key=f"Group {how.seed}".encode())
             part = _by_hash(seeded, shares)
     return _checked(part, keys)
 
@@ -183,12 +183,33 @@ def _instants(table: pa.Table, name: str) -> tuple[NDArray[Any], float]:
     if values.null_count:
         raise MeasureError("MissingTime", f"task.time: column {name!r} is missing on {values.null_count} rows")
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        try:
-            values = values.cast(pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            raise MeasureError("NotTime", f"task.time: column {name!r} isn't ISO 8601, as {values[0]}") from None
+        values = _parsed(values, name)
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        return values.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(), 1e6
+        try:
+            return values.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(), 1e6
+        except pa.ArrowInvalid:
+            raise MeasureError("NotTime", f"task.time: column {name!r} holds times beyond the year 290 000") from None
     if pa.types.is_integer(values.type):
         return values.cast(pa.int64()).to_numpy(), 0.0
     raise MeasureError("NotTime", f"task.time: column {name!r} holds {values.type}, expected times or whole numbers")
+
+
+def _parsed(values: pa.Array, name: str) -> pa.Array:
+    """Times from ISO 8601: all with an offset from UTC, or all without, as the first one is written."""
+    kind = pa.timestamp("us", "UTC" if _is_time(values[0], pa.timestamp("us", "UTC")) else None)
+    try:
+        return values.cast(kind)
+    except pa.ArrowInvalid:
+        culprit = next(value for value in values if not _is_time(value, kind))
+    expected = (
+        "ISO 8601 with an offset from UTC, as the first one" if kind.tz else "ISO 8601 such as 2024-01-31T08:00:00"
+    )
+    raise MeasureError("NotTime", f"task.time: column {name!r} holds {culprit.as_py()[:64]!r}, expected {expected}")
+
+
+def _is_time(value: pa.Scalar, kind: pa.DataType) -> bool:
+    try:
+        value.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -51,19 +51,25 @@ def is_numeric(table: pa.Table, name: str) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def texts(values: pa.Array) -> pa.Array:
-    """Canonical text of each value, null where missing: whole floats as integers, NaN as missing."""
+def texts(values: pa.Array, *, name: str = "") -> pa.Array:
+    """Canonical text of each value, null where missing: whole floats as integers, NaN as missing.
+
+    Raises NotText, with the column's `name`, for bytes that aren't UTF-8.
+    """
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, values)
         whole = pc.fill_null(pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**53)), False)
         as_whole = pc.if_else(whole, values, None).cast(pa.int64(), safe=False).cast(pa.string())
         return pc.if_else(whole, as_whole, values.cast(pa.string()))
-    return values.cast(pa.string())
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        raise MeasureError("NotText", f"column {name!r} holds bytes that aren't UTF-8; write it as text") from None
 
 
 def text_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.intp]]:
     """Sorted distinct texts of a column and each row's index into them; missing is a value of its own, last."""
-    encoded = texts(column(table, name)).dictionary_encode()
+    encoded = texts(column(table, name), name=name).dictionary_encode()
     names: list[str] = encoded.dictionary.to_pylist()
     order = sorted(range(len(names)), key=names.__getitem__)
     rank = np.empty(len(names) + 1, dtype=np.intp)

@@ -1,9 +1,14 @@
-"""`python -m mandate.predictor`: serve one ONNX file. Exits 2 where it can't be loaded, with `Code: message`."""
+"""`python -m mandate.predictor`: serve one ONNX file.
+
+Where it can't be loaded it exits 2 with `Code: message`, and with the same as JSON in the termination log
+(`{"failure": {"stage", "code", "message"}}`), so that whoever watches the container needn't wait for another try.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -13,6 +18,8 @@ from .onnx_model import ModelError, load
 from .recording import Declared
 from .shipping import Shipper, Source
 
+EXIT_MODEL = 2
+"""The model file can't be loaded; another try would end the same."""
 FILE_NAME = "model.onnx"
 FLUSH_SECONDS = 2.0
 """How long recording goes on after a signal."""
@@ -26,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--digest", help="sha256:… that the file must have")
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104  # probes and Services
     parser.add_argument("--port", type=int, default=8080, help="port to listen on")
+    parser.add_argument("--termination-log", type=Path, help="file for why the model can't be loaded")
     _add_recording(parser, os.environ)
     options = parser.parse_args(arguments)
     shipper, declared = _shipper(parser, options)
@@ -35,7 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise ModelError("UnknownOutput", f"--output {declared.output}: the model has {', '.join(model.outputs)}")
     except ModelError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
-        return 2
+        if options.termination_log is not None:
+            options.termination_log.write_text(_failure(error), encoding="utf-8")
+        return EXIT_MODEL
     from .server import Recording, cpu_limit, serve  # slow to import, so only once there is something to serve
 
     recording = None if shipper is None else Recording(output=declared.output, record=shipper.put)
@@ -97,6 +107,13 @@ def _shipper(parser: argparse.ArgumentParser, options: argparse.Namespace) -> tu
         return Shipper(options.record, source=source, declared=declared), declared
     except ValueError as error:
         parser.error(f"--record: {error}")
+
+
+def _failure(error: ModelError) -> str:
+    """At most 4096 bytes, what a kubelet keeps."""
+    message = "".join(character if character.isprintable() else " " for character in str(error))[:900]
+    failure = {"stage": "Predict", "code": error.code, "message": message}
+    return json.dumps({"failure": failure}, ensure_ascii=False)
 
 
 if __name__ == "__main__":

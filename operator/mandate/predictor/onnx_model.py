@@ -72,18 +72,23 @@ def load(path: Path, *, digest: str | None = None) -> OnnxModel:
     """
     try:
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError("NotFound", f"there is no file {path.name}") from error
     except OSError as error:
-        raise ModelError("NotFound", f"{path}: {error.strerror or error}") from error
+        raise ModelError("Unreadable", f"{error.strerror or error}; check the file's permissions") from error
     actual = "sha256:" + hashlib.sha256(data).hexdigest()
     if digest is not None and actual != digest:
-        raise ModelError("DigestMismatch", f"{path}: expected {digest}, found {actual}")
+        raise ModelError("DigestMismatch", f"its digest is {actual}, declared is {digest}; the file was changed")
     try:
         session = onnxruntime.InferenceSession(data, _session_options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
-        raise ModelError("Unreadable", f"{path}: not a self-contained ONNX model: {_first_line(error)}") from error
+        raise ModelError(
+            "Unreadable",
+            f"not a self-contained ONNX model: {_first_line(error)}; export it anew, with its weights inside",
+        ) from error
     for value in session.get_inputs():
         if value.type not in _ONNX_DATATYPES:
-            raise ModelError("UnsupportedInput", f"{path}: input {value.name} is {value.type}, expected a tensor")
+            raise ModelError("UnsupportedInput", f"input {value.name} is {value.type}, expected a tensor")
     return OnnxModel(session, digest=actual)
 
 

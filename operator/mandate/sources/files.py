@@ -25,20 +25,33 @@ def locate(uri: str, *, mounts: Mapping[str, Path], base: Path | None = None) ->
     symbolic link. Plain paths and `file:///PATH` are taken as they are, relative ones from `base` (default: where the
     process runs).
     """
+    try:
+        return _existing(_path(uri, mounts=mounts, base=base), uri)
+    except (OSError, ValueError) as error:  # a name too long, half an IPv6 address, a NUL, …
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise SourceError("NotFound", f"{uri}: can't be a file: {reason}; check the path") from None
+
+
+def _path(uri: str, *, mounts: Mapping[str, Path], base: Path | None) -> Path:
     parts = urlsplit(uri)
     match parts.scheme:
         case "pvc":
-            path = _within(
+            return _within(
                 uri, claim=parts.netloc, path=uri.split("/", 3)[3] if uri.count("/") > 2 else "", mounts=mounts
             )
         case "file" if parts.netloc in ("", "localhost"):
-            path = Path(unquote(parts.path))
+            return Path(unquote(parts.path))
         case "":
-            path = (base or Path()) / uri
+            return (base or Path()) / uri
         case _:
             raise SourceError("UnknownScheme", f"{uri}: expected pvc://CLAIM/PATH, file:///PATH or a plain path")
+
+
+def _existing(path: Path, uri: str) -> Path:
     if path.is_dir():
         raise SourceError("IsDirectory", f"{uri}: is a directory, expected one file; name the file in it")
+    if path.exists() and not path.is_file():
+        raise SourceError("NotFile", f"{uri}: is a pipe, a socket or a device, expected a plain file")
     if not path.is_file():
         raise SourceError("NotFound", f"{uri}: there is no such file ({path}); check the path and what is mounted")
     return path

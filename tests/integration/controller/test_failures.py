@@ -42,6 +42,18 @@ def _crash_loop(pod: Object) -> Raw:
     return Raw({"phase": "Pending", "initContainerStatuses": [fetched, backing_off], "containerStatuses": [waiting]})
 
 
+def _unloadable(pod: Object) -> Raw:
+    """The predictor has ended once, with the reason in its termination message; the judge waits for it."""
+    times = {"startedAt": now(), "finishedAt": now()}
+    failure = {"stage": "Predict", "code": "Unreadable", "message": "not a self-contained ONNX model: cut"}
+    last = {"exitCode": 2, "reason": "Error", "message": json.dumps({"failure": failure}), **times}
+    running = {"running": {"startedAt": now()}}
+    again = container("predictor", pod, running, restartCount=1, lastState={"terminated": last})
+    fetched = container("fetch", pod, {"terminated": {"exitCode": 0, "reason": "Completed", **times}})
+    judge = container("judge", pod, running)
+    return Raw({"phase": "Running", "initContainerStatuses": [fetched, again], "containerStatuses": [judge]})
+
+
 CAUSES: dict[str, tuple[Callable[[Object], Any], str]] = {
     "prints garbage": (lambda _: Ended(log=GARBAGE, message="Segmentation fault"), "JudgeGarbled"),
     "prints 100 MB, then half a result": (
@@ -58,6 +70,7 @@ CAUSES: dict[str, tuple[Callable[[Object], Any], str]] = {
     "is killed for memory": (lambda _: Ended(code=137, reason="OOMKilled"), "JudgeOutOfMemory"),
     "says why": (lambda _: _failure("OneClass"), "OneClass"),
     "never starts, its model crash-looping": (_crash_loop, "PredictorCrashLoop"),
+    "waits for a model that can't be loaded": (_unloadable, "Unreadable"),
     "runs out of time": (
         lambda _: Raw({"phase": "Failed", "reason": "DeadlineExceeded", "message": "Pod was active too long"}),
         "DeadlineExceeded",

@@ -184,7 +184,10 @@ def test_bad_options_are_bad_input(project: Project, arguments: list[str], words
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda text: text.replace("score,risk", "score,riks"), "column 'risk' isn't in the table"),
+        (
+            lambda text: text.replace("score,risk", "score,riks"),
+            "spec.task.target: MissingColumn: column 'risk' isn't in data.source",
+        ),
         (lambda text: "", "expected a line with the columns' names"),
         (lambda text: text.splitlines()[0] + "\n", "has no rows"),
         (lambda text: text.replace(',"bad"', ',"good"'), "'bad' never occurs"),

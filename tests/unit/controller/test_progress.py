@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -46,6 +47,16 @@ def waiting(name: str, reason: str, *, restarts: int = 0, last: Any = None) -> d
     return {"name": name, "restartCount": restarts, "state": state, "lastState": last or {}}
 
 
+def running(name: str) -> dict[str, Any]:
+    return {"name": name, "restartCount": 0, "state": {"running": {}}}
+
+
+def unloadable(*, code: str = "Unreadable", exit_code: int = 2) -> dict[str, Any]:
+    """What the predictor leaves where its model can't be loaded."""
+    failure = {"stage": "Predict", "code": code, "message": "not a self-contained ONNX model: truncated"}
+    return {"terminated": {"exitCode": exit_code, "reason": "Error", "message": json.dumps({"failure": failure})}}
+
+
 def found(pods: list[Any], *, of: Any = None, result: Any = None, deadline: float = 3600.0) -> Any:
     return progress(job=of or job(), pods=pods, result=result, now=NOW, deadline=deadline)
 
@@ -83,6 +94,21 @@ FAILURES = {
         "PredictorCrashLoop",
         "out of memory",
     ),
+    "a model that can't be loaded, while the judge waits for it": (
+        pod(init=[waiting("predictor", "CrashLoopBackOff", restarts=1, last=unloadable())], main=[running("judge")]),
+        "Unreadable",
+        "spec.model.source: not a self-contained ONNX model",
+    ),
+    "a model that couldn't be loaded, when the judge had waited": (
+        pod("Failed", init=[{"name": "predictor", "state": unloadable()}], main=[ended("judge", 3, message=SAID)]),
+        "Unreadable",
+        "not a self-contained ONNX model",
+    ),
+    "a champion that can't be loaded": (
+        pod(init=[{"name": "champion", "state": {"running": {}}, "lastState": unloadable()}], main=[running("judge")]),
+        "Unreadable",
+        "spec.champion.source: not a self-contained",
+    ),
     "no reason at all": (pod("Failed"), "PodFailed", "without saying why"),
 }
 
@@ -103,6 +129,8 @@ def test_a_failure_is_named(name: str) -> None:
         (pod("Pending", init=[waiting("fetch", "ImagePullBackOff")]), "ContainerWaiting"),
         (pod("Pending", init=[waiting("predictor", "CrashLoopBackOff", restarts=2)]), "Running"),
         (pod("Failed", conditions=DISRUPTED), "Disrupted"),
+        (pod(init=[waiting("predictor", "X", last=unloadable(code="Made Up!"))], main=[running("judge")]), "Running"),
+        (pod(init=[waiting("predictor", "X", last=unloadable(exit_code=0))], main=[running("judge")]), "Running"),
         (
             pod("Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": "0/1 nodes"}]),
             "Unschedulable",

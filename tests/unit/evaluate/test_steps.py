@@ -71,8 +71,8 @@ def change(document, path, value):
         ("model.source.uri", "pvc://models/none.onnx", "NotFound", "none.onnx"),
         ("model.source.digest", "sha256:" + "0" * 64, "DigestMismatch", "sha256:000"),
         ("task.target", "riks", "MissingColumn", "riks"),
-        ("model.inputs.columns", ["amount", "income"], "MissingColumn", "model.inputs.columns: column 'income'"),
-        ("data.slices.0.column", "gender", "MissingColumn", r"data.slices\[sex\].column: column 'gender'"),
+        ("model.inputs.columns", ["amount", "income"], "MissingColumn", "column 'income' isn't in data.source"),
+        ("data.slices.0.column", "gender", "MissingColumn", "column 'gender' isn't in data.source"),
         ("task.id", "sex", "DuplicateId", "sex"),
         ("modelDeployment", 3, "BadSettings", "spec.modelDeployment"),
     ],
@@ -82,6 +82,8 @@ def test_bad_input_ends_fetch_with_2_and_names_the_cause(pod, declared, path, va
     ended, message = pod.fetch(declared)
     assert (ended, message.failure.code) == (2, code)
     assert re.search(words, message.failure.message)
+    if code == "MissingColumn":
+        assert message.failure.field == f"spec.{path}".replace("slices.0", "slices[sex]")
     assert not (pod.data / "inputs.json").exists()
 
 
@@ -222,9 +224,13 @@ def test_offline_service_quantities_are_not_measured(declared, claims):
 
 def test_a_predictor_that_ends_at_once_is_noticed_at_once(declared, claims):
     (claims / "models" / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(EvaluationError, match="Unreadable") as caught:
+    with pytest.raises(EvaluationError) as served:
         locally(declared, claims, serve=True)
-    assert (caught.value.exit_code, caught.value.failure.code) == (3, "PredictorCrashed")
+    with pytest.raises(EvaluationError) as in_process:
+        locally(declared, claims)
+    assert served.value.failure == in_process.value.failure
+    assert (served.value.exit_code, served.value.failure.code) == (2, "Unreadable")
+    assert served.value.failure.message.startswith("pvc://models/model.onnx: not a self-contained ONNX model: ")
 
 
 def test_csv_and_parquet_of_the_same_rows_give_the_same_numbers(declared, claims):

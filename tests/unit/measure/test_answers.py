@@ -117,3 +117,14 @@ def test_answers_from_columns():
     assert np.isnan(from_columns(table, ["p"]).values[1])
     assert from_columns(table, ["p", "q"]).values.shape == (2, 2)
     assert from_columns(table, ["label"]).values.tolist() == ["a", None]
+
+
+@pytest.mark.parametrize("labels", [pa.array([0.0, 1.0, float("nan")]), pa.array(["a", "b", None])])
+@pytest.mark.parametrize("task", [MANY, spec.Task(type="Binary", target="y", positive="1"), REAL])
+def test_a_missing_label_is_no_class(labels, task):
+    """NaN among float labels is as missing as null is."""
+    if task is REAL and pa.types.is_string(labels.type):
+        labels = pa.array([0.0, None, 1.0])
+    with pytest.raises(MeasureError, match="column 'y' is missing on 1 rows") as caught:
+        truth(pa.table({"y": labels}), task)
+    assert caught.value.code == "MissingLabels"

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mandate.controller.progress import UNLOADABLE
+from mandate.evaluate.frame import read_termination
 from mandate.predictor.onnx_model import load
 from mandate.predictor.server import cpu_limit
 from tests.models import OPERATOR, columns_model, predictor
@@ -202,10 +204,15 @@ def test_settings_in_the_environment_change_nothing_and_sigterm_ends_it_with_0(m
 def test_what_it_cannot_load_it_does_not_serve(tmp_path, content, arguments, message):
     if content is not None:
         (tmp_path / "model.onnx").write_bytes(content)
+    log = tmp_path / "ended"
     command = [sys.executable, "-m", "mandate.predictor", "--model-dir", str(tmp_path), *arguments]
+    command += ["--termination-log", str(log)]
     ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(OPERATOR)}, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.strip().splitlines()[-1].startswith(message)
+    failure = read_termination(log.read_text("utf-8")).failure
+    assert ended.stderr.strip().splitlines()[-1] == f"{failure.code}: {failure.message}"
+    assert failure.code in UNLOADABLE
 
 
 @pytest.mark.parametrize(
