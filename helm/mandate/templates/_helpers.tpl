@@ -33,6 +33,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- with .root.Values.images.registry }}{{ . }}/{{ end }}{{ $image.repository }}@{{ $digest }}
 {{- end -}}
 
+{{- /* What a schema can't say of the values: they must fit each other, and what the operator asks for its Pods. */ -}}
+{{- define "mandate.checks" -}}
+{{- $lease := .Values.controller.leaderElection -}}
+{{- if le (float64 $lease.leaseDuration) (float64 $lease.renewDeadline) -}}
+{{- fail (printf "controller.leaderElection.renewDeadline: got %v, expected less than leaseDuration, which is %v: who holds the Lease must give up before another may take it" $lease.renewDeadline $lease.leaseDuration) -}}
+{{- end -}}
+{{- if le (float64 $lease.renewDeadline) (float64 $lease.retryPeriod) -}}
+{{- fail (printf "controller.leaderElection.retryPeriod: got %v, expected less than renewDeadline, which is %v: one failed try must not lose the Lease" $lease.retryPeriod $lease.renewDeadline) -}}
+{{- end -}}
+{{- $judge := .Values.evaluation.judge -}}
+{{- $units := dict "" 1 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $bytes := mulf (regexFind "^[0-9]+" $judge.memory | float64) (get $units (regexFind "[A-Za-z]*$" $judge.memory)) -}}
+{{- if lt $bytes 268435456.0 -}}
+{{- fail (printf "evaluation.judge.memory: got %s, expected at least 256Mi, which the judge's container requests" $judge.memory) -}}
+{{- end -}}
+{{- $cpus := regexFind "^[0-9.]+" $judge.cpu | float64 -}}
+{{- if lt (ternary $cpus (mulf $cpus 1000.0) (hasSuffix "m" $judge.cpu)) 100.0 -}}
+{{- fail (printf "evaluation.judge.cpu: got %s, expected at least 100m, which the judge's container requests" $judge.cpu) -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* What the operator does in the namespaces that it looks after. */ -}}
 {{- define "mandate.rules" -}}
 - apiGroups: [mandate.dev]

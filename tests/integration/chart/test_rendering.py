@@ -10,7 +10,12 @@ import yaml
 
 from mandate.admission.chart import documents
 from mandate.admission.policy import Actors
+from mandate.api.check import load_spec
+from mandate.controller.pods import evaluation_template
+from mandate.controller.settings import Images, Settings
+from mandate.evidence.measurement import evaluation_spec
 from tests.integration.chart.conftest import Helm
+from tests.unit.controller.samples import SPEC
 
 CHART = "helm/mandate"
 VALUES = ("-f", "helm/mandate/ci/example-values.yaml")
@@ -62,21 +67,75 @@ def test_an_image_without_digest_is_refused_in_words(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting",
+    ("setting", "named"),
     [
-        "controller.replica=2",
-        "images.controller.digest=latest",
-        "images.controller.tag=1",
-        "controller.logFormat=xml",
-        "admission.allowedImages={registry.example/agent:1}",
-        "controller.replicas=-1",
-        "networkPolicy.apiServerPorts={0}",
-        "anything=1",
+        ("controller.replica=2", "replica"),
+        ("images.controller.digest=latest", "images.controller.digest"),
+        ("images.judge.digest=sha256:12", "images.judge.digest"),
+        ("images.controller.tag=1", "tag"),
+        ("images.controller.repository=Mandate", "images.controller.repository"),
+        ("images.pullSecrets={a b}", "images.pullSecrets.0"),
+        ("controller.logFormat=xml", "controller.logFormat"),
+        ("admission.allowedImages={registry.example/agent:1}", "admission.allowedImages.0"),
+        ("watch.namespaces={A}", "watch.namespaces.0"),
+        ("controller.replicas=-1", "controller.replicas"),
+        ("controller.replicas=two", "controller.replicas"),
+        ("controller.workers=0", "controller.workers"),
+        ("controller.resync=-300", "controller.resync"),
+        ("controller.leaderElection.retryPeriod=-2", "controller.leaderElection.retryPeriod"),
+        ("controller.resources.limits.memory=lots", "controller.resources.limits.memory"),
+        ("controller.resources.requests.cpu=-1", "controller.resources.requests.cpu"),
+        ("evaluation.deadline=-1", "evaluation.deadline"),
+        ("evaluation.maxAttempts=0", "evaluation.maxAttempts"),
+        ("evaluation.judge.memory=2 GB", "evaluation.judge.memory"),
+        ("evaluation.judge.cpu=two", "evaluation.judge.cpu"),
+        ("networkPolicy.apiServerPorts={0}", "networkPolicy.apiServerPorts.0"),
+        ("anything=1", "anything"),
     ],
 )
-def test_values_that_mean_nothing_are_refused(helm: Helm, setting: str) -> None:
-    with pytest.raises(RuntimeError, match="values don't meet the specifications of the schema"):
+def test_values_that_mean_nothing_are_refused(helm: Helm, setting: str, named: str) -> None:
+    with pytest.raises(RuntimeError, match="values don't meet the specifications of the schema") as refused:
         render(helm, "--set", setting)
+    said = str(refused.value).replace("/", ".")
+    assert named in said.split("mandate:")[-1], said
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("evaluation.judge.memory=255Mi", "evaluation.judge.memory: got 255Mi, expected at least 256Mi"),
+        ("evaluation.judge.memory=262143Ki", "evaluation.judge.memory: got 262143Ki, expected at least 256Mi"),
+        ("evaluation.judge.cpu=99m", "evaluation.judge.cpu: got 99m, expected at least 100m"),
+        ("evaluation.judge.cpu=0.05", "evaluation.judge.cpu: got 0.05, expected at least 100m"),
+        (
+            "controller.leaderElection.renewDeadline=10",
+            "controller.leaderElection.renewDeadline: got 10, expected less than leaseDuration, which is 10",
+        ),
+        (
+            "controller.leaderElection.retryPeriod=6",
+            "controller.leaderElection.retryPeriod: got 6, expected less than renewDeadline, which is 6",
+        ),
+    ],
+)
+def test_values_that_do_not_fit_each_other_are_refused(helm: Helm, setting: str, words: str) -> None:
+    with pytest.raises(RuntimeError) as refused:
+        render(helm, "--set-string" if ".judge." in setting else "--set", setting)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("setting", ["memory=256Mi", "memory=268435456", "memory=1Ti", "cpu=100m", "cpu=0.1", "cpu=1"])
+def test_the_judge_may_have_as_little_as_it_requests(helm: Helm, setting: str) -> None:
+    assert operator_pod(render(helm, "--set-string", f"evaluation.judge.{setting}"))
+
+
+def test_the_checks_know_what_the_judge_requests(helm: Helm) -> None:
+    """The limits that the chart refuses are those below the container's own requests."""
+    image = "x@sha256:" + "1" * 64
+    settings = Settings(images=Images(fetch=image, judge=image, predictor=image))
+    asked = evaluation_spec("credit", load_spec(SPEC))
+    template = evaluation_template(job="j", namespace="n", evaluation="e", spec=asked, settings=settings)
+    (judge,) = template["spec"]["containers"]
+    assert judge["resources"]["requests"] == {"cpu": "100m", "memory": "256Mi"}
 
 
 def test_the_operator_runs_restricted_and_by_digest(helm: Helm) -> None:
