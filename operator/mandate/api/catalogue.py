@@ -148,6 +148,13 @@ _METRICS = (
     ),
 )
 
+QUANTILES: dict[str, float] = {"latency_p50": 0.50, "latency_p95": 0.95, "latency_p99": 0.99}
+"""Which quantile of the latencies a metric is."""
+LOAD_REQUESTS = 2000
+"""Requests that a load consists of …"""
+LOAD_SECONDS = 60.0
+"""… unless they take longer than this: a low load consists of fewer."""
+
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
 
 

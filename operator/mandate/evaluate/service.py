@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from mandate.api.catalogue import QUANTILES
 from mandate.evidence.intervals import Fact
 from mandate.evidence.schema import Estimate, Fault, Quantity, Support
 from mandate.inference.load import Loaded
 
-QUANTILES: Mapping[str, float] = {"latency_p50": 0.50, "latency_p95": 0.95, "latency_p99": 0.99}
 CRASHES = "crashes"
 
 

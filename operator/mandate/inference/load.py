@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mandate.api.catalogue import LOAD_REQUESTS, LOAD_SECONDS
+
 from .errors import InferenceError
 
 Floats = npt.NDArray[np.float64]
@@ -30,9 +32,9 @@ class Plan:
     rate: float
     """Requests per second."""
     blocks: int = 20
-    requests: int = 2000
+    requests: int = LOAD_REQUESTS
     """Over all blocks, if `seconds` allows."""
-    seconds: float = 60.0
+    seconds: float = LOAD_SECONDS
     """Length of all blocks together at most; low rates get fewer requests."""
     pause: float = 0.1
     """Between blocks, so that they begin unloaded and say something of their own."""

@@ -17,7 +17,7 @@ from mandate.evidence.canonical import digest
 from mandate.evidence.intervals import Beta, StudentT, Table, Unbounded
 from mandate.evidence.schema import Estimate, Evidence, Quantity, computed_digest
 from mandate.verdict.criteria import criteria_digest
-from mandate.verdict.judge import SEVERITY, GateVerdict, Outcome, Verdict, share_of_alpha
+from mandate.verdict.judge import REMEDY, SEVERITY, GateVerdict, Outcome, Verdict, share_of_alpha
 from mandate.verdict.limits import beta_limits, student_limits, table_limits
 
 Result = Literal["Holds", "Refused", "NotJudged"]
@@ -341,10 +341,6 @@ def _obstacles(verdict: Verdict) -> tuple[Obstacle, ...]:
     return tuple(found)
 
 
-REMEDY = "; what may help: "
-"""Before it, a verdict's message says what came out; after it, what to try."""
-
-
 def _step(gate: GateVerdict, worst: Sequence[Outcome], *, remedy: str) -> str:
     """What would help one gate: told from its worst outcomes."""
     first = worst[0]
@@ -354,6 +350,8 @@ def _step(gate: GateVerdict, worst: Sequence[Outcome], *, remedy: str) -> str:
         return _cure(gate, first)
     if gate.verdict == "Fail":
         return remedy or f"improve {METRICS[gate.metric].title}{_places(worst)}"
+    if remedy:
+        return remedy
     title = METRICS[gate.metric].title
     stuck = [outcome for outcome in worst if outcome.needed is None]
     most = max(worst, key=lambda outcome: outcome.needed or 0)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mandate.api.catalogue import METRICS, Metric, derived
+from mandate.api.catalogue import LOAD_REQUESTS, METRICS, QUANTILES, Metric, derived
 from mandate.api.criteria import (
     CHAMPION,
     LEVELS,
@@ -38,6 +38,9 @@ from .limits import (
 )
 from .remedy import remedy
 
+REMEDY = "; what may help: "
+"""Before it, an outcome's message says what came out; after it, what to try."""
+FASTER = "give the container more CPU (serving.resources), or serve a smaller model"
 ON_THE_LIMIT = 100.0
 """From this multiple of the present sample on, more rows are no advice: the value sits on the limit …"""
 FEASIBLE = 10_000
@@ -283,7 +286,7 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
     if verdict == "Inconclusive":
         needed, unit, advice = _advice(estimate, value, low, high, lower=lower, upper=upper, alpha=alpha)
     elif verdict == "Fail":
-        advice = f"; what may help: {remedy(estimate.quantity, too_low=upper < low)}"
+        advice = f"{REMEDY}{remedy(estimate.quantity, too_low=upper < low)}"
     shown = _value(value, metric)
     if not isinstance(interval, Fact):
         shown += f" [{_value(lower, metric)}, {_value(upper, metric)}]"
@@ -428,13 +431,43 @@ def _advice(
 ) -> tuple[int | None, str, str]:
     """How much more data would decide, in words: at the present value, with 80 % power."""
     if not (math.isfinite(lower) and math.isfinite(upper)) and isinstance(estimate.interval, Table):
-        return None, "rows", "; there were too few requests to bound it at this look"
+        return _unbounded(estimate, interval=estimate.interval, upper=upper, alpha=alpha)
     # The end of the requirement that the interval straddles; of two, the nearer one binds.
     ends = [end for end in (low, high) if math.isfinite(end) and lower <= end <= upper]
     if not ends:
         return None, "rows", ""
     growth = max(_growth(estimate, value, end, alpha=alpha, lower=lower, upper=upper) for end in ends)
     return _grow(estimate, growth)
+
+
+def _unbounded(estimate: Estimate, *, interval: Table, upper: float, alpha: float) -> tuple[int | None, str, str]:
+    """What it takes to bound a quantile of latencies, where one of its limits couldn't be had.
+
+    Of n independent requests all lie below the quantile q with probability q^n: only where that is at most alpha can
+    the largest of them bound it (the lower limit likewise, with 1 - q).
+    """
+    found, quantile = estimate.support.rows, QUANTILES[estimate.quantity.metric]
+    if alpha < interval.levels[-1] * (1 - 1e-9):
+        return None, "requests", f"; it isn't bounded at a look as late as this{REMEDY}take fresh test rows"
+    needed = math.ceil(math.log(alpha) / math.log(1 - quantile if math.isfinite(upper) else quantile))
+    if found < needed:
+        return _requests(estimate, needed=needed, what="to bound it at this look")
+    slow = "too many went unanswered, or were slow together"
+    return None, "requests", f"; its {_thousands(found)} requests don't bound it at this look: {slow}{REMEDY}{FASTER}"
+
+
+def _requests(estimate: Estimate, *, needed: int, what: str) -> tuple[int | None, str, str]:
+    """How many requests it takes, and how to get them, if that can be had."""
+    found, rate = estimate.support.rows, int(str(estimate.quantity.load).partition("/")[0])
+    told = f"; {_thousands(needed)} requests or more are needed {what}, there were {_thousands(found)}{REMEDY}"
+    if needed <= LOAD_REQUESTS:
+        return (
+            needed - found,
+            "requests",
+            f"{told}raise the gate's load to {math.ceil(rate * needed / found)}/s or more",
+        )
+    most = f"a load has at most {_thousands(LOAD_REQUESTS)}"
+    return needed - found, "requests", f"{told}{FASTER}; {most}"
 
 
 def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower: float, upper: float) -> float:
@@ -460,7 +493,9 @@ def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower
         case _:
             if not (math.isfinite(lower) and math.isfinite(upper)):
                 return math.inf
-            return growth_to_decide(gap=end - value, se=_se(lower, upper, alpha), alpha=alpha)
+            # Limits of a quantile lie as far off as its tail is long: the side that straddles tells.
+            far = upper - value if end >= value else value - lower
+            return growth_to_decide(gap=end - value, se=far / -normal_quantile(alpha), alpha=alpha)
 
 
 def _se(lower: float, upper: float, alpha: float) -> float:
@@ -469,6 +504,11 @@ def _se(lower: float, upper: float, alpha: float) -> float:
 
 
 def _grow(estimate: Estimate, growth: float) -> tuple[int | None, str, str]:
+    if estimate.quantity.metric in QUANTILES:
+        if math.isinf(growth):
+            return None, "requests", f"; it sits on the limit{REMEDY}{FASTER}"
+        present = estimate.support.rows
+        return _requests(estimate, needed=max(math.ceil(present * growth), present + 1), what="to tell")
     clusters = estimate.support.clusters
     present, unit = (clusters, "clusters") if clusters else (estimate.support.rows, "rows")
     if growth > ON_THE_LIMIT and present * growth > FEASIBLE:

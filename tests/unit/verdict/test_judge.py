@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mandate.api.spec import Gate
-from mandate.evidence.intervals import AllPairs, Beta, Fact, GroupPair, Paired, StudentT, Unbounded
+from mandate.evidence.intervals import AllPairs, Beta, Fact, GroupPair, Paired, StudentT, Table, Unbounded
 from mandate.evidence.schema import (
     Computed,
     Estimate,
@@ -82,6 +83,70 @@ def test_on_the_limit_no_number_of_rows_is_promised() -> None:
     (outcome,) = verdict.at("Automate").gates[0].outcomes
     assert outcome.needed is None
     assert "sits on the limit" in outcome.message
+
+
+def latency(upper: dict[float, float | None], *, rows: int, load: str) -> Estimate:
+    """A p99 of 20 ms with limits of 15 ms and what `upper` says by level."""
+    return Estimate(
+        quantity=Quantity(metric="latency_p99", load=load),
+        estimate=0.020,
+        interval=Table(levels=tuple(upper), lower=(0.015,) * len(upper), upper=tuple(upper.values())),
+        support=Support(rows=rows, events=rows // 100),
+    )
+
+
+FIRST, SECOND = 0.025 / 2, 0.025 / 6
+"""The one-sided levels of the first two looks."""
+
+
+@pytest.mark.parametrize(
+    ("measured", "look", "needed", "words"),
+    [
+        # 0.99^n is at most 1.25 % from n = 436 on, and at most 0.42 % from n = 546 on.
+        (
+            latency({FIRST: None, SECOND: None}, rows=300, load="5/s"),
+            1,
+            137,
+            "437 requests or more are needed to bound it at this look, there were 300; what may help: "
+            "raise the gate's load to 8/s or more",
+        ),
+        (latency({FIRST: 0.05, SECOND: None}, rows=480, load="8/s"), 2, 66, "raise the gate's load to 10/s or more"),
+        (
+            latency({FIRST: None, SECOND: None}, rows=2000, load="50/s"),
+            1,
+            None,
+            "its 2 000 requests don't bound it at this look: too many went unanswered, or were slow together; "
+            "what may help: give the container more CPU",
+        ),
+        (latency({FIRST: 0.05}, rows=2000, load="50/s"), 9, None, "look as late as this; what may help: take fresh"),
+        (latency({FIRST: 0.041, SECOND: 0.05}, rows=300, load="5/s"), 1, 326, "raise the gate's load to 11/s or more"),
+        (
+            latency({FIRST: 0.12, SECOND: 0.13}, rows=2000, load="50/s"),
+            1,
+            None,
+            "requests or more are needed to tell, there were 2 000; what may help: give the container more CPU "
+            "(serving.resources), or serve a smaller model; a load has at most 2 000",
+        ),
+    ],
+)
+def test_latencies_ask_for_requests_and_name_the_setting(
+    measured: Estimate, look: int, needed: int | None, words: str
+) -> None:
+    record = evidence().model_copy(update={"measured": Measured(estimates=(measured,))})
+    asked = gate({"Automate": "<= 40ms"}, metric="latency_p99", load=measured.quantity.load)
+    (outcome,) = judged(asked, record, look=look).at("Automate").gates[0].outcomes
+    assert outcome.verdict == "Inconclusive"
+    assert words in outcome.message
+    assert outcome.unit == "requests"
+    if needed is not None:
+        assert outcome.needed == needed
+
+
+def test_as_many_requests_as_are_asked_for_bound_it() -> None:
+    """The number in the message is enough for requests that don't resemble each other, and one fewer isn't."""
+    for level in (FIRST, SECOND):
+        least = math.ceil(math.log(level) / math.log(0.99))
+        assert 0.99**least <= level < 0.99 ** (least - 1)
 
 
 def test_no_gates_never_hold() -> None:
