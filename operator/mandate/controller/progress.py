@@ -175,9 +175,9 @@ def _unloadable(pod: Object) -> tuple[str, str] | None:
 
 
 def _last_ended(status: Object) -> Object:
-    """How a container last ended; empty where it never did."""
-    state, last = status.get("state") or {}, status.get("lastState") or {}
-    return state.get("terminated") or last.get("terminated") or {}
+    """How a container ended before it was started again, or else how it ended; empty where it never did."""
+    last, state = status.get("lastState") or {}, status.get("state") or {}
+    return last.get("terminated") or state.get("terminated") or {}
 
 
 def _predictor_story(pod: Object) -> str:

@@ -70,6 +70,8 @@ def decode_response(body: Body, *, outputs: Sequence[str]) -> dict[str, tuple[st
         tensors = {tensor["name"]: tensor for tensor in document["outputs"]}
         found: dict[str, tuple[str, Array]] = {}
         for name, tensor in tensors.items():
+            if not isinstance(name, str):
+                raise TypeError(f"an output's name is {str(name)[:32]!r}, expected text")
             size = (tensor.get("parameters") or {}).get("binary_data_size")
             if size is None:
                 array = _from_list(tensor["datatype"], tensor["shape"], tensor["data"])

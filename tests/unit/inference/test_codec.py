@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
@@ -118,6 +118,7 @@ values = st.recursive(
         optional={"shape": st.lists(st.integers(-2, 3), max_size=3) | values, "data": values, "parameters": values},
     )
 )
+@example({"name": None, "datatype": "FP16", "shape": [], "data": None})
 def test_any_json_is_an_answer_or_malformed(output):
     body = Body(json.dumps({"outputs": [output]}).encode(), {})
     code = "Read"
