@@ -6,11 +6,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+@cache
+def helm_binary() -> str:
+    """The pinned Helm; built on first use."""
+    build = [sys.executable, str(ROOT / "hack" / "cluster"), "build", "helm"]
+    return subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 @contextmanager

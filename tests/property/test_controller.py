@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mandate.api.criteria import Level
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
-from mandate.controller.loop import Controller
+from mandate.controller.loop import WATCHED, Controller
 from mandate.controller.queue import Backoff
 from mandate.controller.settings import Images, Settings
 from mandate.controller.standing import rank
@@ -141,7 +141,7 @@ class Simulation:
         )
 
         def heard(resource: Resource, kind: str, item: dict[str, Any]) -> None:
-            if resource in controller.watched():
+            if resource in WATCHED:
                 controller.heard(resource, kind, item)
 
         async def forever() -> None:

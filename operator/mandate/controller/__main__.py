@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from kubernetes.aio.client import ApiClient
 
-from mandate.controller.loop import Controller
+from mandate.controller.loop import WATCHED, Controller
 from mandate.controller.queue import Backoff
 from mandate.controller.server import serving
 from mandate.controller.settings import Images, Settings
@@ -152,7 +152,7 @@ async def run(options: Options) -> None:
         leading = True
         controller.metrics.leader.set(1)
         watching = asyncio.create_task(
-            watch(controller.watched(), controller.heard, configuration, namespaces=options.namespaces, stop=stop)
+            watch(WATCHED, controller.heard, configuration, namespaces=options.namespaces, stop=stop)
         )
         working = asyncio.create_task(controller.run(workers=options.workers, resync=options.resync))
         stopping = asyncio.create_task(stop.wait())

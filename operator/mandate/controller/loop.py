@@ -87,12 +87,10 @@ class Controller:
         self.listed = False
         self.metrics.queue_depth.set_function(self.queue.depth)
 
-    def watched(self) -> Mapping[Resource, str]:
-        """Kinds and label selectors to watch; a namespaced operator may not read Namespaces."""
-        return {kind: selector for kind, selector in WATCHED.items() if kind.namespaced or not self._namespaces}
-
     def heard(self, resource: Resource, event: str | None, item: Mapping[str, Any]) -> None:
         """One watch event."""
+        if not self._looks_after(resource, item):
+            return
         if event == "DELETED":
             self.store.remove(resource, item)
         else:
@@ -109,13 +107,18 @@ class Controller:
 
     async def relist(self) -> None:
         """Compare the store with the API server, kind by kind. Each difference is news and enqueues its keys."""
-        for resource, selector in self.watched().items():
-            for namespace in self._namespaces or (None,):
+        for resource, selector in WATCHED.items():
+            for namespace in (self._namespaces if resource.namespaced else ()) or (None,):
                 listing = await self._client.list(resource, namespace=namespace, selector=selector)
-                news = self.store.relist(resource, listing.items, version=listing.resource_version, namespace=namespace)
+                items = [item for item in listing.items if self._looks_after(resource, item)]
+                news = self.store.relist(resource, items, version=listing.resource_version, namespace=namespace)
                 if self.listed and news:
                     log.info("re-list of %s brought %d changes before the watch did", resource.plural, news)
                     self.metrics.relist_news.labels(resource.kind).inc(news)
+
+    def _looks_after(self, resource: Resource, item: Mapping[str, Any]) -> bool:
+        """Whether an object is this operator's business: Namespaces are cluster-scoped, so all of them are heard of."""
+        return resource != NAMESPACES or not self._namespaces or item["metadata"]["name"] in self._namespaces
 
     async def _relist_for_ever(self, resync: float) -> None:
         while True:

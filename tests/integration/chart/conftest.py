@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import running_api_server
+from tests.integration.conftest import ROOT, helm_binary, running_api_server
 
-ROOT = Path(__file__).parents[3]
 Helm = Callable[..., str]
-
-
-@pytest.fixture(scope="session")
-def helm_binary() -> str:
-    """The pinned Helm; built on first use."""
-    build = [sys.executable, str(ROOT / "hack" / "cluster"), "build", "helm"]
-    return subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +21,13 @@ def chart_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def helm(helm_binary: str, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Run Helm in a home of its own; returns what it printed, raises with what it said."""
     home = tmp_path_factory.mktemp("helm")
 
     def run(*arguments: str, kubeconfig: Path | None = None) -> str:
         result = subprocess.run(
-            [helm_binary, *arguments],
+            [helm_binary(), *arguments],
             capture_output=True,
             text=True,
             cwd=ROOT,

@@ -20,6 +20,7 @@ from mandate.kube.errors import NotFoundError
 from mandate.kube.resources import MODEL_DEPLOYMENTS, NAMESPACES, Resource
 from tests.integration.controller.kubelet import Ended, Kubelet, kubelet
 from tests.integration.controller.process import eventually
+from tests.integration.controller.rights import operators_rights
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +33,7 @@ def good(evidence: Evidence) -> Ended:
 
 @dataclass
 class World:
-    """One namespace on the API server, with its node."""
+    """One namespace on the API server, with its node. `kubeconfig` has the rights that the chart gives the operator."""
 
     client: Client
     kubeconfig: Path
@@ -97,15 +98,18 @@ def cluster(api_server: Path) -> Path:
 async def a_world(
     kubeconfig: Path, folder: Path, script: Callable[[dict[str, Any]], Any], **labels: str
 ) -> AsyncIterator[World]:
-    """A fresh namespace (also the operator's own) and a node that plays `script`."""
+    """A fresh namespace, also the operator's own, and a node that plays `script`; the administrator's `kubeconfig`."""
     client = await connect(kubeconfig=str(kubeconfig))
     namespace = f"t-{uuid.uuid4().hex[:8]}"
     metadata = {"name": namespace, "labels": labels}
     await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     try:
-        async with kubelet(client, kubeconfig.parent, script) as node:
+        async with (
+            kubelet(client, kubeconfig.parent, script) as node,
+            operators_rights(client, kubeconfig, namespace, folder) as rights,
+        ):
             try:
-                yield World(client, kubeconfig, namespace, node, folder)
+                yield World(client, rights, namespace, node, folder)
             finally:
                 # Also after a failure: what one test leaves, the next one's node would play with.
                 for item in await _left(client, namespace):

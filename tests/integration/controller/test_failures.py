@@ -90,7 +90,7 @@ async def test_a_judge_that(name: str, cluster: Path, tmp_path: Path) -> None:
     script, code = CAUSES[name]
     cured: list[bool] = []
     async with a_world(cluster, tmp_path, lambda pod: good(evidence(0.8)) if cured else script(pod)) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace, max_attempts="2"):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace, max_attempts="2"):
             await world.client.create(MODEL_DEPLOYMENTS, mdep(namespace=world.namespace))
             item = await world.until("stalled", lambda item: condition(item, "Stalled") == ("True", code))
             assert condition(item, "Ready") == ("False", code)
@@ -123,7 +123,7 @@ async def test_a_cause_that_goes_away_needs_nobody(cluster: Path, tmp_path: Path
         return good(evidence(0.8)) if len(tries) >= 3 else _failure("NotFound")
 
     async with a_world(cluster, tmp_path, script) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             await world.client.create(MODEL_DEPLOYMENTS, mdep(namespace=world.namespace))
             await world.until("served", lambda item: condition(item, "Ready") == ("True", "Serving"))
             evaluations = await world.all(MODEL_EVALUATIONS)
@@ -138,7 +138,7 @@ async def test_an_evicted_pod_is_replaced_within_the_same_attempt(cluster: Path,
         return Raw({"phase": "Failed", "reason": "Evicted", "message": "drained", "conditions": [disrupted]})
 
     async with a_world(cluster, tmp_path, lambda pod: script(pod)) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             await world.client.create(MODEL_DEPLOYMENTS, mdep(namespace=world.namespace))
             await world.until("served", lambda item: condition(item, "Ready") == ("True", "Serving"))
             (evaluation,) = await world.all(MODEL_EVALUATIONS)
@@ -151,7 +151,7 @@ async def test_a_hung_evaluation_ends_with_the_overall_deadline(cluster: Path, t
     running = Raw({"phase": "Running"})
     async with a_world(cluster, tmp_path, lambda _: running) as world:
         flags = {"evaluation_deadline": "3", "max_attempts": "1"}
-        with operator(cluster, tmp_path / "log", namespace=world.namespace, **flags):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace, **flags):
             await world.client.create(MODEL_DEPLOYMENTS, mdep(namespace=world.namespace))
             await world.until("ended", lambda item: condition(item, "Stalled") == ("True", "DeadlineExceeded"))
             await _nothing_granted(world)

@@ -69,7 +69,7 @@ async def test_the_champion_serves_while_the_next_is_refused_and_until_one_takes
     cluster: Path, tmp_path: Path
 ) -> None:
     async with a_world(cluster, tmp_path, script) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             await apply(world, model__version="suggest")
             item = await world.until("the first serves", serving("suggest"))
             first = item["status"]["champion"]["revision"]
@@ -106,7 +106,7 @@ async def test_the_champion_to_fall_back_on_stays_granted_until_its_successor_ha
 ) -> None:
     async with a_world(cluster, tmp_path, script, **{LABEL_ENFORCE: "Labelled"}) as world:
         # Re-lists come too late to help: what happens here, the operator comes back for by itself.
-        with operator(cluster, tmp_path / "log", namespace=world.namespace, resync="3600"):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace, resync="3600"):
             await apply(world, model__version="suggest")
             item = await world.until("the first serves", serving("suggest"))
             first = item["status"]["champion"]["revision"]
@@ -169,7 +169,7 @@ async def hold(world: World, pod: str, *finalizers: str) -> None:
 
 async def test_an_autoscaler_is_left_alone_unless_replicas_are_declared(cluster: Path, tmp_path: Path) -> None:
     async with a_world(cluster, tmp_path, script) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace, resync="2"):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace, resync="2"):
             await apply(world, model__version="suggest")
             item = await world.until("served", serving("suggest"))
             name = f"credit-{item['status']['champion']['revision'][:10]}"
@@ -206,7 +206,7 @@ async def test_an_autoscaler_is_left_alone_unless_replicas_are_declared(cluster:
 
 async def test_criteria_are_judged_anew_without_measuring_again(cluster: Path, tmp_path: Path) -> None:
     async with a_world(cluster, tmp_path, script) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             await apply(world, model__version="suggest")
             await world.until("served", serving("suggest"))
             (before,) = await world.all(MODEL_EVALUATIONS)
@@ -234,7 +234,7 @@ async def test_evidence_is_kept_for_the_last_three_and_the_champion_and_made_aga
     cluster: Path, tmp_path: Path
 ) -> None:
     async with a_world(cluster, tmp_path, script) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace) as process:
             await apply(world, model__version="suggest")
             await world.until("served", serving("suggest"))
             for version in ("bad", "worse", "worst", "shadow"):
@@ -253,11 +253,12 @@ async def test_evidence_is_kept_for_the_last_three_and_the_champion_and_made_aga
             async for _ in eventually("the last three are others now"):
                 if set(await stored(world)) == {"suggest", "worst", "shadow", "bad"}:
                     break
+            assert await asyncio.to_thread(process.stop) == 0
 
         # A fresh process, which has nothing in memory.
         lost = (await stored(world))["suggest"]
         await world.client.delete(CONFIG_MAPS, lost, namespace=world.namespace)
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             await apply(world, model__version="suggest")
             async for _ in eventually("the champion's evidence is back"):
                 if "suggest" in await stored(world) and serving("suggest")(await credit(world)):
@@ -317,7 +318,7 @@ async def test_a_candidate_is_measured_beside_the_champion_that_a_gate_compares_
     compared = {"name": "keeps", "metric": "accuracy", "require": {"Shadow": "no worse than champion by 0.5"}}
     gates = [*mdep()["spec"]["gates"], {**compared, "firstModel": "Skip"}]
     async with a_world(cluster, tmp_path, beside) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             await apply(world, model__version="suggest", gates=gates)
             await world.until("served", serving("suggest"))
             await apply(world, model__version="better", gates=gates)
@@ -328,7 +329,7 @@ async def test_a_candidate_is_measured_beside_the_champion_that_a_gate_compares_
 async def test_a_retry_measures_a_refused_revision_again(cluster: Path, tmp_path: Path) -> None:
     improved: list[bool] = []
     async with a_world(cluster, tmp_path, lambda _: good(evidence(0.8 if improved else 0.3))) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             await apply(world)
             await world.until("refused", lambda item: condition(item, "Stalled") == ("True", "CandidateRefused"))
             improved.append(True)
@@ -344,7 +345,7 @@ async def test_a_retry_measures_a_refused_revision_again(cluster: Path, tmp_path
 
 async def test_the_fallback_answers_until_a_model_may(cluster: Path, tmp_path: Path) -> None:
     async with a_world(cluster, tmp_path, script) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             fallback = {"serviceRef": {"name": "scorecard", "port": 80}}
             await apply(world, model__version="suggest", useCase__fallback=fallback)
             item = await world.until("served", serving("suggest"))
@@ -371,7 +372,7 @@ async def test_the_fallback_answers_until_a_model_may(cluster: Path, tmp_path: P
 
 async def test_drift_is_undone_and_nothing_is_written_at_rest(cluster: Path, tmp_path: Path) -> None:
     async with a_world(cluster, tmp_path, script, **{LABEL_ENFORCE: "Labelled"}) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace, resync="2") as process:
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace, resync="2") as process:
             await apply(world, model__version="suggest")
             item = await world.until("served", serving("suggest"))
             assert condition(item, "Enforced") == ("True", "Labelled")
@@ -433,10 +434,10 @@ async def versions(world: World) -> dict[str, str]:
 
 async def test_a_second_process_takes_over_from_one_that_ends_well(cluster: Path, tmp_path: Path) -> None:
     async with a_world(cluster, tmp_path, script) as world:
-        with operator(cluster, tmp_path / "first", namespace=world.namespace, lease_duration="600") as first:
+        with operator(world.kubeconfig, tmp_path / "first", namespace=world.namespace, lease_duration="600") as first:
             await apply(world, model__version="suggest")
             await world.until("served", serving("suggest"))
-            with operator(cluster, tmp_path / "second", namespace=world.namespace, lease_duration="600"):
+            with operator(world.kubeconfig, tmp_path / "second", namespace=world.namespace, lease_duration="600"):
                 assert await asyncio.to_thread(first.stop) == 0
                 await apply(world, model__version="better")
                 await world.until("the second process acts", serving("better"))

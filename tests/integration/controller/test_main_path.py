@@ -20,7 +20,7 @@ from tests.unit.controller.samples import evidence, mdep
 
 async def test_a_good_model_is_granted_and_served(cluster: Path, tmp_path: Path) -> None:
     async with a_world(cluster, tmp_path, lambda _: good(evidence(0.8))) as world:
-        with operator(cluster, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
             await world.client.create(MODEL_DEPLOYMENTS, mdep(namespace=world.namespace))
             item = await world.until("Ready", lambda item: condition(item, "Ready") == ("True", "Serving"))
             await _check_granted(world, item)

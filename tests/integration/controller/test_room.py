@@ -52,7 +52,7 @@ async def test_a_full_grant_keeps_what_it_holds_and_says_who_is_left_out(cluster
         before = (await grant_of(world))["grants"]
         port = free_port()
         flags = {"namespace": world.namespace, "listen": f"127.0.0.1:{port}"}
-        with operator(cluster, tmp_path / "log", **flags) as process:
+        with operator(world.kubeconfig, tmp_path / "log", **flags) as process:
             await world.client.create(MODEL_DEPLOYMENTS, mdep(namespace=world.namespace))
             item = await world.until("told", lambda item: condition(item, "Stalled") == ("True", "GrantFull"))
             assert condition(item, "Granted") == ("False", "GrantFull")
