@@ -54,7 +54,10 @@ class Gatherer:
         self._defaults = Defaults(client)
 
     async def gather(self, key: Key) -> Snapshot | None:
-        """Everything that deciding about `key` needs; None where the object is gone."""
+        """Everything that deciding about `key` needs; None where the object is gone, or its namespace going."""
+        space = self._store.get(NAMESPACES, "", key.namespace)
+        if space is not None and space["metadata"].get("deletionTimestamp"):
+            return None  # nothing new may be made there
         match key.kind:
             case "Evaluation":
                 return await self._evaluation(key.namespace, key.name)
@@ -168,7 +171,7 @@ class Gatherer:
         labels = ((space or {}).get("metadata") or {}).get("labels") or {}
         snapshot = GrantSnapshot(
             namespace=namespace,
-            enrolled=LABEL_ENFORCE in labels and not (space or {}).get("metadata", {}).get("deletionTimestamp"),
+            enrolled=LABEL_ENFORCE in labels,
             grant=store.get(AUTONOMY_GRANTS, namespace, GRANT_NAME),
             mdeps=store.all(MODEL_DEPLOYMENTS, namespace),
             mevals=store.all(MODEL_EVALUATIONS, namespace),
