@@ -194,11 +194,28 @@ def test_a_recorder_that_is_down_at_the_end_is_tried_until_the_patience_ends() -
     assert sending.close(0.3) == 5
 
 
-def test_what_the_recorder_refuses_is_given_up_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the predictor's logger is given, however logging was configured in this process before."""
+    log, said = logging.getLogger("mandate.predictor"), list[str]()
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    monkeypatch.setattr(log, "disabled", False)
+    level, off = log.level, logging.root.manager.disable
+    log.setLevel(logging.WARNING)
+    logging.disable(logging.NOTSET)
+    log.addHandler(handler)
+    yield said
+    log.removeHandler(handler)
+    logging.disable(off)
+    log.setLevel(level)
+
+
+def test_what_the_recorder_refuses_is_given_up_and_counted(warnings: list[str]) -> None:
     recorder = Recorder()
     answers = iter([(400, {}), (400, {}), (207, {"refused": [{"index": 0}]}), (200, {"refused": []})])
     recorder.answer = lambda events: next(answers)
-    with caplog.at_level(logging.WARNING), listening(recorder) as url:
+    with listening(recorder) as url:
         sending = shipper(url)
         sending.put(answered("a", 3))
         recorder.wait(lambda: recorder.attempts == 2)  # the batch, then the report of its loss: both refused
@@ -207,7 +224,7 @@ def test_what_the_recorder_refuses_is_given_up_and_counted(caplog: pytest.LogCap
         lost = sending.close(60)
     assert lost == 4
     assert [data["dropped"] for data in recorder.of("drops")] == [4]
-    assert "3 predictions can't be recorded: status 400" in caplog.text
+    assert "3 predictions can't be recorded: status 400" in " ".join(warnings)
 
 
 def test_a_large_answer_goes_in_several_requests() -> None:
