@@ -1,4 +1,7 @@
-"""An evaluation's claims, its declaration, and the Pod's steps by their command lines, for tests of several rooms."""
+"""An evaluation's claims, its declaration, and the Pod's steps by their command lines, for tests of several rooms.
+
+The fixtures at the end are for a room's conftest.py to import.
+"""
 
 import csv
 import hashlib
@@ -6,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
 from mandate.api.kinds import ModelEvaluationSpec
@@ -111,3 +115,22 @@ def locally(declared, claims, **options):
 
 def digest(path):
     return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def claims(tmp_path):
+    folder = tmp_path / "sources"
+    make_claims(folder)
+    return folder
+
+
+@pytest.fixture
+def declared():
+    return declare()
+
+
+@pytest.fixture
+def pod(tmp_path, claims, monkeypatch, capsys):
+    monkeypatch.setenv("MANDATE_EGRESS_PROBES", "")
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    return Pod(tmp_path, claims, monkeypatch, capsys)

@@ -35,7 +35,9 @@ OTHERS_MOUNTS = ("/var/lib/containers/", "/var/tmp/buildah")
 """Image builds may run at the same time."""
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="a node from plain binaries needs Linux and root"
+    # Never in CI: there the node says itself what it lacks, and the run is red.
+    not os.environ.get("CI") and (sys.platform != "linux" or os.geteuid() != 0),
+    reason="a node from plain binaries needs Linux and root",
 )
 
 

@@ -3,8 +3,13 @@
 import copy
 
 import pytest
+import yaml
 
+from mandate.api.check import load_spec
+from mandate.cli import main
+from mandate.evaluate.failures import EvaluationError
 from mandate.evidence.intervals import Paired
+from mandate.evidence.measurement import evaluation_spec, stated
 from mandate.evidence.schema import Evidence, computed_bytes
 from tests.evaluation import digest, locally
 from tests.models import columns_model, predictor
@@ -52,6 +57,44 @@ def test_the_champion_is_compared_on_the_same_rows(pod, declared, rival):
         if e.quantity.model_dump(exclude_none=True) == {"metric": "recall", "on": "test", "slice": "overall"}
     )
     assert found["recall"].reference == pytest.approx(recall, abs=1e-12)
+
+
+def test_the_command_line_takes_the_champion_from_its_manifest(pod, declared, rival, tmp_path, capsys):
+    """`mandate evaluate --champion` and the Pod: the same computed evidence, byte for byte."""
+    champion = declared.pop("champion")
+    gate = {"name": "beats", "metric": "roc_auc", "require": {"Shadow": "better than champion"}}
+    spec = {part: declared[part] for part in ("model", "task", "data", "baselines")}
+    spec |= {"gates": [gate], "autonomy": {"target": "Shadow"}}
+    for name, document in (("v7", spec), ("v6", spec | {"model": champion})):
+        head = {"apiVersion": "mandate.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "credit"}}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(head | {"spec": document}))
+    mounts = [f"--mount=pvc://{path.name}={path}" for path in pod.claims.iterdir()]
+    arguments = ["evaluate", "-f", str(tmp_path / "v7.yaml"), *mounts, "-o", f"evidence={tmp_path / 'e.json'}"]
+    assert main(arguments) == 3
+    assert "NoChampion" in capsys.readouterr().out
+    assert main([*arguments, "--champion", str(tmp_path / "v6.yaml")]) == 0
+    told = capsys.readouterr().out
+    offline = Evidence.model_validate_json((tmp_path / "e.json").read_text())
+    assert offline.computed.inputs.champion == digest(rival)
+    own = load_spec(spec | {"model": champion}).model
+    pod.fetch(stated(evaluation_spec("credit", load_spec(spec), champion=own)))
+    with predictor(pod.model) as (url, _), predictor(pod.champion) as (address, _):
+        _, _, result = pod.judge(url, "--champion", address)
+    assert computed_bytes(Evidence.model_validate(result.evidence).computed) == computed_bytes(offline.computed)
+    assert main(["report", "-f", str(tmp_path / "v7.yaml"), "-e", str(tmp_path / "e.json")]) == 0
+    assert capsys.readouterr().out == told
+
+
+def test_a_champion_that_cannot_answer_is_named(pod, declared, rival):
+    rival.write_bytes(b"no model")
+    declared["champion"]["source"]["digest"] = digest(rival)
+    with pytest.raises(EvaluationError) as offline:
+        locally(declared, pod.claims)
+    assert (offline.value.failure.code, offline.value.failure.field) == ("Unreadable", "spec.champion.source")
+    assert pod.fetch(declared)[0] == 0
+    with predictor(pod.model) as (url, _):
+        _, _, result = pod.judge(url, "--champion", "http://127.0.0.1:9", "--ready-timeout", "0.5")
+    assert (result.failure.code, result.failure.field) == ("PredictorNotReady", "spec.champion")
 
 
 def test_a_champion_with_another_digest_is_not_asked(pod, declared, rival):

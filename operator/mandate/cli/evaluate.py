@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
+from mandate.api.check import SpecError
+from mandate.api.spec import Model
 from mandate.evaluate.local import evaluate_locally
 from mandate.evidence.measurement import evaluation_spec
+from mandate.sources import SourceError, digest_of
 
 from . import manifest, output, sources, verdict
+from .errors import InputError
+from .manifest import Manifest
 from .progress import progress
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run the evaluation that the manifest declares; returns the exit code."""
-    outputs = output.parse(options.output, keep=(options.file,))
+    read = [path for path in (options.file, options.champion) if path is not None]
+    outputs = output.parse(options.output, keep=read)
     verdict.check(options)
     declared = manifest.read(options.file, name=options.name)
     locate = sources.locator(options.mount, folder=declared.folder)
-    asked = evaluation_spec(declared.name, declared.declared)
+    champion = None if options.champion is None else rival(options.champion, declared, mounts=options.mount)
+    asked = evaluation_spec(declared.name, declared.declared, champion=champion)
     with progress(f"evaluating {declared.name}"):
         evidence = evaluate_locally(asked, locate=locate, serve=options.serve)
     return verdict.conclude(declared, evidence, options, outputs)
+
+
+def rival(path: Path, candidate: Manifest, *, mounts: Sequence[str]) -> Model:
+    """The model that the manifest in `path` declares, with its file's digest and place, as a cluster has pinned it.
+
+    Raises InputError where it can't be the candidate's champion.
+    """
+    try:
+        declared = manifest.read(path, choose="give a file with one")
+    except SpecError as error:
+        raise InputError(f"--champion {path}: {'; '.join(map(str, error.problems))}") from None
+    ours, theirs = candidate.declared.task, declared.declared.task
+    for field in ("type", "target", "positive"):
+        if getattr(ours, field) != getattr(theirs, field):
+            raise InputError(
+                f"--champion {path}: spec.task.{field}: got {getattr(theirs, field)!r}, the candidate's is "
+                f"{getattr(ours, field)!r}; a champion answers the same question"
+            )
+    model = declared.declared.model
+    if model.source.columns is not None:
+        raise InputError(
+            f"--champion {path}: spec.model.source.columns: a champion is a model that runs; compare with answers in "
+            "the data through a baseline of type Column"
+        )
+    if model.source.uri is None:
+        return model  # an image: evaluating says that it needs a cluster
+    try:
+        file = sources.locator(mounts, folder=declared.folder)(model.source.uri).absolute()
+        digest = model.source.digest or digest_of(file)
+    except SourceError as error:
+        raise InputError(f"--champion {path}: spec.model.source: {error.code}: {error}") from None
+    # Its own folder isn't the candidate's, from which relative paths are read.
+    source = model.source.model_copy(update={"uri": str(file), "digest": digest})
+    return model.model_copy(update={"source": source})

@@ -38,8 +38,11 @@ class Manifest:
     folder: Path
 
 
-def read(path: Path, *, name: str | None = None) -> Manifest:
-    """The ModelDeployment in `path` (`-` is standard input). Raises InputError and SpecError."""
+def read(path: Path, *, name: str | None = None, choose: str = "say which with --name") -> Manifest:
+    """The ModelDeployment in `path` (`-` is standard input); `choose` is the advice where there are several.
+
+    Raises InputError and SpecError.
+    """
     text, folder = _text(path)
     found = [document for document in _documents(text, path=path) if _is_ours(document, path=path)]
     if name is not None:
@@ -49,7 +52,7 @@ def read(path: Path, *, name: str | None = None) -> Manifest:
         raise InputError(f"{path}: holds no {KIND}{wanted}; expected a document with kind: {KIND}")
     if len(found) > 1:
         names = ", ".join(sorted(str(_name(document)) for document in found))
-        raise InputError(f"{path}: holds {len(found)} {KIND}s ({names}); say which with --name")
+        raise InputError(f"{path}: holds {len(found)} {KIND}s ({names}); {choose}")
     document = found[0]
     unknown = sorted(set(document) - {"apiVersion", "kind", "metadata", "spec", "status"})
     if unknown:

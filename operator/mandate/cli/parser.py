@@ -48,6 +48,13 @@ def _evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
     _outputs(command)
     _looks(command)
     command.add_argument(
+        "--champion",
+        type=Path,
+        metavar="FILE",
+        help="YAML with the ModelDeployment that serves now: gates against `champion` compare with its model on the "
+        "same rows; without it there is no champion yet",
+    )
+    command.add_argument(
         "--serve",
         action="store_true",
         help="also serve the model on this machine and measure latencies; without it such gates are Error NotMeasured",

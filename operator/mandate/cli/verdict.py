@@ -47,7 +47,7 @@ def judged(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) 
         tier=spec.use_case.risk_tier,
         evidence=evidence,
         look=look,
-        champion=False,  # there is none outside a cluster
+        champion=evidence.computed.inputs.champion is not None,
         target=target,
     )
     return build(name=manifest.name, spec=spec, evidence=evidence, verdict=verdict, look_source=source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 from .frame import EXIT_INPUT, EXIT_INTERNAL, EXIT_NOT_JUDGED, Failure, FrameError
@@ -63,3 +64,16 @@ def failing(stage: Stage, *, field: str | None = None) -> Iterator[None]:
         yield
     except Exception as error:
         raise explain(error, stage=stage, field=field) from error
+
+
+@contextmanager
+def of_champion() -> Iterator[None]:
+    """Whatever fails inside about spec.model is about spec.champion: it was asked in the model's place."""
+    try:
+        yield
+    except EvaluationError as error:
+        field = error.failure.field or ""
+        if not field.startswith("spec.model"):
+            raise
+        there = replace(error.failure, field="spec.champion" + field.removeprefix("spec.model"))
+        raise EvaluationError(there, error.exit_code) from error

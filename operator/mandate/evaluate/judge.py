@@ -13,7 +13,7 @@ from mandate.evidence.schema import Evidence
 from mandate.inference.client import Limits
 
 from . import data, predict
-from .failures import failing
+from .failures import failing, of_champion
 from .isolation import isolation, probe, targets
 from .run import champions, evidence
 from .served import over_http
@@ -47,7 +47,8 @@ async def judge(
         predicted = await over_http(spec, rows, url=predictor, model=model, limits=limits)
     rival = None
     if (asked := champions(spec)) is not None:
-        rival = (await over_http(asked, rows, url=champion, model=model, limits=limits)).answers
+        with of_champion():
+            rival = (await over_http(asked, rows, url=champion, model=model, limits=limits)).answers
     sealed = isolation(await before, await probe(addresses))
     digest = file_digest if source.image is None else source.image_digest
     return evidence(

@@ -18,7 +18,7 @@ from mandate.inference.errors import InferenceError
 
 from . import data, predict
 from .data import Rows
-from .failures import failing
+from .failures import failing, of_champion
 from .frame import read_termination
 from .model_file import Locate, fetch_model
 from .predict import Predicted
@@ -33,11 +33,12 @@ def evaluate_locally(spec: ModelEvaluationSpec, *, locate: Locate, serve: bool =
     """
     start = time.monotonic()
     source = spec.model.source
-    if source.image is not None:
-        with failing("Predict", field="spec.model.source.image"):
-            raise InferenceError(
-                "NeedsCluster", f"model.source.image: {source.image} runs in a cluster only; apply the manifest there"
-            )
+    for field, model in (("model", spec.model), ("champion", spec.champion)):
+        if model is not None and model.source.image is not None:
+            with failing("Predict", field=f"spec.{field}.source.image"):
+                raise InferenceError(
+                    "NeedsCluster", f"{model.source.image} runs in a cluster only; apply the manifest there"
+                )
     rows = data.load(spec, locate=locate)
     prepared = time.monotonic() - start
     if source.uri is None:
@@ -51,7 +52,8 @@ def evaluate_locally(spec: ModelEvaluationSpec, *, locate: Locate, serve: bool =
     if (asked := champions(spec)) is not None:
         with failing("Fetch", field="spec.champion.source.uri"):
             file = locate(str(asked.model.source.uri))
-        predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
+        with of_champion():
+            predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
     return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared})
 
 

@@ -38,6 +38,8 @@ _MAY: dict[Level, str] = {"Shadow": "may run in Shadow", "Suggest": "may Suggest
 SLICE_METRICS = 3
 """Metrics shown per slice: those that gates ask for there, filled up with the task's first ones."""
 
+ROW_PARTS = ("train", "validation", "test", "none")
+
 CONFIDENCE = 0.95
 """Two-sided confidence of intervals that no gate asks for, before looks are accounted for."""
 
@@ -235,7 +237,8 @@ def build(
         metrics=_metrics(spec, cells, _references(spec, computed.estimates), alpha=alpha),
         slices=_slices(spec, computed.estimates, cells, alpha=alpha),
         service=_service(evidence.measured.estimates, alpha=alpha),
-        rows=computed.rows,
+        # Stored evidence is sorted by name; people read the parts in the order in which they are used.
+        rows={part: computed.rows[part] for part in ROW_PARTS if part in computed.rows},
         look=verdict.look,
         look_source=look_source,
         look_share=1 / (verdict.look * (verdict.look + 1)),

@@ -363,3 +363,35 @@ def test_a_manifest_of_many_documents_is_read_once_each(project: Project) -> Non
     others = [{"apiVersion": "v1", "kind": "ConfigMap", "data": {"x": "y"}}, None]
     project.write("model.yaml", yaml.safe_dump_all([*others, own, *others]))
     assert project.run("evaluate", "-f", "model.yaml") == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "words"),
+    [
+        ("", 2, "champion.yaml: holds no ModelDeployment"),
+        (changed("model.sauce", {}), 2, "--champion champion.yaml: spec.model.sauce: unknown field"),
+        (changed("task.positive", "good"), 2, "spec.task.positive: got 'good', the candidate's is 'bad'"),
+        (changed("model.source", {"columns": ["score"]}), 2, "a champion is a model that runs"),
+        (changed("model.source", {"uri": "no.onnx", "format": "ONNX"}), 2, "spec.model.source: NotFound: no.onnx"),
+        (changed("model.source", {"uri": "bad.onnx", "format": "ONNX"}), 2, "spec.champion.source: Unreadable: "),
+        (
+            changed("model.source", {"uri": "bad.onnx", "format": "ONNX", "digest": "sha256:" + "0" * 64}),
+            2,
+            "spec.champion.source: DigestMismatch: ",
+        ),
+        (
+            changed("model.source", {"image": "r/m@sha256:" + "a" * 64}),
+            3,
+            "spec.champion.source.image: NeedsCluster: r/m@sha256:",
+        ),
+    ],
+)
+def test_a_champion_that_is_none(project: Project, document: str | dict[str, Any], code: int, words: str) -> None:
+    gate = {"name": "better", "metric": "roc_auc", "require": {"Shadow": "better than champion"}}
+    project.manifest(gates=[gate], autonomy={"target": "Shadow"})
+    project.write("bad.onnx", "this is no model")
+    if isinstance(document, str):
+        project.write("champion.yaml", document)
+    else:
+        project.manifest(name="champion.yaml", **document)
+    refused(project, words, "--champion", "champion.yaml", code=code)

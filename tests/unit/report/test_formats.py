@@ -6,9 +6,11 @@ import dataclasses
 import json
 import re
 
+from mandate.evaluate.service import measured, not_measured
+from mandate.evidence.schema import Estimate, Measured
 from mandate.report import document, html, markdown, text
 from mandate.report.content import Obstacle, Report
-from tests.unit.report.sample import report
+from tests.unit.report.sample import SPEC, evidence, judged, report
 
 HOSTILE = "\x1b[31m<script>alert(1)</script> | `x` \n# **bold** &amp;"
 
@@ -123,3 +125,18 @@ def test_every_format_uses_the_same_words() -> None:
     for name, page in pages.items():
         assert told.criteria_digest in page, name
         assert told.computed_digest in page, name
+
+
+def test_the_running_server_is_told_of_only_where_it_was_measured() -> None:
+    """Offline nothing is: no empty section; a gate that asks for a latency says NotMeasured itself."""
+    nothing = measured_with(not_measured(["50/s"], reason="nothing ran"))
+    latencies = measured_with(measured({}, timeout=10.0, requests=1200))
+    for render in (text.render, markdown.render, html.render):
+        assert "Measured at the running server" not in render(nothing)
+        assert "Measured at the running server" in render(latencies)
+
+
+def measured_with(estimates: tuple[Estimate, ...]) -> Report:
+    """The sample's report with these numbers of a server."""
+    record = evidence()
+    return judged(SPEC, record.model_copy(update={"measured": Measured(estimates=estimates)}))
