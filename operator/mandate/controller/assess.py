@@ -129,13 +129,14 @@ def _judged(snapshot: ModelSnapshot, spec: ModelDeploymentSpec, meval: Object, e
     complete = effective(spec)
     champion = status_of(snapshot.mdep).champion
     measured = evaluation_of(meval) or measurement(snapshot.mdep, snapshot.mevals)
-    rival = champion is not None and champion.revision != measured.revision
+    itself = champion is not None and champion.revision == measured.revision
     verdict = judge(
         gates=complete.gates,
         tier=spec.use_case.risk_tier,
         evidence=evidence,
         look=look,
-        champion=measured.champion is not None or rival,
+        champion=measured.champion is not None or (champion is not None and not itself),
+        itself=itself,
         target=spec.autonomy.target,
     )
     return Judged(

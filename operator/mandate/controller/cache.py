@@ -88,9 +88,9 @@ class Defaults:
         self._recent: Recent[Object] = Recent(size)
         self._refused: Recent[str] = Recent(size)
 
-    def refusal(self, key: str) -> str:
-        """Why the template last asked for under `key` was refused; empty where it wasn't."""
-        return self._refused.get(key) or ""
+    def refusal(self, key: str, *, namespace: str) -> str:
+        """Why the template last asked for under `key` was refused in the namespace; empty where it wasn't."""
+        return self._refused.get(f"{namespace}/{key}") or ""
 
     async def job(self, key: str, template: Object, *, namespace: str) -> Object | None:
         """The Pod template of a Job; None where the API server refuses it."""
@@ -110,6 +110,7 @@ class Defaults:
         identity = digest({"namespace": namespace, "document": document})
         known = self._recent.get(identity)
         if known is not None:
+            self._refused.put(f"{namespace}/{key}", "")
             return known
         resource = JOBS if document["kind"] == JOBS.kind else DEPLOYMENTS
         labels = document["spec"]["template"]["metadata"]["labels"]
@@ -117,9 +118,9 @@ class Defaults:
         try:
             answer = await self._client.create(resource, {**document, "metadata": metadata}, dry_run=True)
         except (InvalidError, ForbiddenError) as error:
-            self._refused.put(key, error.message)
+            self._refused.put(f"{namespace}/{key}", error.message)
             return None
-        self._refused.put(key, "")
+        self._refused.put(f"{namespace}/{key}", "")
         template: Object = answer["spec"]["template"]
         self._recent.put(identity, template)
         return template

@@ -61,14 +61,48 @@ def retry_of(mdep: Object) -> str:
 def measurement(mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
     """The measurement that the spec asks for; raises SpecError.
 
-    Where its evidence isn't stored any more it is made again: the same, with a name of its own.
+    Where its evidence isn't stored any more it is made again: the same, with a name of its own. What was learnt of the
+    model when its revision was first measured holds from then on: other bytes are another revision's.
     """
-    name, spec = mdep["metadata"]["name"], understood(mdep)
     every = {meval["metadata"]["name"]: meval for meval in mevals}
-    asked = evaluation_spec(name, spec, retry=retry_of(mdep), champion=_champion(mdep, spec, every.values()))
+    asked = _declared(mdep, every.values())
+    known = every.get(evaluation_name(asked))
+    if known is not None and not is_forgotten(known):
+        return asked
+    asked = _pinned(asked, mdep, every.values())
     while (known := every.get(evaluation_name(asked))) is not None and is_forgotten(known):
         asked = asked.model_copy(update={"repeat": asked.repeat + 1})
     return asked
+
+
+def _declared(mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
+    """The measurement as the spec declares it, whatever was measured before."""
+    spec = understood(mdep)
+    champion = _champion(mdep, spec, mevals)
+    return evaluation_spec(mdep["metadata"]["name"], spec, retry=retry_of(mdep), champion=champion)
+
+
+def _pinned(asked: ModelEvaluationSpec, mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
+    """The measurement with the digest that its revision's model file had, where none is declared."""
+    source = asked.model.source
+    if source.uri is None or source.digest is not None:
+        return asked
+    status = status_of(mdep)
+    standing = (item for item in (status.champion, status.candidate, status.previous) if item is not None)
+    learnt = [item.model_digest for item in standing if item.revision == asked.revision]
+    learnt += [
+        evaluation_status(meval).model_digest
+        for meval in sorted(mevals, key=_age)
+        if (meval.get("spec") or {}).get("revision") == asked.revision
+    ]
+    known = next((digest for digest in learnt if digest is not None), None)
+    model = asked.model.model_copy(update={"source": source.model_copy(update={"digest": known})})
+    return asked.model_copy(update={"model": model})
+
+
+def _age(meval: Object) -> tuple[str, str]:
+    metadata = meval["metadata"]
+    return str(metadata.get("creationTimestamp", "")), str(metadata["name"])
 
 
 def is_forgotten(meval: Object) -> bool:
@@ -102,12 +136,13 @@ def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
     """
     every = {meval["metadata"]["name"]: meval for meval in mevals}
     spec = measurement(mdep, every.values())
+    same_as = {measurement_digest(spec), measurement_digest(_declared(mdep, every.values()))}
     name = evaluation_name(spec)
     champion = status_of(mdep).champion
     if champion is not None and champion.revision == spec.revision:
         # It stands on the comparison with the champion before it: that it is the champion now asks for nothing new.
         earned = every.get(champion.evaluation)
-        if earned is not None and not is_forgotten(earned) and _measures(earned) == measurement_digest(spec):
+        if earned is not None and not is_forgotten(earned) and _measures(earned) in same_as:
             return champion.evaluation
     if name in every or not spec.retry:
         return name
@@ -117,15 +152,9 @@ def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
     same = [
         meval
         for meval in every.values()
-        if evaluation_status(meval).evidence is not None
-        and not is_forgotten(meval)
-        and _measures(meval) == measurement_digest(spec)
+        if evaluation_status(meval).evidence is not None and not is_forgotten(meval) and _measures(meval) in same_as
     ]
-    latest = max(
-        same,
-        key=lambda meval: (meval["metadata"].get("creationTimestamp", ""), meval["metadata"]["name"]),
-        default=None,
-    )
+    latest = max(same, key=_age, default=None)
     return str(latest["metadata"]["name"]) if latest is not None else name
 
 

@@ -96,7 +96,7 @@ class Gatherer:
             seals=self._owned(NETWORK_POLICIES, namespace, model, meval),
             result=result,
             unread=unread,
-            refusal=self._defaults.refusal(job),
+            refusal=self._defaults.refusal(job, namespace=namespace),
             settings=self._settings,
         )
 

@@ -94,7 +94,7 @@ def serve(
 ) -> Served:
     """Actions and findings for `standing`; `spec` is the present one, None where it isn't understood.
 
-    Then each revision keeps its own number of replicas, and the Services stay as they are: nobody knows the fallback.
+    Then what there is stays as it is: nobody knows the fallback, nor how many replicas are meant.
     """
     mdep = snapshot.mdep
     name = mdep["metadata"]["name"]
@@ -116,7 +116,8 @@ def serve(
             if taken and not desired.is_ours(taken[0], mdep):
                 trouble.append(_taken("Deployment", document["metadata"]["name"]))
             else:
-                actions += bring(document, deployments.get(revision.revision))
+                if spec is not None or revision.revision not in deployments:
+                    actions += bring(document, deployments.get(revision.revision))
                 if not available(deployments.get(revision.revision)):
                     waiting.append(f"Deployment {document['metadata']['name']} has no Pod ready yet")
     selected: set[str] = set()

@@ -89,6 +89,9 @@ def _judged(
     retry: str,
     now: float,
 ) -> Standing:
+    if present.model_digest not in (None, judged.model_digest):
+        # Other bytes than those that earned the level: they start with nothing.
+        present = RevisionStatus(revision=present.revision, version=present.version)
     reached, target = judged.verdict.reached, spec.autonomy.target
     reached = reached if judged.model_digest is not None else None
     level, held, again = _climb(present, reached, spec, judged, now)

@@ -57,7 +57,8 @@ class OnnxRuntime(MLModel):  # type: ignore[misc]  # mlserver's types aren't fol
         recorded = () if self._recorded is None or self._recorded in wanted else (self._recorded,)
         answers = self._model.run(complete(self._model.inputs, arrays), (*wanted, *recorded))
         if self._recorded is not None:
-            exchange.values = answers[self._recorded]
+            values = answers[self._recorded]
+            exchange.values = values if values.ndim else values.reshape(1)
             exchange.rows = len(exchange.values)
         return [_output(self._model.outputs[name], answers[name]) for name in wanted]
 

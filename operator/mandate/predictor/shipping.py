@@ -29,6 +29,8 @@ _HOPELESS = frozenset({400, 413, 415, 422})
 """Statuses that the same batch would always get."""
 _BATCH_BYTES = 900_000
 """Below the recorder's limit of 1 MiB."""
+_MOST_BYTES = _BATCH_BYTES // 2
+"""Of one event, so that one always fits into a batch beside a report of drops."""
 _LOG_EVERY = 30.0
 
 
@@ -144,7 +146,9 @@ class Shipper:
 
     def _send(self, events: list[bytes]) -> bool:
         """Everything in one or more requests, drops reported in the first; False where time ran out."""
-        rest = deque(events)
+        rest = deque(event for event in events if len(event) < _MOST_BYTES)
+        if len(rest) < len(events):
+            self._lose(len(events) - len(rest), f"events of more than {_MOST_BYTES} bytes")
         while True:
             with self._changed:
                 dropped = self._dropped

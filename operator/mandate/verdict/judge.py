@@ -124,18 +124,26 @@ def share_of_alpha(*, confidence: float, look: int) -> float:
 
 
 def judge(
-    *, gates: Sequence[Gate], tier: RiskTier, evidence: Evidence, look: int, champion: bool, target: Level = "Automate"
+    *,
+    gates: Sequence[Gate],
+    tier: RiskTier,
+    evidence: Evidence,
+    look: int,
+    champion: bool,
+    itself: bool = False,
+    target: Level = "Automate",
 ) -> Verdict:
     """The verdict on `evidence` at every level up to `target`.
 
-    `look` counts the looks at these test rows, this one included; `champion` says whether there is one.
+    `look` counts the looks at these test rows, this one included; `champion` says whether there is one to compare with,
+    `itself` whether the model under judgement is the champion: gates against the champion judge candidates only.
     """
     cells = _index((*evidence.computed.estimates, *evidence.measured.estimates))
     levels: list[LevelVerdict] = []
     reached: Level | None = None
     for level in LEVELS[: LEVELS.index(target) + 1]:
         asked = (
-            _gate(gate, index, level=level, tier=tier, cells=cells, look=look, champion=champion)
+            _gate(gate, index, level=level, tier=tier, cells=cells, look=look, champion=champion, itself=itself)
             for index, gate in enumerate(gates)
         )
         verdicts = tuple(verdict for verdict in asked if verdict is not None)
@@ -177,6 +185,7 @@ def _gate(
     cells: Cells,
     look: int,
     champion: bool,
+    itself: bool,
 ) -> GateVerdict | None:
     """The gate's verdict at `level`; None where it asks nothing there."""
     metric = derived(METRICS[gate.metric], on=gate.rows, shape=gate.as_)
@@ -188,7 +197,7 @@ def _gate(
     for requirement in asked:
         versus = requirement.ref if isinstance(requirement, Against) else None
         if versus == CHAMPION and not champion:
-            outcomes.append(_no_champion(gate, requirement, metric))
+            outcomes.append(_no_champion(gate, requirement, metric, itself=itself))
             continue
         for place in gate.each or (OVERALL,):
             outcomes += _place(gate, place, requirement, metric=metric, versus=versus, cells=cells, alpha=alpha)
@@ -211,8 +220,10 @@ def _held_out(evidence: Evidence, level: Level) -> GateVerdict:
     return GateVerdict("held-out", level, "held_out", verdict, "Shown", proven, (outcome,))
 
 
-def _no_champion(gate: Gate, requirement: Requirement, metric: Metric) -> Outcome:
+def _no_champion(gate: Gate, requirement: Requirement, metric: Metric, *, itself: bool) -> Outcome:
     asked = describe(requirement, unit=metric.unit)
+    if itself:
+        return Outcome("Skipped", asked, OVERALL, "skipped: this is the champion")
     if gate.first_model == "Skip":
         return Outcome("Skipped", asked, OVERALL, "skipped: there is no champion yet and firstModel is Skip")
     return Outcome(

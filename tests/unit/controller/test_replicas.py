@@ -45,15 +45,20 @@ def test_declared_they_are_restored() -> None:
         assert spec["replicas"] == declared_
 
 
-def test_where_the_spec_is_not_understood_each_revision_keeps_what_it_was_recorded_with() -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_where_the_spec_is_not_understood_what_runs_is_left_alone(there: bool) -> None:
+    """Its number of replicas may have been changed since it was recorded; what is gone comes back as recorded."""
     champion = standing("1", "Suggest")
     document = declared("1", status={"champion": champion}, serving={"replicas": 2})
-    snapshot = judged(document, accuracy=0.8, grant=granted(champion))
+    running = [deployment(document)] if there else []
+    for item in running:
+        item["spec"]["replicas"] = 10
+    snapshot = judged(document, accuracy=0.8, deployments=running, grant=granted(champion))
     broken = {**document["spec"], "gates": [{"name": "g", "metric": "no_such_metric", "require": {"Shadow": ">= 1"}}]}
     snapshot.mdep["spec"] = broken
     plan = decide(snapshot, NOW)
     status = written(plan)
     assert status is not None
     assert next(item for item in status.conditions if item.type == "Stalled").reason == "InvalidSpec"
-    (found,) = applied(plan, "Deployment").values()
-    assert found["spec"]["replicas"] == 2
+    found = [item["spec"]["replicas"] for item in applied(plan, "Deployment").values()]
+    assert found == ([] if there else [2])

@@ -250,3 +250,13 @@ def test_an_answer_that_is_not_as_declared_is_counted() -> None:
 def test_a_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL|Port"):
         Shipper(url, source=SOURCE, declared=DECLARED)
+
+
+def test_an_event_too_large_is_counted_as_lost_and_holds_nothing_up() -> None:
+    recorder = Recorder()
+    with listening(recorder) as url:
+        sending = shipper(url)
+        sending.put(answered("x" * 500_000))
+        sending.put(answered("b", 2))
+        recorder.wait(lambda: len(recorder.of("prediction")) == 2)
+        assert sending.close(60) == 1

@@ -215,6 +215,14 @@ def test_comparison_with_a_missing_champion() -> None:
     assert word(judged(skipped, evidence(), champion=True)) == "Error"
 
 
+@pytest.mark.parametrize("more", [{}, {"firstModel": "Skip"}])
+def test_the_champion_itself_isnt_asked_to_beat_the_champion(more: dict[str, str]) -> None:
+    asked = gate({"Shadow": "better than champion"}, metric="roc_auc", **more)
+    verdict = judged(asked, evidence(), itself=True)
+    assert word(verdict) == "Skipped"
+    assert "this is the champion" in verdict.at("Shadow").gates[0].message
+
+
 def compared(a: float, b: float, variance: float, cov: float, metric: str = "log_loss") -> Estimate:
     return Estimate(
         quantity=Quantity(metric=metric, versus="linear"),

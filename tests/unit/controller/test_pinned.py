@@ -1,0 +1,100 @@
+"""What was learnt of a model when its revision was first measured holds from then on."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from mandate.controller import desired
+from mandate.controller.cache import Defaults
+from mandate.controller.choice import measurement, wanted
+from mandate.controller.decide import decide
+from mandate.controller.moments import instant
+from mandate.evidence.measurement import evaluation_name
+from mandate.kube.errors import ForbiddenError
+from tests.unit.controller.judged import declared, granted, judged, standing, written
+from tests.unit.controller.samples import MODEL_DIGEST
+
+NOW = instant("2026-01-02T00:00:00Z")
+OTHER = "sha256:" + "9" * 64
+UNDECLARED = {"uri": "pvc://models/credit/1/model.onnx", "format": "ONNX"}
+Object = dict[str, Any]
+
+
+def measured(document: Object, *, stored: bool, mevals: tuple[Object, ...] = ()) -> Object:
+    """The ModelEvaluation that `document` asks for, complete; not `stored`, its evidence is gone."""
+    asked = measurement(document, mevals)
+    meval = desired.evaluation(document, evaluation_name(asked), asked)
+    meval["status"] = {"evidence": "{}", "modelDigest": MODEL_DIGEST} | ({"evidenceConfigMap": "x"} if stored else {})
+    return meval
+
+
+def test_a_first_measurement_learns_the_digest_and_stays_the_one_that_counts() -> None:
+    document = declared("1", model__source=UNDECLARED)
+    first = measured(document, stored=True)
+    assert measurement(document, []).model.source.digest is None
+    assert wanted(document, [first]) == first["metadata"]["name"]
+    assert measurement(document, [first]).model.source.digest is None
+
+
+def test_measured_again_it_must_be_the_very_same_model() -> None:
+    document = declared("1", model__source=UNDECLARED)
+    lost = measured(document, stored=False)
+    again = measurement(document, [lost])
+    assert again.model.source.digest == MODEL_DIGEST
+    second = measured(document, stored=True, mevals=(lost,))
+    assert wanted(document, [lost, second]) == second["metadata"]["name"] == evaluation_name(again)
+    third = measured(document, stored=False, mevals=(lost,))
+    assert measurement(document, [lost, third]).repeat == 1
+
+
+def test_measured_on_other_data_it_must_be_the_very_same_model() -> None:
+    first = measured(declared("1", model__source=UNDECLARED), stored=True)
+    elsewhere = declared("1", model__source=UNDECLARED, data__source={"uri": "pvc://data/newer.parquet"})
+    assert measurement(elsewhere, [first]).model.source.digest == MODEL_DIGEST
+
+
+def test_another_version_learns_anew() -> None:
+    first = measured(declared("1", model__source=UNDECLARED), stored=True)
+    assert measurement(declared("2", model__source=UNDECLARED), [first]).model.source.digest is None
+
+
+def test_a_champion_whose_measurement_is_gone_is_known_by_its_status() -> None:
+    champion = standing("1", "Suggest")
+    champion["revision"] = measurement(declared("1", model__source=UNDECLARED), []).revision
+    document = declared("1", status={"champion": champion}, model__source=UNDECLARED)
+    assert measurement(document, []).model.source.digest == MODEL_DIGEST
+
+
+@pytest.mark.parametrize(("digest", "level"), [(MODEL_DIGEST, "Suggest"), (OTHER, "Shadow")])
+def test_other_bytes_start_with_nothing(digest: str, level: str) -> None:
+    """Were they measured all the same, they wouldn't inherit what others earned."""
+    champion = standing("1", "Suggest", modelDigest=digest)
+    changes = {"autonomy__shadow": {"minDuration": "48h", "minPredictions": 0}}
+    document = declared("1", status={"champion": champion}, **changes)
+    status = written(decide(judged(document, accuracy=0.8, grant=granted(champion)), NOW))
+    assert status is not None
+    assert status.champion is not None
+    assert status.champion.level == level
+
+
+class Server:
+    """Takes dry runs in every namespace but one."""
+
+    async def create(self, resource: Any, document: Object, *, dry_run: bool) -> Object:
+        assert dry_run
+        if document["metadata"]["namespace"] == "staging":
+            raise ForbiddenError("staging says no", status=403)
+        return copy.deepcopy(document)
+
+
+async def test_a_refusal_in_one_namespace_is_none_in_another() -> None:
+    defaults = Defaults(Server())  # type: ignore[arg-type]
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {}}
+    for _ in range(2):
+        assert await defaults.job("job", template, namespace="prod") is not None
+        assert await defaults.job("job", template, namespace="staging") is None
+        assert defaults.refusal("job", namespace="prod") == ""
+        assert defaults.refusal("job", namespace="staging") == "staging says no"
