@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -65,11 +65,15 @@ def measurement(mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
     model when its revision was first measured holds from then on: other bytes are another revision's.
     """
     every = {meval["metadata"]["name"]: meval for meval in mevals}
-    asked = _declared(mdep, every.values())
-    known = every.get(evaluation_name(asked))
+    return _needed(_declared(mdep, every.values()), mdep, every)
+
+
+def _needed(declared: ModelEvaluationSpec, mdep: Object, every: Mapping[str, Object]) -> ModelEvaluationSpec:
+    """The measurement itself while its evidence is stored, else the one to be made in its place."""
+    known = every.get(evaluation_name(declared))
     if known is not None and not is_forgotten(known):
-        return asked
-    asked = _pinned(asked, mdep, every.values())
+        return declared
+    asked = _pinned(declared, mdep, every.values())
     while (known := every.get(evaluation_name(asked))) is not None and is_forgotten(known):
         asked = asked.model_copy(update={"repeat": asked.repeat + 1})
     return asked
@@ -135,8 +139,9 @@ def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
     that stands, the annotation asks for nothing.
     """
     every = {meval["metadata"]["name"]: meval for meval in mevals}
-    spec = measurement(mdep, every.values())
-    same_as = {measurement_digest(spec), measurement_digest(_declared(mdep, every.values()))}
+    declared = _declared(mdep, every.values())
+    spec = _needed(declared, mdep, every)
+    same_as = {measurement_digest(spec), measurement_digest(declared)}
     name = evaluation_name(spec)
     champion = status_of(mdep).champion
     if champion is not None and champion.revision == spec.revision:
