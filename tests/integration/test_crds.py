@@ -62,7 +62,9 @@ def test_a_good_object_is_taken_and_defaulted(kubectl: Kubectl) -> None:
     result = kubectl("apply", "--server-side", "--dry-run=server", "-o", "json", "-f", "-", document=deployment(GOOD))
     assert result.returncode == 0, result.stderr
     spec = json.loads(result.stdout)["spec"]
-    assert spec["autonomy"]["suggest"] == {"minDuration": "7d", "minPredictions": 1000, "minLabelled": 500}
+    suggest = {"minDuration": "7d", "minPredictions": 1000, "minLabelled": 500, "blindShare": "0%"}
+    assert spec["autonomy"]["suggest"] == suggest
+    assert spec["autonomy"]["automate"] == {"steps": ["10%", "50%", "100%"], "stepDuration": "6h"}
     assert spec["serving"]["resources"]["limits"]["memory"] == "512Mi"
 
 

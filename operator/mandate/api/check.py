@@ -19,6 +19,7 @@ from .catalogue import METRICS, Metric, derived, metrics_for
 from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
 from .kinds import ModelDeploymentSpec
 from .spec import (
+    LIVE_METRICS,
     Confidence,
     Currency,
     DecimalText,
@@ -213,6 +214,12 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "Multiclass probabilities need the class of each column, in order",
     )
     found += _resources(spec.serving.resources)
+    steps = [int(step.removesuffix("%")) for step in spec.autonomy.automate.steps]
+    require(
+        steps[-1] == 100 and steps[0] > 0 and all(later > earlier for earlier, later in pairwise(steps)),
+        "autonomy.automate.steps",
+        f"{list(spec.autonomy.automate.steps)} must rise, from above 0%, and end at 100%",
+    )
     for index, baseline in enumerate(spec.baselines):
         require(
             baseline.name not in {CHAMPION, REST}, f"baselines[{index}].name", f"{baseline.name!r} is taken; rename it"
@@ -306,10 +313,28 @@ def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) ->
         found.append(Problem(f"{field}.load", "latencies need a load, for example 50/s"))
     if metric.origin != "Service" and gate.load is not None:
         found.append(Problem(f"{field}.load", "belongs to latencies and crashes"))
+    if gate.rows == "live":
+        found += _live(gate, field, spec)
     if metric.origin == "Service" and gate.rows != "test":
         found.append(Problem(f"{field}.rows", f"{metric.name} isn't measured on rows; remove rows"))
     if metric.origin == "Service" and spec.model.source.columns is not None:
         found.append(
             Problem(f"{field}.metric", f"{metric.name!r} needs a model that runs, not only columns of answers")
         )
+    return found
+
+
+def _live(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """Live rows are known as counts and sums: they give means, and nothing to compare them with."""
+    found = []
+    known = LIVE_METRICS[spec.task.type]
+    if gate.metric not in known:
+        message = f"{gate.metric!r} isn't known of live rows of this task; known are {', '.join(known)}"
+        found.append(Problem(f"{field}.metric", message))
+    if gate.across is not None:
+        found.append(Problem(f"{field}.across", "live groups aren't compared with each other; remove across"))
+    for level, text in gate.require.texts().items():
+        if " than " in text:
+            message = "live rows are held against numbers only: '>= …', '<= …' or 'within … .. …'"
+            found.append(Problem(f"{field}.require.{level}", message))
     return found

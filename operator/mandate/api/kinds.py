@@ -159,6 +159,53 @@ class GateSummary(Spec):
     """Which slice, which number, what would help."""
 
 
+class Leaving(Spec):
+    """Why a candidate is on its way out."""
+
+    reason: Annotated[str, StringConstraints(max_length=64)]
+    """CamelCase reason."""
+    message: Text = ""
+    """For people."""
+    by: Annotated[str, StringConstraints(max_length=253)]
+    """Who asked for it; `mandate` where evidence did."""
+
+
+class Asked(Spec):
+    """Who paused or halted the model, when and why."""
+
+    by: Annotated[str, StringConstraints(max_length=253)]
+    """Who."""
+    at: Time
+    """When."""
+    why: Text = ""
+    """Why, in the asker's words."""
+    level: Level | None = None
+    """A halt: the most that is allowed; absent for off."""
+
+
+class Transition(Spec):
+    """One change on the ladder."""
+
+    at: Time
+    """When."""
+    what: Annotated[str, StringConstraints(max_length=64)]
+    """What happened, in CamelCase."""
+    by: Annotated[str, StringConstraints(max_length=253)]
+    """Who asked for it; `mandate` where rules and evidence did."""
+    why: Text = ""
+    """Why."""
+    revision: Annotated[str, StringConstraints(max_length=32)] = ""
+    """Of which revision."""
+    version: Annotated[str, StringConstraints(max_length=63)] = ""
+    """spec.model.version at that revision."""
+    before: Annotated[str, StringConstraints(max_length=32)] = ""
+    """Where it stood: `Suggest`, `Automate at 10 %`; empty for nowhere."""
+    after: Annotated[str, StringConstraints(max_length=32)] = ""
+    """Where it stands."""
+    evidence: Annotated[str, StringConstraints(max_length=512)] = ""
+    """The evaluation, and what was seen in use."""
+
+
 class RevisionStatus(Spec):
     """Where one revision stands."""
 
@@ -173,7 +220,17 @@ class RevisionStatus(Spec):
     model_digest: Digest | None = None
     """The model's digest."""
     since: Time | None = None
-    """Since when it stands at this level."""
+    """Since when it stands at this level: from when on evidence counts for it."""
+    share: Annotated[int, Field(ge=1, le=100)] | None = None
+    """At Automate: the percentage of requests that it answers."""
+    stepped: Time | None = None
+    """Since when it has this share, or this level."""
+    begun: Time | None = None
+    """Since when the provider has shown that to be true; absent while it hasn't."""
+    fallen: bool = False
+    """Whether it lost a level in use, so that it climbs on fresh evidence only."""
+    leaving: Leaving | None = None
+    """Why it is on its way out: it has lost its traffic, and is refused once nothing of it is used any more."""
 
 
 class PreviousChampion(RevisionStatus):
@@ -181,6 +238,8 @@ class PreviousChampion(RevisionStatus):
 
     replaced: Time | None = None
     """Since when its successor answers in its place without a break; absent while it doesn't."""
+    released: bool = False
+    """Whether it has left the grant; it is still remembered for a rollback."""
 
 
 class Refusal(Spec):
@@ -236,6 +295,16 @@ class ModelDeploymentStatus(Spec):
     """The verdict per gate."""
     refused: Annotated[tuple[Refusal, ...], Field(max_length=10)] = ()
     """Revisions that were refused."""
+    paused: Asked | None = None
+    """Climbing is paused."""
+    halted: Asked | None = None
+    """The model is halted, at Shadow or off."""
+    handled: dict[
+        Annotated[str, StringConstraints(max_length=16)], Annotated[str, StringConstraints(max_length=253)]
+    ] = Field(default_factory=dict, max_length=8)
+    """Per verb, the id that was last seen to."""
+    history: Annotated[tuple[Transition, ...], Field(max_length=20)] = ()
+    """The last transitions, the latest at the end."""
     conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
     """Ready, Reconciling, Stalled, Evaluated, CandidateRefused, Enforced."""
 

@@ -21,6 +21,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_
 DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$", max_length=32)]
 Fraction = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=11)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$", max_length=16)]
+Percent = Annotated[str, StringConstraints(pattern=r"^([1-9]?[0-9]|100)%$", max_length=4)]
 Rate = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}/s$", max_length=16)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$", max_length=3)]
@@ -68,7 +69,15 @@ def _wrong_direction(sign: str, better: str) -> str:
     )
 
 
+LIVE_METRICS = {
+    "Binary": ("accuracy", "recall", "precision", "false_positive_rate", "selection_rate"),
+    "Multiclass": ("accuracy",),
+    "Regression": ("mean_absolute_error", "bias"),
+}
+"""Per task: metrics that counts and sums over live rows give: means, or means among the rows with a condition."""
+
 LIST_MAP_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+LIST_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 LIST_SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 
 
@@ -402,6 +411,25 @@ class Gate(Spec):
                 "load belongs to latencies and crashes",
                 field=".load",
             ),
+            cel(
+                f"self.rows != 'live' || self.metric in {sorted(set().union(*LIVE_METRICS.values()))}",
+                "this metric isn't known of live rows; leave rows out, or ask for one of those that are",
+                field=".rows",
+            ),
+            cel(
+                "self.rows != 'live' || !has(self.across)",
+                "across belongs to test rows: live groups aren't compared with each other",
+                field=".across",
+            ),
+            cel(
+                "self.rows != 'live' || ("
+                + " && ".join(
+                    f"(!has(self.require.{level}) || !self.require.{level}.contains(' than '))" for level in LEVELS
+                )
+                + ")",
+                "live rows are held against numbers only: '>= …', '<= …' or 'within … .. …'",
+                field=".require",
+            ),
         )
     )
 
@@ -415,8 +443,10 @@ class Gate(Spec):
     """A slice's name whose groups are compared with each other."""
     as_: Annotated[Literal["difference", "ratio"] | None, Field(alias="as")] = None
     """How groups are compared: largest minus smallest, or smallest divided by largest."""
-    rows: Literal["test", "validation", "train", "train-test"] = "test"
-    """Which rows; `train-test` is by how much the metric is better on train than on test."""
+    rows: Literal["test", "validation", "train", "train-test", "live"] = "test"
+    """Which rows; `train-test` is by how much the metric is better on train than on test. `live`: rows of real traffic
+    with their outcomes, since the revision came to its level; asked before the level that requires it, and held
+    against while it stands there."""
     load: Rate | None = None
     """Requests per second while a latency is measured."""
     require: Require
@@ -440,11 +470,47 @@ class LiveMinimum(Spec):
     """How many of them with their outcome."""
 
 
+class SuggestMinimum(LiveMinimum):
+    """What Suggest must have seen in use, and how people's decisions are taken there."""
+
+    min_duration: Duration = "7d"
+    """How long."""
+    min_labelled: Annotated[int, Field(ge=0, le=1_000_000_000)] = 500
+    """How many of them with their outcome."""
+    max_override_rate: Fraction | None = None
+    """People's decisions must show, with the upper limit, that they differ from the answer at most this often."""
+    blind_share: Percent = "0%"
+    """Share of decisions that people take before they see the answer, so that rubber-stamping shows."""
+
+
 class Promotion(Spec):
     """How a revision takes over from the champion before it."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.steps) || self.steps[size(self.steps) - 1] == '100%'",
+                "the last step must be 100%",
+                field=".steps",
+            ),
+            cel(
+                "!has(self.steps) || (self.steps.map(s, int(s.replace('%', ''))).isSorted() && "
+                "self.steps.all(a, a != '0%' && self.steps.exists_one(b, a == b)))",
+                "steps must rise, from above 0%",
+                field=".steps",
+            ),
+        )
+    )
+
+    steps: Annotated[tuple[Percent, ...], Field(min_length=1, max_length=10, json_schema_extra=LIST_ATOMIC)] = (
+        "10%",
+        "50%",
+        "100%",
+    )
+    """Shares of traffic at Automate, one after the other. A provider without shares goes to 100% at once."""
     step_duration: Duration = "6h"
-    """How long a new champion must have answered alone, with Pods ready, before the one before it leaves the grant."""
+    """How long each step must hold, and how long a new champion must have answered alone, with Pods ready, before the
+    one before it leaves the grant."""
 
 
 class Autonomy(Spec):
@@ -454,7 +520,7 @@ class Autonomy(Spec):
     """The highest level it may reach."""
     shadow: LiveMinimum = LiveMinimum()
     """Asked of Shadow before Suggest."""
-    suggest: LiveMinimum = LiveMinimum(min_duration="7d", min_labelled=500)
+    suggest: SuggestMinimum = SuggestMinimum()
     """Asked of Suggest before Automate."""
     automate: Promotion = Promotion()
     """How a revision that reached the target takes over."""

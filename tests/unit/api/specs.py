@@ -74,6 +74,25 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "latency without load": (changed("gates.3.load", ...), "gates[3]"),
     "each and across": (changed("gates.2.each", ["age"]), "gates[2]"),
     "no level": (changed("gates.0.require", {}), "gates[0].require"),
+    "live rows of a metric that has none": (changed("gates.0.rows", "live"), "gates[0]"),
+    "live rows against another": (
+        changed(
+            "gates.1", {"name": "r", "metric": "recall", "rows": "live", "require": {"Shadow": "better than linear"}}
+        ),
+        "gates[1].require",
+    ),
+    "steps that fall": (
+        changed("autonomy", {"target": "Automate", "automate": {"steps": ["50%", "10%", "100%"]}}),
+        "autonomy.automate",
+    ),
+    "steps that stand still": (
+        changed("autonomy", {"target": "Automate", "automate": {"steps": ["50%", "50%", "100%"]}}),
+        "autonomy.automate",
+    ),
+    "steps that end early": (
+        changed("autonomy", {"target": "Automate", "automate": {"steps": ["50%"]}}),
+        "autonomy.automate",
+    ),
     "no target": (changed("autonomy", {}), "autonomy.target"),
     "two sources": (changed("model.source.image", f"repo/x@{DIGEST}"), "model.source"),
     "no positive": (changed("task.positive", ...), "task"),
