@@ -20,7 +20,6 @@ from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
 from mandate.controller.loop import WATCHED, Controller
 from mandate.controller.queue import Backoff
 from mandate.controller.settings import Images, Settings
-from mandate.controller.standing import rank
 from mandate.evaluate.frame import SETTINGS_VARIABLE, Failure, Result, frame, unpack
 from mandate.kube.errors import ApiError
 from mandate.kube.resources import (
@@ -36,6 +35,7 @@ from mandate.kube.resources import (
     SERVICES,
     Resource,
 )
+from mandate.rollout.state import rank
 from tests.unit.controller.fake_api import FakeApi, Surroundings, clock
 from tests.unit.controller.samples import evidence, mdep
 from tests.unit.virtual import run
@@ -113,11 +113,13 @@ class Simulation:
                 assert self._shown(revision) >= rank(entry["level"]), f"{self.revisions[revision]} at {entry['level']}"
             model = self.api.objects.get((MODEL_DEPLOYMENTS, NAMESPACE, NAME), {})
             previous = (model.get("status") or {}).get("previous")
-            assert previous is None or previous["revision"] in item["spec"]["grants"], "nobody left to fall back on"
+            kept = previous is None or previous.get("released") or previous["revision"] in item["spec"]["grants"]
+            assert kept, "nobody left to fall back on"
         if resource == SERVICES and item["metadata"]["name"] in (NAME, f"{NAME}-suggest"):
             revision = item["spec"]["selector"][LABEL_REVISION]
             least: Level = "Automate" if item["metadata"]["name"] == NAME else "Suggest"
             assert revision == "none" or self._shown(revision) >= rank(least), "an address leads to what may not answer"
+            assert revision == "none" or self._recorded(item, revision) >= rank(least), "it isn't on record"
         if resource == MODEL_DEPLOYMENTS:
             for role in ("champion", "candidate"):
                 standing = (item.get("status") or {}).get(role) or {}
@@ -125,6 +127,14 @@ class Simulation:
         if resource == JOBS:
             running = [job["metadata"]["ownerReferences"][0]["uid"] for job in self.api.all(JOBS) if not _over(job)]
             assert len(running) == len(set(running)), "two Jobs of one evaluation run at once"
+
+    def _recorded(self, service: dict[str, Any], revision: str) -> int:
+        """The rank at which the status has this revision, if it is still the model's whose Service this is."""
+        model = self.api.objects.get((MODEL_DEPLOYMENTS, NAMESPACE, NAME))
+        if model is None or model["metadata"]["uid"] != service["metadata"]["ownerReferences"][0]["uid"]:
+            return rank("Automate")
+        roles = (model.get("status", {}).get(role, {}) for role in ("champion", "candidate", "previous"))
+        return max(rank(role.get("level")) for role in roles if role.get("revision") in (None, revision))
 
     def _shown(self, revision: str) -> int:
         kind = self.revisions.get(revision, "").split(".")[0]
@@ -172,7 +182,7 @@ class Simulation:
                 changed = mdep(
                     model__version=version,
                     autonomy__target=self.dice.choice(["Shadow", "Suggest", "Automate"]),
-                    autonomy__automate={"stepDuration": self.dice.choice(["30s", "2h"])},
+                    autonomy__automate={"stepDuration": self.dice.choice(["30s", "30d"])},
                 )
                 if present is None:
                     self.api.put(MODEL_DEPLOYMENTS, changed)
@@ -255,10 +265,13 @@ def _check_end(world: Simulation) -> None:
         assert [rank(entry.get("level")) for entry in present] == [reached], (kind, target, standing, conditions)
         assert (conditions["CandidateRefused"]["status"] == "True") == (reached == 0)
     held = {entry["revision"]: entry["level"] for entry in standing if "level" in entry}
-    granted = {entry["revision"]: entry["level"] for entry in (status.get("previous"),) if entry} | held
+    behind = status.get("previous")
+    granted = {behind["revision"]: behind["level"]} if behind and not behind.get("released") else {}
+    for revision, level in held.items():
+        granted[revision] = max(level, granted.get(revision, level), key=rank)
     assert {revision: entry["level"] for revision, entry in grant["spec"]["grants"].items()} == granted
-    if "previous" in status and spec["autonomy"]["automate"]["stepDuration"] == "30s":
-        least = min(rank(status["previous"]["level"]), rank(target))
+    if behind and not behind.get("released") and spec["autonomy"]["automate"]["stepDuration"] == "30s":
+        least = min(rank(behind["level"]), rank(target))
         assert rank((status.get("champion") or {}).get("level")) < least, "its successor has held"
     assert (conditions["Ready"]["status"] == "True") == bool(held)
     deployments = {entry["metadata"]["labels"][LABEL_REVISION] for entry in world.api.all(DEPLOYMENTS)}

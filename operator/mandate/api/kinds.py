@@ -219,6 +219,8 @@ class RevisionStatus(Spec):
     """The ModelEvaluation it was judged on."""
     model_digest: Digest | None = None
     """The model's digest."""
+    criteria_digest: Digest | None = None
+    """Digest of the criteria that it was last judged by."""
     since: Time | None = None
     """Since when it stands at this level: from when on evidence counts for it."""
     share: Annotated[int, Field(ge=1, le=100)] | None = None

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mandate.admission.template import granted
+from mandate.api.criteria import Level
 from mandate.api.grant import AutonomyGrantSpec, GrantedEvaluation, GrantedRevision
-from mandate.api.kinds import RevisionStatus
 from mandate.api.names import LABEL_MODEL, LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, status_of
@@ -25,41 +25,50 @@ from mandate.controller.room import MOST_EVALUATIONS, fitted
 from mandate.controller.serve import recorded
 from mandate.controller.settings import Settings
 from mandate.controller.snapshot import GrantSnapshot
-from mandate.controller.standing import rank, unchanged
+from mandate.rollout.record import state_of
+from mandate.rollout.state import Holder, State, rank
 
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Holder:
-    """A revision that may run, and its Pod template as stated, before the API server's defaults."""
+class Granted:
+    """A revision that may run up to `level`, and its Pod template as stated, before the API server's defaults."""
 
     model: str
-    standing: RevisionStatus
+    level: Level
+    holder: Holder
     template: Object
 
 
-def holders(snapshot: GrantSnapshot) -> dict[str, Holder]:
+def holders(snapshot: GrantSnapshot) -> dict[str, Granted]:
     """Every revision that may run, by its key."""
-    found: dict[str, Holder] = {}
+    found: dict[str, Granted] = {}
     for mdep in snapshot.mdeps:
         name = mdep["metadata"]["name"]
-        status = status_of(mdep)
+        state = state_of(status_of(mdep))
         own = tuple(item for item in snapshot.revisions if _label(item, LABEL_MODEL) == name)
-        for item in unchanged(status).granted():
-            kept = recorded(own, item.revision, images=snapshot.settings.images)
-            if kept is None or item.model_digest is None:
+        for revision, level in state.granted().items():
+            holder = _holder(state, revision)
+            kept = recorded(own, revision, images=snapshot.settings.images)
+            if kept is None or holder.model_digest is None:
                 continue
             template = serving_template(
                 model_name=name,
-                revision=item.revision,
+                revision=revision,
                 model=kept.spec.model,
                 serving=kept.spec.serving,
                 images=kept.images,
-                digest=item.model_digest,
+                digest=holder.model_digest,
             )
-            found[item.revision] = Holder(name, item, template)
+            found[revision] = Granted(name, level, holder, template)
     return found
+
+
+def _holder(state: State, revision: str) -> Holder:
+    behind = state.previous.holder if state.previous is not None else None
+    every = (state.champion, state.candidate, behind)
+    return next(item for item in every if item is not None and item.revision == revision)
 
 
 def attempts(snapshot: GrantSnapshot) -> dict[str, tuple[str, Object]]:
@@ -111,20 +120,20 @@ def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
     before = _before(snapshot.grant)
     revisions = {
         revision: GrantedRevision(
-            model=holder.model,
-            level=holder.standing.level or "Shadow",
-            model_digest=holder.standing.model_digest or "",
-            evaluation=holder.standing.evaluation,
+            model=entry.model,
+            level=entry.level,
+            model_digest=entry.holder.model_digest or "",
+            evaluation=entry.holder.evaluation,
             template=granted(snapshot.templates[revision]),
         )
-        for revision, holder in holders(snapshot).items()
+        for revision, entry in holders(snapshot).items()
         if revision in snapshot.templates
     }
     in_use = _in_use((*snapshot.deployments, *snapshot.services, *snapshot.pods))
-    demoted = _fallen(snapshot)
+    at_most = _at_most(snapshot)
     for revision, entry in before.grants.items():
         if revision not in revisions and revision in in_use:
-            level = "Shadow" if revision in demoted and rank(entry.level) > 1 else entry.level
+            level = min(entry.level, at_most.get(revision, entry.level), key=rank)
             revisions[revision] = entry.model_copy(update={"level": level})
     evaluations = {
         job: GrantedEvaluation(model=model, template=granted(snapshot.templates[job]))
@@ -169,14 +178,16 @@ def _in_use(items: Iterable[Object]) -> set[str]:
     return found - {"", desired.NOBODY}
 
 
-def _fallen(snapshot: GrantSnapshot) -> set[str]:
-    """Revisions that are on record as holding no level any more."""
-    fallen: set[str] = set()
+def _at_most(snapshot: GrantSnapshot) -> dict[str, Level]:
+    """The level of those who are on record as holding less than they may have held before."""
+    found: dict[str, Level] = {}
     for mdep in snapshot.mdeps:
-        status = status_of(mdep)
-        fallen |= {item.revision for item in status.refused}
-        fallen |= {item.revision for item in (status.champion, status.candidate) if item and item.level is None}
-    return fallen
+        state = state_of(status_of(mdep))
+        behind = state.previous.holder if state.previous is not None else None
+        known = [item.revision for item in (state.champion, state.candidate, behind) if item is not None]
+        for revision in (*known, *(item.revision for item in state.refused)):
+            found[revision] = state.granted().get(revision, "Shadow")
+    return found
 
 
 def _label(item: Object, label: str) -> str:

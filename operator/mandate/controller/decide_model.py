@@ -1,11 +1,12 @@
-"""One ModelDeployment: record the revision, have it measured, judge it, let it stand, serve it, say so. Pure."""
+"""One ModelDeployment: record the revision, have it measured, judge it, let it climb, serve it, say so. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from mandate.api.check import SpecError
-from mandate.api.criteria import Level, seconds
+from mandate.api.criteria import Level
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, Pinned
 from mandate.api.names import GROUP, LABEL_ENFORCE
 from mandate.controller.assess import (
@@ -19,15 +20,18 @@ from mandate.controller.assess import (
     gate_summaries,
     gates_passed,
 )
-from mandate.controller.choice import evaluation_status, is_forgotten, retry_of, status_of, understood
+from mandate.controller.choice import evaluation_status, is_forgotten, status_of, understood
 from mandate.controller.conditions import Finding, dumped, merged
 from mandate.controller.desired import is_ours
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
 from mandate.controller.room import GRANT_FULL
-from mandate.controller.serve import Served, record, serve
+from mandate.controller.serve import Observed, Served, observe, record, serve, standing
 from mandate.controller.snapshot import ModelSnapshot
-from mandate.controller.standing import Standing, outlived, rank, stand, unchanged
+from mandate.controller.standing import inputs
 from mandate.evidence.measurement import key, revision_digest
+from mandate.rollout.ladder import GATES_NOT_MET, Step, step
+from mandate.rollout.record import state_of, update_of
+from mandate.rollout.state import Refused, State, rank
 
 Object = dict[str, Any]
 
@@ -43,30 +47,42 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     before = status_of(mdep)
     assessment = assess(snapshot, now)
     spec = _spec(mdep)
-    actions: list[Action] = []
-    if spec is None:
-        standing = unchanged(before)
-        served = serve(snapshot, standing, spec=None)
-    else:
-        actions += record(snapshot, spec)
-        standing = stand(
-            before,
-            spec,
-            assessment,
-            revision=key(revision_digest(mdep["metadata"]["name"], spec)),
-            retry=retry_of(mdep),
-            now=now,
-        )
-        served = serve(snapshot, standing, spec=spec)
-        step = seconds(spec.autonomy.automate.step_duration)
-        standing = outlived(standing, alone=_alone(standing, served, spec.autonomy.target), step=step, now=now)
+    actions: list[Action] = list(record(snapshot, spec)) if spec is not None else []
+    observed, state = observe(snapshot), state_of(before)
+    climb = step(state, inputs(snapshot, state, spec, assessment, observed), now)
+    served = serve(snapshot, climb.state, spec=spec)
     if isinstance(assessment, Measuring):
         actions += assessment.actions
-    after = _status(snapshot, before, assessment, standing, served, now=now)
+    after = _status(snapshot, before, assessment, _Situation(climb, observed, served), now=now)
     written = _write(mdep, before, after)
-    # The standing is on record before anything serves by it, so that a crash in between can't leave more than it says.
+    # The state is on record before anything serves by it, so that a crash in between can't leave more than it says.
     actions += [*written, *served.actions, *_old_evidence(snapshot, assessment, after)]
-    return Plan(tuple(actions), standing.again)
+    return Plan(tuple(actions), climb.again)
+
+
+@dataclass(frozen=True)
+class _Situation:
+    """Where everyone stands now, what was seen before, and what is being done about it."""
+
+    climb: Step
+    observed: Observed
+    served: Served
+
+    @property
+    def state(self) -> State:
+        return self.climb.state
+
+    @property
+    def refusal(self) -> Refused | None:
+        """Why the candidate may not climb, if it was refused."""
+        candidate = self.state.candidate
+        return self.state.refusal(candidate.revision) if candidate is not None else None
+
+    @property
+    def held(self) -> str:
+        """Why nobody stands higher, in words."""
+        refusal = self.refusal
+        return refusal.message if refusal is not None and refusal.reason == GATES_NOT_MET else self.climb.held
 
 
 def _spec(mdep: Object) -> ModelDeploymentSpec | None:
@@ -80,20 +96,15 @@ def _status(
     snapshot: ModelSnapshot,
     before: ModelDeploymentStatus,
     assessment: Assessment,
-    standing: Standing,
-    served: Served,
+    situation: _Situation,
     *,
     now: float,
 ) -> ModelDeploymentStatus:
     generation = snapshot.mdep["metadata"].get("generation", 0)
-    level = _level(standing, served)
-    shown = standing.champion or standing.candidate
-    update: dict[str, Any] = {
+    level = _level(situation)
+    shown = situation.state.champion or situation.state.candidate
+    update: dict[str, Any] = update_of(situation.state) | {
         "observed_generation": generation,
-        "champion": standing.champion,
-        "candidate": standing.candidate,
-        "previous": standing.previous,
-        "refused": standing.refused,
         "level": level or "None",
         "version": shown.version if shown is not None else "",
     }
@@ -112,54 +123,37 @@ def _status(
         }
     elif not (isinstance(assessment, Measuring) and assessment.reason == "Judging"):
         update |= {"gates": (), "gates_passed": "", "criteria_digest": None, "look": 0}
-    findings = _findings(snapshot, assessment, standing, served, level)
+    findings = _findings(snapshot, assessment, situation, level)
     update["conditions"] = merged(before.conditions, findings, generation=generation, now=now)
     return before.model_copy(update=update)
 
 
-def _level(standing: Standing, served: Served) -> Level | None:
+def _level(situation: _Situation) -> Level | None:
     """The highest level that is granted and served; Shadow is served by running, without an address of its own."""
     levels: list[Level] = []
-    for item in standing.revisions():
-        reached = served.answering.get(item.revision)
-        if reached is not None:
-            levels.append(reached if rank(reached) <= rank(item.level) else item.level or reached)
-        elif not served.waiting:
+    for holder in standing(situation.state):
+        reached, held = situation.observed.answering(holder.revision), holder.rung.level
+        if reached is not None and held is not None:
+            levels.append(min(reached, held, key=rank))
+        elif not situation.served.waiting:
             levels.append("Shadow")
     return max(levels, key=rank, default=None)
 
 
-def _alone(standing: Standing, served: Served, target: Level) -> bool:
-    """Whether the champion answers, as high as the one before it did or as the target asks, from Pods that are ready.
-
-    At Shadow there is no address: there it is enough to run.
-    """
-    champion, previous = standing.champion, standing.previous
-    if champion is None or previous is None or champion.revision not in served.ready:
-        return False
-    if rank(champion.level) < min(rank(previous.level), rank(target)):
-        return False
-    return champion.level == "Shadow" or served.answering.get(champion.revision) == champion.level
-
-
 def _findings(
-    snapshot: ModelSnapshot, assessment: Assessment, standing: Standing, served: Served, level: Level | None
+    snapshot: ModelSnapshot, assessment: Assessment, situation: _Situation, level: Level | None
 ) -> tuple[Finding, ...]:
     evaluated = _evaluated(assessment)
-    refused = isinstance(assessment, Judged) and assessment.verdict.reached is None
-    granted = _granted(assessment, standing, served)
-    stalled = _stalled(assessment, standing, served)
-    moving = _moving(assessment, standing, served, stalled)
+    stalled = _stalled(assessment, situation)
+    moving = _moving(assessment, situation, stalled)
     findings = [
         evaluated,
-        granted,
+        _granted(assessment, situation),
         _enforced(snapshot.namespace),
-        Finding("CandidateRefused", "True", "GatesNotMet", standing.held)
-        if refused
-        else Finding("CandidateRefused", "False", evaluated.reason),
+        _refused(assessment, situation) or Finding("CandidateRefused", "False", evaluated.reason),
         stalled or Finding("Stalled", "False", "Progressing" if moving else "Settled"),
         moving or Finding("Reconciling", "False", "Stalled" if stalled else "Settled"),
-        _ready(standing, served, stalled, moving, level),
+        _ready(situation, stalled, moving, level),
     ]
     if isinstance(assessment, Judged) and assessment.criteria_changed:
         findings.append(
@@ -167,9 +161,17 @@ def _findings(
                 "CriteriaChanged", "True", "AfterMeasurement", "the criteria changed after the measurement had started"
             )
         )
-    if served.fallback:
-        findings.append(Finding("FallbackReady", "False", "FallbackUnusable", served.fallback))
+    if situation.served.fallback:
+        findings.append(Finding("FallbackReady", "False", "FallbackUnusable", situation.served.fallback))
     return tuple(findings)
+
+
+def _refused(assessment: Assessment, situation: _Situation) -> Finding | None:
+    """The candidate's refusal; one by gates counts once they are judged."""
+    refusal = situation.refusal
+    if refusal is None or (refusal.reason == GATES_NOT_MET and not isinstance(assessment, Judged)):
+        return None
+    return Finding("CandidateRefused", "True", refusal.reason, situation.held)
 
 
 def _evaluated(assessment: Assessment) -> Finding:
@@ -187,17 +189,20 @@ def _evaluated(assessment: Assessment) -> Finding:
             )
 
 
-def _granted(assessment: Assessment, standing: Standing, served: Served) -> Finding:
-    present = standing.candidate or standing.champion
-    if present is not None and present.level is not None:
-        for trouble in served.trouble:
+def _granted(assessment: Assessment, situation: _Situation) -> Finding:
+    present = situation.state.candidate or situation.state.champion
+    if present is not None and present.rung.level is not None:
+        for trouble in situation.served.trouble:
             if trouble.revision == present.revision:
                 return Finding("Granted", "False", trouble.reason, trouble.message)
-        held = f"; {standing.held}" if standing.held else ""
-        return Finding("Granted", "True", present.level, f"version {present.version} may act at {present.level}{held}")
+        held = f"; {situation.held}" if situation.held else ""
+        words = f"version {present.version} may act at {present.rung}{held}"
+        return Finding("Granted", "True", present.rung.level, words)
     match assessment:
         case Judged():
-            return Finding("Granted", "False", "GatesNotMet", standing.held)
+            refusal = situation.refusal
+            reason = refusal.reason if refusal is not None else "Held"
+            return Finding("Granted", "False", reason, situation.held)
         case Measuring(_, reason, message) if reason == GRANT_FULL:
             return Finding("Granted", "False", reason, message)
         case Measuring():
@@ -224,42 +229,41 @@ def _enforced(namespace: Object | None) -> Finding:
             return Finding("Enforced", "False", "NotEnrolled", message)
 
 
-def _stalled(assessment: Assessment, standing: Standing, served: Served) -> Finding | None:
+def _stalled(assessment: Assessment, situation: _Situation) -> Finding | None:
     """What a person must resolve, or None."""
     if isinstance(assessment, Unclear):
         return Finding("Stalled", "True", "InvalidSpec", assessment.problems)
-    if served.trouble:
-        words = "; ".join(trouble.message for trouble in served.trouble)
-        return Finding("Stalled", "True", served.trouble[0].reason, words)
+    if situation.served.trouble:
+        words = "; ".join(trouble.message for trouble in situation.served.trouble)
+        return Finding("Stalled", "True", situation.served.trouble[0].reason, words)
     if isinstance(assessment, Measuring) and assessment.reason == GRANT_FULL:
         return Finding("Stalled", "True", GRANT_FULL, assessment.message)
-    if standing.revisions():
+    if standing(situation.state):
         return None
     if isinstance(assessment, NotJudged):
         return Finding("Stalled", "True", assessment.code, assessment.message)
     if isinstance(assessment, Judged):
-        return Finding("Stalled", "True", "CandidateRefused", standing.held)
+        reason = "CandidateRefused" if situation.refusal is not None else "Held"
+        return Finding("Stalled", "True", reason, situation.held)
     return None
 
 
-def _moving(assessment: Assessment, standing: Standing, served: Served, stalled: Finding | None) -> Finding | None:
+def _moving(assessment: Assessment, situation: _Situation, stalled: Finding | None) -> Finding | None:
     """Evaluating, or changing objects; never the time that a level must last."""
     if stalled is not None:
         return None
     if isinstance(assessment, Measuring):
         return Finding("Reconciling", "True", "Evaluating", assessment.message)
-    if standing.revisions() and served.waiting:
-        return Finding("Reconciling", "True", "Serving", "; ".join(served.waiting))
+    if standing(situation.state) and situation.served.waiting:
+        return Finding("Reconciling", "True", "Serving", "; ".join(situation.served.waiting))
     return None
 
 
-def _ready(
-    standing: Standing, served: Served, stalled: Finding | None, moving: Finding | None, level: Level | None
-) -> Finding:
+def _ready(situation: _Situation, stalled: Finding | None, moving: Finding | None, level: Level | None) -> Finding:
     """Ready: what is granted is served."""
-    holders = standing.revisions()
+    holders, served = standing(situation.state), situation.served
     if holders and not served.waiting and not served.trouble:
-        words = ", ".join(f"version {item.version} at {item.level}" for item in holders)
+        words = ", ".join(f"version {holder.version} at {holder.rung}" for holder in holders)
         return Finding("Ready", "True", "Serving" if rank(level) > 1 else "Shadowing", words)
     status: Literal["False", "Unknown"] = "False"
     if stalled is not None:

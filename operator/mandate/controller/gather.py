@@ -20,6 +20,7 @@ from mandate.controller.progress import pod_to_read
 from mandate.controller.serve import is_serving
 from mandate.controller.settings import Settings
 from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot, ModelSnapshot, Snapshot
+from mandate.controller.standing import judged_by
 from mandate.controller.store import Store
 from mandate.evidence.schema import Evidence
 from mandate.kube.client import Client
@@ -153,17 +154,18 @@ class Gatherer:
         return self._store.get(SERVICES, mdep["metadata"]["namespace"], fallback.service_ref.name)
 
     async def _evidence_for(self, mdep: Object, mevals: tuple[Object, ...]) -> dict[str, Evidence | IntakeError]:
-        """The one evidence record that the present spec is judged by."""
+        """The evidence records that the present spec and the champions stand on."""
         try:
-            name = wanted(mdep, mevals)
+            names = {wanted(mdep, mevals), *judged_by(mdep)}
         except SpecError:
             return {}
+        found: dict[str, Evidence | IntakeError] = {}
         for meval in mevals:
-            status = evaluation_status(meval)
-            if meval["metadata"]["name"] == name and status.evidence_digest is not None:
+            name, status = meval["metadata"]["name"], evaluation_status(meval)
+            if name in names and status.evidence_digest is not None:
                 namespace = meval["metadata"]["namespace"]
-                return {name: await self._evidence.read(status.evidence_digest, namespace=namespace)}
-        return {}
+                found[name] = await self._evidence.read(status.evidence_digest, namespace=namespace)
+        return found
 
     async def _grant(self, namespace: str) -> GrantSnapshot:
         store = self._store

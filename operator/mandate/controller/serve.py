@@ -2,17 +2,17 @@
 
 The level is part of the address. NAME answers only with what may act, NAME-suggest answers people; both fall back to
 the declared fallback, and to nobody where there is none. Traffic moves up only onto Pods that are ready, and down at
-once.
+once. A Service has one answer for all: of shares, whoever has the largest gets everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mandate.api.criteria import Level
-from mandate.api.kinds import ModelDeploymentSpec, RevisionStatus
+from mandate.api.kinds import ModelDeploymentSpec
 from mandate.api.names import LABEL_MODEL, LABEL_REVISION, suggest_name
 from mandate.api.spec import Fallback
 from mandate.controller import desired
@@ -21,8 +21,9 @@ from mandate.controller.plan import Action, Create, bring, delete
 from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Images
 from mandate.controller.snapshot import ModelSnapshot
-from mandate.controller.standing import Standing, rank
 from mandate.evidence.measurement import key, revision_digest
+from mandate.rollout.shares import desired_shares
+from mandate.rollout.state import FALLBACK, Holder, Shares, State, rank
 
 Object = dict[str, Any]
 
@@ -45,20 +46,36 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Observed:
+    """What is true now: where each address leads, who has a Pod that is ready."""
+
+    true: Shares
+    ready: frozenset[str]
+
+    def answering(self, revision: str) -> Level | None:
+        """The highest address that leads to this revision."""
+        if self.true.automate.get(revision, 0) > 0:
+            return "Automate"
+        return "Suggest" if self.true.suggest.get(revision, 0) > 0 else None
+
+
+@dataclass(frozen=True)
 class Served:
-    """What is to be done so that the standing is served, and what is true of it already.
+    """What is to be done so that the state is served.
 
     `waiting` says what isn't there yet, `trouble` what a person must resolve; `fallback` is a finding about the
-    fallback Service, empty where there is none. `answering` is the level at which each revision is reached now,
-    `ready` those with a Pod that is ready.
+    fallback Service, empty where there is none.
     """
 
     actions: tuple[Action, ...]
     waiting: tuple[str, ...] = ()
     trouble: tuple[Trouble, ...] = ()
     fallback: str = ""
-    answering: Mapping[str, Level] = field(default_factory=dict)
-    ready: frozenset[str] = frozenset()
+
+
+def standing(state: State) -> tuple[Holder, ...]:
+    """Those that hold a level, the champion first."""
+    return tuple(item for item in (state.champion, state.candidate) if item is not None and item.rung.level is not None)
 
 
 def record(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[Create, ...]:
@@ -86,29 +103,38 @@ def recorded(revisions: tuple[Object, ...], revision: str, *, images: Images) ->
     return None
 
 
-def serve(
-    snapshot: ModelSnapshot,
-    standing: Standing,
-    *,
-    spec: ModelDeploymentSpec | None,
-) -> Served:
-    """Actions and findings for `standing`; `spec` is the present one, None where it isn't understood.
+def observe(snapshot: ModelSnapshot) -> Observed:
+    """What the addresses' selectors and the Deployments say.
 
-    Then what there is stays as it is: nobody knows the fallback, nor how many replicas are meant.
+    A Service copies no requests to anyone: a revision counts as mirrored once it runs. How much it must have seen is
+    the spec's to say (minPredictions).
+    """
+    name = snapshot.mdep["metadata"]["name"]
+    automate, suggest = _selected(snapshot, name), _selected(snapshot, suggest_name(name))
+    ready = frozenset(revision for revision, item in _deployments(snapshot).items() if available(item))
+    shares = Shares(automate={automate: 100}, suggest={suggest: 100}, mirrored=tuple(sorted(ready)))
+    return Observed(shares, ready)
+
+
+def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | None) -> Served:
+    """Actions and findings for `state`; `spec` is the present one, None where it isn't understood.
+
+    Then Deployments stay as they are, and so does an address unless it leads to whom it mayn't lead any more: nobody
+    knows the fallback, nor how many replicas are meant.
     """
     mdep = snapshot.mdep
     name = mdep["metadata"]["name"]
     actions: list[Action] = []
     waiting: list[str] = []
     trouble: list[Trouble] = []
-    deployments = {_revision(item): item for item in snapshot.deployments if desired.is_ours(item, mdep)}
+    deployments = _deployments(snapshot)
     wanted: set[str] = set()
-    for revision in standing.revisions():
-        wanted.add(revision.revision)
-        document, why = _deployment(snapshot, revision, spec=spec)
-        full = no_room(snapshot.grant, name) if granted_level(snapshot.grant, revision) is None else ""
+    for holder in standing(state):
+        wanted.add(holder.revision)
+        document, why = _deployment(snapshot, holder, spec=spec)
+        full = no_room(snapshot.grant, name) if granted_level(snapshot.grant, holder) is None else ""
         if full:
-            trouble.append(Trouble(GRANT_FULL, f"version {revision.version}: {full}", revision.revision))
+            trouble.append(Trouble(GRANT_FULL, f"version {holder.version}: {full}", holder.revision))
         elif why:
             waiting.append(why)
         if document is not None:
@@ -116,46 +142,42 @@ def serve(
             if taken and not desired.is_ours(taken[0], mdep):
                 trouble.append(_taken("Deployment", document["metadata"]["name"]))
             else:
-                if spec is not None or revision.revision not in deployments:
-                    actions += bring(document, deployments.get(revision.revision))
-                if not available(deployments.get(revision.revision)):
+                if spec is not None or holder.revision not in deployments:
+                    actions += bring(document, deployments.get(holder.revision))
+                if not available(deployments.get(holder.revision)):
                     waiting.append(f"Deployment {document['metadata']['name']} has no Pod ready yet")
     selected: set[str] = set()
     targets, found = _fallback(snapshot, spec.use_case.fallback if spec is not None else None)
-    answering: dict[str, Level] = {}
-    for address, chain in ((name, _chain(standing, "Automate")), (suggest_name(name), _chain(standing, "Suggest"))):
+    levels: tuple[Level, ...] = ("Automate", "Suggest")
+    for address, level in zip((name, suggest_name(name)), levels, strict=True):
         live = snapshot.services.get(address)
         if live is not None and not desired.is_ours(live, mdep):
             trouble.append(_taken("Service", address))
             continue
-        level: Level = "Automate" if address == name else "Suggest"
-        now = str(((live or {}).get("spec", {}).get("selector") or {}).get(LABEL_REVISION, ""))
-        answers = _answers(snapshot, standing, chain, deployments, now=now, level=level)
-        if answers is None:
+        now = _selected(snapshot, address)
+        answers = _answers(snapshot, state, deployments, now=now, level=level)
+        if answers == FALLBACK:
             selector, port = targets
         else:
             selector, port = {LABEL_MODEL: name, LABEL_REVISION: answers}, "http"
             selected.add(answers)
         document = desired.service(mdep, address, selector=selector, port=port)
-        turned = bring(document, live) if spec is not None else ()
+        turned = bring(document, live) if spec is not None or not _may(state, now, level) else ()
         actions += turned
         if turned:
             waiting.append(f"Service {address} is being turned to who may answer there")
-        if now:
+        if now != FALLBACK:
             selected.add(now)
-        if live is not None and now == answers and now:
-            answering[now] = max(level, answering.get(now, level), key=rank)
-    for revision_key, item in deployments.items():
-        if revision_key not in wanted and revision_key not in selected and not _leaving(item):
+    for revision, item in deployments.items():
+        if revision not in wanted and revision not in selected and not _leaving(item):
             actions.append(delete(item))
-    ready = frozenset(revision for revision, item in deployments.items() if available(item))
-    return Served(tuple(actions), tuple(waiting), tuple(trouble), found, answering, ready)
+    return Served(tuple(actions), tuple(waiting), tuple(trouble), found)
 
 
-def granted_level(grant: Object | None, revision: RevisionStatus) -> Level | None:
+def granted_level(grant: Object | None, holder: Holder) -> Level | None:
     """The level at which the grant holds this very model, None where it doesn't."""
-    entry = ((grant or {}).get("spec") or {}).get("grants", {}).get(revision.revision)
-    if entry is None or entry.get("modelDigest") != revision.model_digest:
+    entry = ((grant or {}).get("spec") or {}).get("grants", {}).get(holder.revision)
+    if entry is None or entry.get("modelDigest") != holder.model_digest:
         return None
     level: Level = entry["level"]
     return level
@@ -176,56 +198,63 @@ def is_serving(pod: Mapping[str, Any]) -> bool:
     return of_revision and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
+def _deployments(snapshot: ModelSnapshot) -> dict[str, Object]:
+    """Our Deployments by revision."""
+    return {_revision(item): item for item in snapshot.deployments if desired.is_ours(item, snapshot.mdep)}
+
+
+def _selected(snapshot: ModelSnapshot, address: str) -> str:
+    """The revision that our Service leads to; FALLBACK where it leads elsewhere, to nobody, or isn't there."""
+    live = snapshot.services.get(address)
+    if live is None or not desired.is_ours(live, snapshot.mdep):
+        return FALLBACK
+    revision = str(((live.get("spec") or {}).get("selector") or {}).get(LABEL_REVISION, ""))
+    return FALLBACK if revision == desired.NOBODY else revision
+
+
 def _deployment(
-    snapshot: ModelSnapshot, revision: RevisionStatus, *, spec: ModelDeploymentSpec | None
+    snapshot: ModelSnapshot, holder: Holder, *, spec: ModelDeploymentSpec | None
 ) -> tuple[Object | None, str]:
-    if granted_level(snapshot.grant, revision) is None:
-        return None, f"version {revision.version} waits for its entry in the namespace's AutonomyGrant"
-    kept = recorded(snapshot.revisions, revision.revision, images=snapshot.settings.images)
-    if kept is None or revision.model_digest is None:
-        return None, f"version {revision.version}: no ControllerRevision holds it, so its Deployment can't be made"
+    if granted_level(snapshot.grant, holder) is None:
+        return None, f"version {holder.version} waits for its entry in the namespace's AutonomyGrant"
+    kept = recorded(snapshot.revisions, holder.revision, images=snapshot.settings.images)
+    if kept is None or holder.model_digest is None:
+        return None, f"version {holder.version}: no ControllerRevision holds it, so its Deployment can't be made"
     document = desired.deployment(
         snapshot.mdep,
         kept.spec,
-        revision=revision.revision,
+        revision=holder.revision,
         replicas=(spec or kept.spec).serving.replicas,
         images=kept.images,
-        digest=revision.model_digest,
+        digest=holder.model_digest,
     )
     return document, ""
 
 
-def _chain(standing: Standing, level: Level) -> tuple[RevisionStatus, ...]:
-    """Who may answer at `level`, in order: for people the candidate comes before the champion."""
-    order = (standing.champion,) if level == "Automate" else (standing.candidate, standing.champion)
-    return tuple(item for item in order if item is not None and rank(item.level) >= rank(level))
+def _holders(state: State) -> tuple[Holder, ...]:
+    behind = state.previous.holder if state.previous is not None and not state.previous.released else None
+    return tuple(holder for holder in (state.candidate, state.champion, behind) if holder is not None)
+
+
+def _may(state: State, revision: str, level: Level) -> bool:
+    """Whether the state lets this revision, or the fallback, answer at `level`."""
+    return revision == FALLBACK or rank(state.granted().get(revision)) >= rank(level)
 
 
 def _answers(
-    snapshot: ModelSnapshot,
-    standing: Standing,
-    chain: tuple[RevisionStatus, ...],
-    deployments: Mapping[str, Object],
-    *,
-    now: str,
-    level: Level,
-) -> str | None:
-    """The revision that answers: the first of the chain that is granted and ready, or answers already.
-
-    While none of the chain is, an earlier champion goes on answering, if the grant still carries it at this level.
-    """
-    for item in chain:
-        if rank(granted_level(snapshot.grant, item)) < rank(level):
-            continue
-        if item.revision in deployments and (item.revision == now or available(deployments[item.revision])):
-            return item.revision
-    entry = ((snapshot.grant or {}).get("spec") or {}).get("grants", {}).get(now)
-    fallen = {item.revision for item in standing.refused} | {
-        item.revision for item in (standing.champion, standing.candidate) if item is not None
+    snapshot: ModelSnapshot, state: State, deployments: Mapping[str, Object], *, now: str, level: Level
+) -> str:
+    """The revision that answers at `level`, or FALLBACK: only who is granted, and ready or answering already."""
+    able = {
+        holder.revision
+        for holder in _holders(state)
+        if rank(granted_level(snapshot.grant, holder)) >= rank(level)
+        and holder.revision in deployments
+        and (holder.revision == now or available(deployments[holder.revision]))
     }
-    if chain and now in deployments and entry is not None and now not in fallen:
-        return now if rank(entry.get("level")) >= rank(level) else None
-    return None
+    shares = desired_shares(state, able=able)
+    parts = shares.automate if level == "Automate" else shares.suggest
+    return max(parts, key=lambda revision: parts[revision])
 
 
 def _fallback(snapshot: ModelSnapshot, fallback: Fallback | None) -> tuple[tuple[Mapping[str, str], int | str], str]:

@@ -57,11 +57,14 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What a revision's test evidence carries: `reached`, and per level in words what keeps it from holding."""
+    """What a revision's test evidence carries by `criteria`, their digest: `reached`, and per level in words what keeps
+    it from holding.
+    """
 
     reached: Level | None
     evaluation: str = ""
     model_digest: str | None = None
+    criteria: str | None = None
     blocking: Mapping[Level, str] = field(default_factory=dict)
 
 

@@ -260,7 +260,12 @@ def _judged(holder: Holder, inputs: Inputs) -> Holder:
     judgement = inputs.judgements.get(holder.revision)
     if judgement is None:
         return holder
-    return replace(holder, evaluation=judgement.evaluation, model_digest=judgement.model_digest)
+    return replace(
+        holder,
+        evaluation=judgement.evaluation,
+        model_digest=judgement.model_digest,
+        criteria=judgement.criteria,
+    )
 
 
 def _lowered(holder: Holder, state: State, inputs: Inputs, moment: int) -> tuple[Holder, tuple[Transition, ...]]:
@@ -363,7 +368,12 @@ def _rolled_back(state: State, inputs: Inputs, leaving: Leaving, moment: int) ->
         candidate = None
     gone = _newcomer(champion.revision, champion.version, moment)
     if candidate is None and champion.revision == inputs.revision:
-        candidate = replace(gone, evaluation=champion.evaluation, model_digest=champion.model_digest)
+        candidate = replace(
+            gone,
+            evaluation=champion.evaluation,
+            model_digest=champion.model_digest,
+            criteria=champion.criteria,
+        )
     refused = _with(state, champion, leaving.reason, leaving.message, always=True)
     why = f"{leaving.message}; back to version {back.version}"
     down = _transition(

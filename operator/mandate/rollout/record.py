@@ -162,6 +162,7 @@ def _certain(status: RevisionStatus) -> Holder:
         leaving=Leaving(reason=leaving.reason, message=leaving.message, by=leaving.by) if leaving is not None else None,
         evaluation=status.evaluation,
         model_digest=status.model_digest,
+        criteria=status.criteria_digest,
     )
 
 
@@ -177,6 +178,7 @@ def _revision_fields(holder: Holder) -> dict[str, Any]:
         "level": holder.rung.level,
         "evaluation": holder.evaluation,
         "model_digest": holder.model_digest,
+        "criteria_digest": holder.criteria,
         "since": _stamp(holder.since),
         "share": holder.rung.share or None,
         "stepped": _stamp(holder.stepped),

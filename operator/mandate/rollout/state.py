@@ -61,7 +61,8 @@ class Holder:
 
     `since`: from when on evidence counts for this level. `stepped`: since when on this rung. `begun`: since when the
     provider has shown the rung to be true, None while it hasn't. `fallen`: it lost a level in use, so it climbs on
-    fresh evidence only. `evaluation` and `model_digest` are those it was judged on.
+    fresh evidence only. `evaluation` and `model_digest` are those it was judged on, `criteria` the digest of those it
+    was judged by.
     """
 
     revision: str
@@ -74,6 +75,7 @@ class Holder:
     leaving: Leaving | None = None
     evaluation: str = ""
     model_digest: str | None = None
+    criteria: str | None = None
 
     def at(self, rung: Rung, moment: int, *, used: float = 0.0) -> Holder:
         """The same revision on another rung; evidence from before `used` is used up with the decision."""

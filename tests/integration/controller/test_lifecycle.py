@@ -123,7 +123,7 @@ async def test_the_champion_to_fall_back_on_stays_granted_until_its_successor_ha
             assert await granted(world) == {first, second}
 
             await apply(world, model__version="better", autonomy__automate={"stepDuration": "1s"})
-            item = await world.until("the successor has held", lambda item: "previous" not in item["status"])
+            item = await world.until("the successor has held", has_held)
             async for _ in eventually("the first leaves"):
                 if await granted(world) == {second}:
                     break
@@ -134,7 +134,7 @@ async def test_the_champion_to_fall_back_on_stays_granted_until_its_successor_ha
             await apply(world, model__version="automate", autonomy__automate={"stepDuration": "2s"})
             item = await world.until("the third takes over", serving("automate"))
             third = item["status"]["champion"]["revision"]
-            await world.until("the third has held", lambda item: "previous" not in item["status"])
+            await world.until("the third has held", has_held)
             async for _ in eventually("the second's Deployment is deleted"):
                 if await running(world) == {third}:
                     break
@@ -144,6 +144,10 @@ async def test_the_champion_to_fall_back_on_stays_granted_until_its_successor_ha
             async for _ in eventually("with its last Pod the second leaves"):
                 if await granted(world) == {third}:
                     break
+
+
+def has_held(item: Object) -> bool:
+    return bool(item["status"].get("previous", {}).get("released"))
 
 
 def answers_alone(item: Object) -> bool:
