@@ -75,6 +75,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     flag("keep-finished", "3600", "seconds that a finished evaluation Job is kept for its logs")
     flag("judge-memory", "2Gi", "memory limit of the judge")
     flag("judge-cpu", "2", "CPU limit of the judge")
+    flag("recorder-url", "", "the recorder, http://NAME.NAMESPACE:PORT; live use is neither sent nor asked where empty")
+    flag("live-every", "60", "seconds between questions about a revision's live use")
     flag("listen", "0.0.0.0:8080", "host:port of /metrics, /healthz and /readyz")
     flag("log-format", "json", "json or text")
     given = parser.parse_args(arguments)
@@ -98,6 +100,8 @@ def _options(given: argparse.Namespace) -> Options:
         keep_finished=int(given.keep_finished),
         judge_memory=given.judge_memory,
         judge_cpu=given.judge_cpu,
+        recorder_url=given.recorder_url.rstrip("/"),
+        live_every=float(given.live_every),
     )
     lease = LeaseSettings(
         name=LEASE_NAME,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,6 +44,28 @@ def merged(
             )
         )
     return tuple(result)
+
+
+def steady(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Condition, ...]:
+    """`after`, with the messages before where only their numbers differ, and not in their first digit.
+
+    For conditions of which nothing else is new: what counts rows and time would otherwise be written at every look.
+    """
+    known = {(item.type, item.status, item.reason): item for item in before}
+    found = []
+    for item in after:
+        old = known.get((item.type, item.status, item.reason))
+        same = old is not None and _roughly(old.message) == _roughly(item.message)
+        found.append(old if old is not None and same else item)
+    return tuple(found)
+
+
+_NUMBER = re.compile(r"[0-9]+(?: [0-9]{3})*(?:\.[0-9]+)?")
+
+
+def _roughly(message: str) -> str:
+    """The message with its numbers at one significant digit."""
+    return _NUMBER.sub(lambda found: f"{float(found[0].replace(' ', '')):.0e}", message)
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:

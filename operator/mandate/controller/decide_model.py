@@ -21,7 +21,7 @@ from mandate.controller.assess import (
     gates_passed,
 )
 from mandate.controller.choice import evaluation_status, is_forgotten, status_of, understood
-from mandate.controller.conditions import Finding, dumped, merged
+from mandate.controller.conditions import Finding, dumped, merged, steady
 from mandate.controller.desired import is_ours
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
 from mandate.controller.room import GRANT_FULL
@@ -53,11 +53,14 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     served = serve(snapshot, climb.state, spec=spec)
     if isinstance(assessment, Measuring):
         actions += assessment.actions
+    asked = bool(snapshot.live) and bool(snapshot.settings.recorder_url)
     after = _status(snapshot, before, assessment, _Situation(climb, observed, served), now=now)
     written = _write(mdep, before, after)
     # The state is on record before anything serves by it, so that a crash in between can't leave more than it says.
     actions += [*written, *served.actions, *_old_evidence(snapshot, assessment, after)]
-    return Plan(tuple(actions), climb.again)
+    # What use shows changes without an event that says so.
+    waits = [*((climb.again,) if climb.again is not None else ()), *((snapshot.settings.live_every,) if asked else ())]
+    return Plan(tuple(actions), min(waits, default=None))
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ def _status(
         update |= {"gates": (), "gates_passed": "", "criteria_digest": None, "look": 0}
     findings = _findings(snapshot, assessment, situation, level)
     update["conditions"] = merged(before.conditions, findings, generation=generation, now=now)
-    return before.model_copy(update=update)
+    after = before.model_copy(update=update)
+    if after.model_copy(update={"conditions": before.conditions}) != before:
+        return after
+    return after.model_copy(update={"conditions": steady(before.conditions, after.conditions)})
 
 
 def _level(situation: _Situation) -> Level | None:

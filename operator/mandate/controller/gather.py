@@ -15,13 +15,15 @@ from mandate.controller.decide_grant import attempts, holders
 from mandate.controller.identity import job_name
 from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeError, take
 from mandate.controller.ledger import Ledger
+from mandate.controller.live import LiveSource
 from mandate.controller.plan import Key
 from mandate.controller.progress import pod_to_read
 from mandate.controller.serve import is_serving
 from mandate.controller.settings import Settings
-from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot, ModelSnapshot, Snapshot
-from mandate.controller.standing import judged_by
+from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot, LiveUnavailable, ModelSnapshot, Snapshot
+from mandate.controller.standing import judged_by, to_ask
 from mandate.controller.store import Store
+from mandate.evidence.live import Live
 from mandate.evidence.schema import Evidence
 from mandate.kube.client import Client
 from mandate.kube.errors import InvalidError, NotFoundError, UnavailableError
@@ -46,11 +48,12 @@ Object = dict[str, Any]
 class Gatherer:
     """Reads snapshots."""
 
-    def __init__(self, client: Client, store: Store, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, client: Client, store: Store, ledger: Ledger, settings: Settings, live: LiveSource) -> None:
         self._client = client
         self._store = store
         self._ledger = ledger
         self._settings = settings
+        self._live = live
         self._evidence = EvidenceCache(client)
         self._defaults = Defaults(client)
 
@@ -141,8 +144,18 @@ class Gatherer:
             records=self._of_model(CONFIG_MAPS, namespace, name),
             evidence=await self._evidence_for(mdep, mevals),
             looks=dict(self._ledger.looks),
+            live=await self._live_of(mdep),
             settings=self._settings,
         )
+
+    async def _live_of(self, mdep: Object) -> dict[str, Live | LiveUnavailable]:
+        """What use shows of the revisions of which the spec asks that."""
+        try:
+            spec = understood(mdep)
+        except SpecError:
+            return {}
+        place = (mdep["metadata"]["namespace"], mdep["metadata"]["name"])
+        return {holder.revision: await self._live.ask(place, holder, spec.task) for holder in to_ask(mdep, spec)}
 
     def _fallback(self, mdep: Object) -> Object | None:
         try:

@@ -16,6 +16,7 @@ from mandate.controller.decide import decide
 from mandate.controller.events import Note, Recorder
 from mandate.controller.gather import Gatherer
 from mandate.controller.ledger import Ledger
+from mandate.controller.live import LiveSource
 from mandate.controller.moments import instant
 from mandate.controller.plan import Action, Delete, Key, Look
 from mandate.controller.queue import Queue, work
@@ -81,7 +82,8 @@ class Controller:
         self.queue: Queue[Key] = Queue()
         self.store = Store(self._changed)
         self._ledger = Ledger(client, namespace=operator_namespace)
-        self._gatherer = Gatherer(client, self.store, self._ledger, settings)
+        self._live = LiveSource(url=settings.recorder_url, every=settings.live_every)
+        self._gatherer = Gatherer(client, self.store, self._ledger, settings, self._live)
         self._recorder = Recorder(client, instance=identity)
         self._applier = Applier(client, self.store, self._ledger, self._recorder)
         self.listed = False

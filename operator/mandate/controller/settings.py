@@ -40,3 +40,7 @@ class Settings:
     """How long a finished Job stays, for its logs, after its result is stored."""
     judge_memory: str = "2Gi"
     judge_cpu: str = "2"
+    recorder_url: str = ""
+    """Where model servers send what they answered, and live use is asked about; empty where nothing is recorded."""
+    live_every: float = 60.0
+    """Time after which live use is asked about again."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from mandate.controller.intake import IntakeError
 from mandate.controller.settings import Settings
+from mandate.evidence.live import Live
 from mandate.evidence.schema import Evidence
 
 Object = dict[str, Any]
@@ -34,12 +35,20 @@ class EvaluationSnapshot:
     settings: Settings
 
 
+@dataclass(frozen=True)
+class LiveUnavailable:
+    """Why nothing is known of a revision's use."""
+
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSnapshot:
     """One ModelDeployment and what belongs to it.
 
     `services` holds the Services NAME and NAME-suggest whoever made them; `evidence` is by ModelEvaluation, `looks` by
-    look; `records` are the evidence ConfigMaps, without their data.
+    look; `records` are the evidence ConfigMaps, without their data. `live` is what use shows of the revisions of which
+    the present rules ask that.
     """
 
     mdep: Object
@@ -53,6 +62,7 @@ class ModelSnapshot:
     records: tuple[Object, ...] = ()
     evidence: Mapping[str, Evidence | IntakeError] = field(default_factory=dict)
     looks: Mapping[str, int] = field(default_factory=dict)
+    live: Mapping[str, Live | LiveUnavailable] = field(default_factory=dict)
     settings: Settings
 
 

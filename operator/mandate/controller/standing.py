@@ -11,14 +11,16 @@ from mandate.api.names import ANNOTATION_RETRY
 from mandate.controller.assess import Assessment, Judged, blocking, model_digest
 from mandate.controller.choice import evaluation_of, retry_of, status_of
 from mandate.controller.serve import Observed, recorded
-from mandate.controller.snapshot import ModelSnapshot
+from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
+from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
 from mandate.evidence.schema import Evidence
 from mandate.rollout.inputs import Inputs, Judgement, Verb
-from mandate.rollout.record import rules_of, state_of
+from mandate.rollout.record import rules_of, seen_of, state_of
 from mandate.rollout.state import Holder, State
 from mandate.verdict.criteria import criteria_digest
 from mandate.verdict.judge import Verdict, judge
+from mandate.verdict.live import judge_live
 from mandate.verdict.looks import look_at
 
 Object = dict[str, Any]
@@ -43,11 +45,21 @@ def inputs(
         if known is not None:
             judgements[holder.revision] = known
     retry = retry_of(snapshot.mdep)
+    complete = effective(spec)
+    seen = {
+        revision: seen_of(live, judge_live(gates=complete.gates, tier=spec.use_case.risk_tier, live=live))
+        for revision, live in snapshot.live.items()
+        if isinstance(live, Live)
+    }
     return Inputs(
         revision=revision,
         version=spec.model.version,
-        rules=rules_of(spec.autonomy, effective(spec).gates, whole=True),
+        rules=rules_of(spec.autonomy, complete.gates, whole=True),
         judgements=judgements,
+        seen=seen,
+        unknown={
+            revision: live.reason for revision, live in snapshot.live.items() if isinstance(live, LiveUnavailable)
+        },
         verbs=(Verb(name="Retry", id=retry, by=ANNOTATION_RETRY),) if retry else (),
         true=observed.true,
         ready=observed.ready,
@@ -64,6 +76,21 @@ def others(state: State, revision: str) -> tuple[Holder, ...]:
 def judged_by(mdep: Object) -> frozenset[str]:
     """The ModelEvaluations that the champions stand on."""
     return frozenset(holder.evaluation for holder in others(state_of(status_of(mdep)), "") if holder.evaluation)
+
+
+def to_ask(mdep: Object, spec: ModelDeploymentSpec) -> tuple[Holder, ...]:
+    """The revisions of whose use the present spec asks something."""
+    state, rules = state_of(status_of(mdep)), rules_of(spec.autonomy, effective(spec).gates, whole=True)
+
+    def asked(holder: Holder) -> bool:
+        level = holder.rung.level
+        if level is None or holder.leaving is not None:
+            return False
+        minimum = rules.minimum(level)
+        counted = minimum.predictions > 0 or minimum.labelled > 0 or minimum.max_override_rate is not None
+        return counted or bool(rules.live) or holder.fallen
+
+    return tuple(holder for holder in (state.champion, state.candidate) if holder is not None and asked(holder))
 
 
 def _present(judged: Judged) -> Judgement:

@@ -56,12 +56,14 @@ class MulticlassOutcomes(_Aggregate):
 
 
 class RegressionOutcomes(_Aggregate):
-    """Sums over errors, answered value minus true value."""
+    """Sums over errors, answered value minus true value; least and greatest are missing where there are none."""
 
     count: Count
     sum: float
     sum_absolute: float
     sum_squares: float
+    min: float | None = None
+    max: float | None = None
 
 
 class PairedRight(_Aggregate):

@@ -211,6 +211,8 @@ def _regression(tally: Tally) -> RegressionOutcomes:
         sum=errors.total(),
         sum_absolute=absolute.total(),
         sum_squares=errors.total_squares(),
+        min=errors.moments().min,
+        max=errors.moments().max,
     )
 
 

@@ -106,7 +106,8 @@ class Inputs:
     """Everything one step looks at.
 
     `revision` and `version` are the spec's; empty, with `rules` None, where the spec isn't understood. A revision that
-    is missing in `judgements` is one of which nothing new is known: it neither rises nor falls. `true` is what the
+    is missing in `judgements` is one of which nothing new is known: it neither rises nor falls. `unknown` says why
+    nothing can be seen of a revision in use, for those that are missing in `seen`. `true` is what the
     provider reads back, `ready` the revisions with a Pod that is ready, `broken` those that can't work, and why.
     """
 
@@ -115,6 +116,7 @@ class Inputs:
     rules: Rules | None
     judgements: Mapping[str, Judgement] = field(default_factory=dict)
     seen: Mapping[str, Seen] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
     approved: Mapping[str, frozenset[Level]] = field(default_factory=dict)
     verbs: tuple[Verb, ...] = ()
     true: Shares = field(default_factory=Shares)

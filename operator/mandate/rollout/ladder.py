@@ -559,7 +559,9 @@ def _unseen(holder: Holder, following: Rung, inputs: Inputs, moment: int) -> lis
     lived = None if holder.begun is None else float(moment - holder.begun)
     found: list[Missing] = []
     if following.level != holder.rung.level:
-        found += missing(holder.rung.level, rules.minimum(holder.rung.level), seen, lived=lived)
+        unknown = inputs.unknown.get(holder.revision, "")
+        minimum = rules.minimum(holder.rung.level)
+        found += missing(holder.rung.level, minimum, seen, lived=lived, unknown=unknown)
     elif holder.rung.level == "Automate" and rules.step_duration > 0:
         if lived is None:
             found.append(Missing(f"the provider doesn't serve {holder.rung} yet"))
@@ -571,13 +573,18 @@ def _unseen(holder: Holder, following: Rung, inputs: Inputs, moment: int) -> lis
     if level in rules.live:
         verdict = seen.gates.get(level) if seen is not None else None
         if verdict is None:
-            found.append(Missing(f"nothing was seen in use since it came to {holder.rung.level}"))
+            found.append(Missing(_nothing_seen(holder, inputs)))
         elif not verdict.holds:
             open_gates = (f"{gate.name}: {gate.verdict}: {gate.message}" for gate in verdict.gates if not gate.holds)
             found.append(Missing("; ".join(open_gates) or f"no live gate asks anything at {level}"))
     elif holder.fallen and (seen is None or seen.predictions == 0):
-        found.append(Missing(f"it fell, and nothing was seen in use since it came to {holder.rung.level}"))
+        found.append(Missing(f"it fell, and {_nothing_seen(holder, inputs)}"))
     return found
+
+
+def _nothing_seen(holder: Holder, inputs: Inputs) -> str:
+    unknown = inputs.unknown.get(holder.revision, "")
+    return f"nothing was seen in use since it came to {holder.rung.level}{f' ({unknown})' if unknown else ''}"
 
 
 def _held(state: State, inputs: Inputs, clock: _Clock) -> tuple[str, float | None]:

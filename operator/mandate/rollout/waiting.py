@@ -22,19 +22,35 @@ class Missing:
     seconds: float | None = None
 
 
-def missing(level: Level, minimum: Minimum, seen: Seen | None, *, lived: float | None) -> tuple[Missing, ...]:
-    """What `level` must still see; `lived` in seconds, None while it isn't in use yet."""
+def missing(
+    level: Level, minimum: Minimum, seen: Seen | None, *, lived: float | None, unknown: str = ""
+) -> tuple[Missing, ...]:
+    """What `level` must still see; `lived` in seconds, None while it isn't in use yet.
+
+    `unknown` says why nothing can be seen of its use: then nobody counts what is asked.
+    """
     found = []
     if minimum.duration > 0 and lived is None:
         found.append(Missing(f"{level} isn't in use yet, and must last {_exactly(minimum.duration)}"))
     elif lived is not None and lived < minimum.duration:
         left = minimum.duration - lived
         found.append(Missing(f"{level} must last {_exactly(minimum.duration)}, {about(left)} more", left))
+    if unknown and (asked := _asked(minimum)):
+        return (*found, Missing(f"{asked} can't be shown: {unknown}"))
     found += _counted("predictions", seen.predictions if seen else 0, minimum.predictions, seen)
     found += _counted("labelled rows", seen.labelled if seen else 0, minimum.labelled, seen)
     if minimum.max_override_rate is not None:
         found += _overrides(minimum.max_override_rate, seen)
     return tuple(found)
+
+
+def _asked(minimum: Minimum) -> str:
+    """What is asked of use besides time, in words; empty where nothing is."""
+    counts = ((minimum.predictions, "predictions"), (minimum.labelled, "labelled rows"))
+    parts = [f"{_thousands(count)} {what}" for count, what in counts if count > 0]
+    if minimum.max_override_rate is not None:
+        parts.append(f"an override rate <= {number_text(100 * minimum.max_override_rate)} %")
+    return " and ".join(parts)
 
 
 def _counted(what: str, count: int, wanted: int, seen: Seen | None) -> list[Missing]:

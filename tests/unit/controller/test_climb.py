@@ -11,9 +11,10 @@ from mandate.api.kinds import ModelDeploymentStatus
 from mandate.controller import desired
 from mandate.controller.choice import status_of, understood
 from mandate.controller.decide import decide
-from mandate.controller.moments import instant
+from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import Delete, SetStatus
-from mandate.controller.snapshot import ModelSnapshot
+from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
+from mandate.evidence.live import Live
 from mandate.rollout.record import state_of
 from mandate.verdict.criteria import criteria_digest
 from tests.unit.controller.judged import (
@@ -27,7 +28,7 @@ from tests.unit.controller.judged import (
     standing,
     written,
 )
-from tests.unit.controller.samples import MODEL_DIGEST
+from tests.unit.controller.samples import MODEL_DIGEST, SPEC
 
 NOW = instant("2026-01-02T00:00:00Z")
 STEP = 6 * 3600.0
@@ -192,3 +193,94 @@ def test_a_retry_lets_a_refused_version_be_measured_again() -> None:
     assert after.refused == ()
     assert after.handled == {"Retry": "1"}
     assert after.history[-1].what == "Retried"
+
+
+def used(snapshot: ModelSnapshot, now: float, *, predictions: int = 0, right: int = 0, wrong: int = 0) -> ModelSnapshot:
+    """What the recorder counted of the candidate until `now`."""
+    candidate = status(snapshot).candidate
+    assert candidate is not None
+    assert candidate.since is not None
+    sums = {"count": 0, "sum": 0, "sumSquares": 0}
+    none = {"count": 0, "overridden": 0, "labelled": 0, "humanRight": 0, "modelRight": 0, "bothRight": 0}
+    live = Live.model_validate(
+        {
+            **PLACE,
+            "revision": candidate.revision,
+            "since": candidate.since,
+            "until": stamp(now),
+            "predictions": predictions,
+            "labelled": right + wrong,
+            "outcomes": {"overall": {"tp": right, "fp": 0, "tn": 0, "fn": wrong}},
+            "latency": sums,
+            "decisions": {"shown": none, "blind": none},
+        }
+    )
+    return replace(snapshot, live={candidate.revision: live})
+
+
+PLACE = {"namespace": "lending", "model": "credit", "task": "Binary", "positive": "bad", "failed": 0} | dict.fromkeys(
+    ("conflicts", "unknown", "dropped"), 0
+)
+RECORDING = replace(SETTINGS, recorder_url="http://recorder.mandate-system:8080")
+
+
+def granted_words(snapshot: ModelSnapshot) -> str:
+    return next(item for item in status(snapshot).conditions if item.type == "Granted").message
+
+
+def test_shadow_ends_when_enough_was_seen_of_it() -> None:
+    asked = {"minDuration": "0s", "minPredictions": 500}
+    snapshot, _ = settled(replace(start(autonomy__shadow=asked), settings=RECORDING), NOW)
+    snapshot, again = settled(used(snapshot, NOW + 60, predictions=312), NOW + 60)
+    assert granted_words(snapshot) == (
+        "version 2 may act at Shadow; Suggest isn't granted: 312 of 500 predictions, under a minute"
+    )
+    assert again == RECORDING.live_every
+    quiet = decide(used(snapshot, NOW + 66, predictions=343), NOW + 66)
+    assert quiet.actions == (), "a few more are no news"
+    snapshot, _ = settled(used(snapshot, NOW + 70, predictions=420), NOW + 70)
+    assert "420 of 500 predictions" in granted_words(snapshot)
+    snapshot, _ = settled(used(snapshot, NOW + 90, predictions=500), NOW + 90)
+    candidate = status(snapshot).candidate
+    assert candidate is not None
+    assert candidate.level == "Automate"
+    assert "500 predictions, 0 labelled in use" in status(snapshot).history[1].evidence
+
+
+def test_where_use_cannot_be_seen_that_is_what_is_said() -> None:
+    asked = {"minDuration": "0s", "minPredictions": 500}
+    snapshot, _ = settled(start(autonomy__shadow=asked), NOW)
+    candidate = status(snapshot).candidate
+    assert candidate is not None
+    unavailable = {candidate.revision: LiveUnavailable("no recorder is configured")}
+    snapshot, again = settled(replace(snapshot, live=unavailable), NOW + 60)
+    assert granted_words(snapshot).endswith(
+        "Suggest isn't granted: 500 predictions can't be shown: no recorder is configured"
+    )
+    assert again is None, "asking again would tell nothing"
+
+
+def test_a_candidate_that_fails_a_live_gate_loses_its_traffic_then_its_place() -> None:
+    live = {"name": "in-use", "metric": "recall", "rows": "live", "require": {"Suggest": ">= 0.7"}}
+    before = replace(start(gates=[*SPEC["gates"], live]), settings=RECORDING)
+    snapshot, _ = settled(before, NOW)
+    assert "nothing was seen in use since it came to Shadow" in granted_words(snapshot)
+    snapshot, _ = settled(used(snapshot, NOW + 60, predictions=1000, right=900, wrong=100), NOW + 60)
+    new = status(snapshot).candidate
+    assert new is not None
+    assert new.level == "Automate"
+    assert selected(snapshot, "credit") == new.revision
+
+    plan = decide(used(snapshot, NOW + 120, predictions=1000, right=100, wrong=900), NOW + 120)
+    cut_off = written(plan)
+    assert cut_off is not None
+    assert cut_off.candidate is not None
+    assert (cut_off.candidate.level, cut_off.history[-1].what) == ("Shadow", "CutOff")
+    snapshot, _ = settled(used(snapshot, NOW + 120, predictions=1000, right=100, wrong=900), NOW + 120)
+    assert selected(snapshot, "credit") == OLD["revision"]
+    after = status(snapshot)
+    assert after.refused[0].reason == "Failed"
+    refused = next(item for item in after.conditions if item.type == "CandidateRefused")
+    assert (refused.status, refused.reason) == ("True", "Failed")
+    assert refused.message.startswith("Failed: in-use: overall: 0.1 [")
+    assert refused.message.endswith("a retry lets it climb again")

@@ -57,3 +57,12 @@ def test_only_time_can_be_waited_out() -> None:
 
 def test_nothing_asked_is_nothing_missing() -> None:
     assert missing("Shadow", Minimum(), None, lived=None) == ()
+
+
+def test_what_nobody_counts_is_not_called_nought() -> None:
+    asked = Minimum(duration=60, predictions=5, labelled=1000, max_override_rate=0.05)
+    found = missing("Suggest", asked, None, lived=60, unknown="no recorder is configured")
+    assert [item.words for item in found] == [
+        "5 predictions and 1 000 labelled rows and an override rate <= 5 % can't be shown: no recorder is configured"
+    ]
+    assert missing("Suggest", Minimum(duration=60), None, lived=60, unknown="no recorder is configured") == ()

@@ -1,0 +1,113 @@
+"""What the recorder says of a revision's use, asked over HTTP; a recorder that can't be asked is said to be so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from mandate.api.spec import Task
+from mandate.controller.live import MOST_BYTES, NO_RECORDER, LiveSource
+from mandate.controller.snapshot import LiveUnavailable
+from mandate.evidence.live import Live
+from mandate.recorder.sqlite import SqliteStorage
+from mandate.rollout.record import seen_of
+from mandate.rollout.state import Holder, Rung
+from tests.recording import outcome, prediction
+from tests.unit.recorder.test_server import recording
+
+PLACE = ("lending", "credit")
+TASK = Task.model_validate({"type": "Binary", "target": "risk", "positive": "bad"})
+REVISION = prediction()["data"]["revision"]
+HOLDER = Holder(revision=REVISION, version="7", since=1_769_850_000, stepped=1_769_850_000, rung=Rung("Shadow"))
+
+
+@asynccontextmanager
+async def answering(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    app = web.Application()
+    app.add_routes([web.get("/{path:.*}", handler)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def test_the_recorder_s_own_answer_is_understood(tmp_path: Path) -> None:
+    async def asked() -> Any:
+        async with recording(SqliteStorage(tmp_path / "events")) as client:
+            assert (await client.send(prediction(), outcome()))[0] == 200
+            return await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, HOLDER, TASK)
+
+    live = asyncio.run(asked())
+    assert isinstance(live, Live), live
+    seen = seen_of(live, {})
+    assert (seen.since, seen.predictions, seen.labelled) == (HOLDER.since, 1, 1)
+
+
+def test_one_question_a_period() -> None:
+    time, questions = [0.0], []
+
+    async def count(request: web.Request) -> web.Response:
+        questions.append(request.query_string)
+        return web.Response(status=503)
+
+    async def asked() -> None:
+        async with answering(count) as url:
+            source = LiveSource(url=url, every=60, clock=lambda: time[0])
+            for moment, expected in ((0.0, 1), (59.0, 1), (60.0, 2)):
+                time[0] = moment
+                await source.ask(PLACE, HOLDER, TASK)
+                assert len(questions) == expected
+            await source.ask(("lending", "other"), HOLDER, TASK)
+            assert len(questions) == 3
+
+    asyncio.run(asked())
+
+
+OTHER = {"revision": "0" * 32}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (503, b"", "answered 503"),
+        (302, b"", "answered 302"),
+        (200, b"not JSON", "isn't understood"),
+        (200, b"{}", "isn't understood"),
+        (200, b" " * (MOST_BYTES + 1), "can't be asked: ValueError"),
+        (200, None, "another question"),
+    ],
+)
+def test_an_answer_that_helps_nobody(status: int, body: bytes | None, words: str, tmp_path: Path) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=other if body is None else body, headers={"Location": "/elsewhere"})
+
+    async def asked() -> Any:
+        nonlocal other
+        async with recording(SqliteStorage(tmp_path / "events")) as client:
+            document = await client.live()
+            other = json.dumps(document | OTHER).encode()
+        async with answering(answer) as url:
+            return await LiveSource(url=url, every=60).ask(PLACE, HOLDER, TASK)
+
+    other = b""
+    found = asyncio.run(asked())
+    assert isinstance(found, LiveUnavailable)
+    assert words in found.reason
+
+
+def test_nobody_there() -> None:
+    found = asyncio.run(LiveSource(url="http://127.0.0.1:9", every=60).ask(PLACE, HOLDER, TASK))
+    assert isinstance(found, LiveUnavailable)
+    assert "can't be asked" in found.reason
+    found = asyncio.run(LiveSource(url="", every=60).ask(PLACE, HOLDER, TASK))
+    assert found == LiveUnavailable(NO_RECORDER)
