@@ -54,12 +54,13 @@ def holders(snapshot: GrantSnapshot) -> dict[str, Granted]:
             if kept is None or holder.model_digest is None:
                 continue
             template = serving_template(
+                namespace=snapshot.namespace,
                 model_name=name,
                 revision=revision,
-                model=kept.spec.model,
-                serving=kept.spec.serving,
+                spec=kept.spec,
                 images=kept.images,
                 digest=holder.model_digest,
+                recorder_url=snapshot.settings.recorder_url,
             )
             found[revision] = Granted(name, level, holder, template)
     return found

@@ -143,7 +143,14 @@ def evidence_record(meval: Object, evidence: Mapping[str, Any]) -> Object:
 
 
 def deployment(
-    mdep: Object, spec: ModelDeploymentSpec, *, revision: str, replicas: int | None, images: Images, digest: str
+    mdep: Object,
+    spec: ModelDeploymentSpec,
+    *,
+    revision: str,
+    replicas: int | None,
+    images: Images,
+    digest: str,
+    recorder_url: str,
 ) -> Object:
     """The Pods of one revision, whatever its level: the level is in the address, never in the Pod.
 
@@ -153,7 +160,13 @@ def deployment(
     metadata = _metadata(mdep, workload_name(name, revision))
     metadata["labels"][LABEL_REVISION] = revision
     template = pods.serving_template(
-        model_name=name, revision=revision, model=spec.model, serving=spec.serving, images=images, digest=digest
+        namespace=mdep["metadata"]["namespace"],
+        model_name=name,
+        revision=revision,
+        spec=spec,
+        images=images,
+        digest=digest,
+        recorder_url=recorder_url,
     )
     return {
         "apiVersion": "apps/v1",

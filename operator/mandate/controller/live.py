@@ -21,6 +21,8 @@ MOST_BYTES = 4 * 2**20
 """Of one answer; 20 slices of 64 values each take less than 1 MiB."""
 PATIENCE = 15.0
 """Seconds for one answer. A question about 200,000 predictions was seen to take 3."""
+REST = 10.0
+"""Seconds for which a recorder that couldn't be asked is left alone, whatever is asked: others wait for workers too."""
 Answer = Live | LiveUnavailable
 
 
@@ -34,6 +36,7 @@ class LiveSource:
         self._every = every
         self._clock = clock
         self._recent: Recent[tuple[float, Answer]] = Recent(size)
+        self._down: tuple[float, LiveUnavailable] | None = None
 
     async def ask(self, place: tuple[str, str], holder: Holder, task: Task) -> Answer:
         """The revision's use since it came to its level; `place` is the model's namespace and name. Never raises."""
@@ -49,25 +52,29 @@ class LiveSource:
         known = self._recent.get(identity)
         if known is not None and self._clock() - known[0] < self._every:
             return known[1]
-        answer = await self._asked(place, question)
+        if self._down is not None and self._clock() - self._down[0] < REST:
+            return self._down[1]
+        try:
+            answer = await self._asked(place, question)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            down = LiveUnavailable(f"the recorder at {self._url} can't be asked: {type(error).__name__}")
+            self._down = (self._clock(), down)
+            return down
         self._recent.put(identity, (self._clock(), answer))
         return answer
 
     async def _asked(self, place: tuple[str, str], question: dict[str, str]) -> Answer:
         namespace, model = (quote(part, safe="") for part in place)
         url = f"{self._url}/v1/namespaces/{namespace}/models/{model}/live"
-        try:
-            timeout = aiohttp.ClientTimeout(total=PATIENCE)
-            async with (
-                aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
-                session.get(url, params=question, allow_redirects=False) as response,
-            ):
-                body = await _bounded(response)
-                if response.status != 200:
-                    return LiveUnavailable(f"the recorder at {self._url} answered {response.status}")
-                return _live(body, question)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return LiveUnavailable(f"the recorder at {self._url} can't be asked: {type(error).__name__}")
+        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        async with (
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
+            session.get(url, params=question, allow_redirects=False) as response,
+        ):
+            body = await _bounded(response)
+        if response.status != 200:
+            return LiveUnavailable(f"the recorder at {self._url} answered {response.status}")
+        return _live(body, question)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from mandate.api.kinds import ModelEvaluationSpec
+from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.api.names import ANNOTATION_MODEL_DIGEST, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
-from mandate.api.spec import Model, Serving
+from mandate.api.spec import Model, Serving, Task
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
 from mandate.evidence.measurement import stated
@@ -97,9 +97,20 @@ def evaluation_template(
 
 
 def serving_template(
-    *, model_name: str, revision: str, model: Model, serving: Serving, images: Images, digest: str
+    *,
+    namespace: str,
+    model_name: str,
+    revision: str,
+    spec: ModelDeploymentSpec,
+    images: Images,
+    digest: str,
+    recorder_url: str,
 ) -> Object:
-    """The Pod that serves one revision. `digest` is the model's, as evaluated."""
+    """The Pod that serves one revision. `digest` is the model's, as evaluated.
+
+    Our runtime tells the recorder what it answers, where there is one; an image of the user's own has to do so itself.
+    """
+    model, serving = spec.model, spec.serving
     source = model.source
     init, volumes = [], _volumes("predictor")
     if source.uri is not None:
@@ -122,6 +133,12 @@ def serving_template(
             "failureThreshold": 6,
         },
     }
+    if recorder_url and source.image is None:
+        container["command"] += [
+            *("--record", recorder_url, "--namespace", namespace),
+            *("--model-deployment", model_name, "--revision", revision),
+            *_answer(model, spec.task),
+        ]
     return {
         "metadata": {
             "labels": {LABEL_MODEL: model_name, LABEL_REVISION: revision},
@@ -129,6 +146,17 @@ def serving_template(
         },
         "spec": _pod(init=init, containers=[container], volumes=volumes),
     }
+
+
+def _answer(model: Model, task: Task) -> list[str]:
+    """How the recorder is to read an answer, as declared."""
+    output = model.output
+    # One word each, since a class may begin with a dash.
+    arguments = [f"--output={output.name}", f"--output-kind={output.kind}"]
+    arguments += [f"--class={name}" for name in output.classes]
+    arguments += [f"--positive={task.positive}"] if task.positive is not None else []
+    arguments += [f"--cutoff={output.cutoff}"] if output.kind == "Probability" and task.type == "Binary" else []
+    return arguments
 
 
 def predictor(model: Model, *, serving: Serving, image: str, digest: str | None) -> Object:

@@ -227,6 +227,7 @@ def _deployment(
         replicas=(spec or kept.spec).serving.replicas,
         images=kept.images,
         digest=holder.model_digest,
+        recorder_url=snapshot.settings.recorder_url,
     )
     return document, ""
 

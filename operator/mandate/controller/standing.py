@@ -46,10 +46,11 @@ def inputs(
             judgements[holder.revision] = known
     retry = retry_of(snapshot.mdep)
     complete = effective(spec)
+    unknown = _unknown(snapshot, state)
     seen = {
         revision: seen_of(live, judge_live(gates=complete.gates, tier=spec.use_case.risk_tier, live=live))
         for revision, live in snapshot.live.items()
-        if isinstance(live, Live)
+        if isinstance(live, Live) and revision not in unknown
     }
     return Inputs(
         revision=revision,
@@ -57,13 +58,33 @@ def inputs(
         rules=rules_of(spec.autonomy, complete.gates, whole=True),
         judgements=judgements,
         seen=seen,
-        unknown={
-            revision: live.reason for revision, live in snapshot.live.items() if isinstance(live, LiveUnavailable)
-        },
+        unknown=unknown,
         verbs=(Verb(name="Retry", id=retry, by=ANNOTATION_RETRY),) if retry else (),
         true=observed.true,
         ready=observed.ready,
     )
+
+
+def _unknown(snapshot: ModelSnapshot, state: State) -> dict[str, str]:
+    """Why nothing can be seen of a revision in use, and what to do about it."""
+    found = {}
+    for revision, live in snapshot.live.items():
+        if isinstance(live, LiveUnavailable):
+            found[revision] = live.reason
+        elif live.predictions == 0:
+            found[revision] = _silence(snapshot, state, revision)
+    return {revision: why for revision, why in found.items() if why}
+
+
+def _silence(snapshot: ModelSnapshot, state: State, revision: str) -> str:
+    """Why no prediction of a revision may ever come by itself; empty where they should."""
+    candidates = (holder for holder in (state.candidate, state.champion) if holder is not None)
+    if any(holder.revision == revision and holder.rung.level == "Shadow" for holder in candidates):
+        return "the provider Service sends no copies of requests to Shadow; send some, or ask for minPredictions: 0"
+    kept = recorded(snapshot.revisions, revision, images=snapshot.settings.images)
+    if kept is not None and kept.spec.model.source.image is not None:
+        return "the image is your own, so it must send its predictions to the recorder itself"
+    return ""
 
 
 def others(state: State, revision: str) -> tuple[Holder, ...]:

@@ -54,7 +54,7 @@ def granted(*standings: Object) -> Object:
     return {"metadata": {"name": "mandate", "namespace": "lending"}, "spec": {"grants": grants}}
 
 
-def deployment(document: Object, *, ready: bool = True) -> Object:
+def deployment(document: Object, *, ready: bool = True, recorder_url: str = "") -> Object:
     """The Deployment of the revision that `document` declares."""
     item = stamped(
         desired.deployment(
@@ -64,6 +64,7 @@ def deployment(document: Object, *, ready: bool = True) -> Object:
             replicas=None,
             images=SETTINGS.images,
             digest=MODEL_DIGEST,
+            recorder_url=recorder_url,
         )
     )
     item["metadata"] |= {"uid": f"uid-{item['metadata']['name']}", "generation": 1}

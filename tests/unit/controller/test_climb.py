@@ -284,3 +284,10 @@ def test_a_candidate_that_fails_a_live_gate_loses_its_traffic_then_its_place() -
     assert (refused.status, refused.reason) == ("True", "Failed")
     assert refused.message.startswith("Failed: in-use: overall: 0.1 [")
     assert refused.message.endswith("a retry lets it climb again")
+
+
+def test_where_nobody_sends_requests_to_shadow_that_is_what_is_said() -> None:
+    asked = {"minDuration": "0s", "minPredictions": 500}
+    snapshot, _ = settled(replace(start(autonomy__shadow=asked), settings=RECORDING), NOW)
+    snapshot, _ = settled(used(snapshot, NOW + 60), NOW + 60)
+    assert "500 predictions can't be shown: the provider Service sends no copies" in granted_words(snapshot)

@@ -111,3 +111,25 @@ def test_nobody_there() -> None:
     assert "can't be asked" in found.reason
     found = asyncio.run(LiveSource(url="", every=60).ask(PLACE, HOLDER, TASK))
     assert found == LiveUnavailable(NO_RECORDER)
+
+
+def test_a_recorder_that_hangs_up_is_left_alone_for_a_while() -> None:
+    time: list[float] = [0.0]
+    questions: list[str] = []
+
+    async def hang_up(request: web.Request) -> web.Response:
+        questions.append(request.path)
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    async def asked() -> None:
+        async with answering(hang_up) as url:
+            source = LiveSource(url=url, every=60, clock=lambda: time[0])
+            for moment, model, expected in ((0.0, "a", 1), (9.0, "b", 1), (10.0, "b", 2)):
+                time[0] = moment
+                found = await source.ask(("lending", model), HOLDER, TASK)
+                assert isinstance(found, LiveUnavailable)
+                assert len(set(questions)) == expected
+
+    asyncio.run(asked())
