@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from mandate.controller.events import Recorder, changes
+from mandate.controller.events import Recorder, changes, told, transitions
 from mandate.controller.ledger import Ledger
 from mandate.controller.plan import Action, Apply, Create, Delete, Look, Replace, SetStatus
 from mandate.controller.store import Store
@@ -70,7 +70,8 @@ class Applier:
         before = self._store.get(resource, metadata["namespace"], metadata["name"]) or {}
         item = await self._client.apply(resource, document, subresource="status")
         self._store.upsert(resource, item)
-        for note in changes(_conditions(before), _conditions(item)):
+        notes = [told(entry) for entry in transitions(_history(before), _history(item))]
+        for note in (*notes, *changes(_conditions(before), _conditions(item))):
             await self._recorder.tell(item, note)
 
     async def _delete(self, action: Delete) -> None:
@@ -104,3 +105,7 @@ def _resource(document: Object) -> Resource:
 
 def _conditions(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list((item.get("status") or {}).get("conditions") or ())
+
+
+def _history(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list((item.get("status") or {}).get("history") or ())

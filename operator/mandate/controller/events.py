@@ -13,6 +13,7 @@ from mandate.evidence.canonical import digest
 from mandate.kube.client import Client
 from mandate.kube.errors import AlreadyExistsError, ApiError
 from mandate.kube.resources import EVENTS
+from mandate.rollout.state import OPERATOR
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,33 @@ def changes(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, An
             continue
         notes.setdefault(reason, Note(status == BAD_WHEN[kind], reason, f"{kind}: {item.get('message') or reason}"))
     return tuple(notes.values())
+
+
+WARNED = ("CutOff", "Failed", "Degraded", "Demoted", "RolledBack", "Refused", "Aborted", "Halted", "Lowered")
+"""Transitions that take something away; the others are told as news."""
+
+
+def transitions(
+    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], ...]:
+    """The entries of a history that weren't in it before. Pure.
+
+    A history keeps its last entries only, so what both have is an end of the one and a beginning of the other.
+    """
+    old, new = list(before), list(after)
+    for kept in range(min(len(old), len(new)), -1, -1):
+        if old[len(old) - kept :] == new[:kept]:
+            return tuple(new[kept:])
+    return tuple(new)
+
+
+def told(transition: Mapping[str, Any]) -> Note:
+    """A transition in words. Pure."""
+    what, version = transition["what"], transition.get("version", "")
+    rungs = " to ".join(transition.get(side) or "no level" for side in ("before", "after"))
+    moved = f"version {version}: {rungs}: " if version else ""
+    by = "" if transition["by"] == OPERATOR else f" (asked by {transition['by']})"
+    return Note(what in WARNED, what, f"{moved}{transition.get('why') or what}{by}")
 
 
 class Recorder:

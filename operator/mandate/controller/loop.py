@@ -13,7 +13,7 @@ from mandate.controller.apply import Applier, describe
 from mandate.controller.choice import evaluation_status
 from mandate.controller.conditions import is_true
 from mandate.controller.decide import decide
-from mandate.controller.events import Note, Recorder
+from mandate.controller.events import Note, Recorder, transitions
 from mandate.controller.gather import Gatherer
 from mandate.controller.ledger import Ledger
 from mandate.controller.live import LiveSource
@@ -174,6 +174,10 @@ class Controller:
     def _changed(self, resource: Resource, before: Object | None, after: Object | None) -> None:
         for key in concerned(resource, before, after, self.store):
             self.queue.add(key)
+        if resource == MODEL_DEPLOYMENTS and before is not None and after is not None:
+            old, new = ((item.get("status") or {}).get("history") or () for item in (before, after))
+            for entry in transitions(old, new):
+                self.metrics.transitions.labels(entry["what"]).inc()
         if resource == MODEL_EVALUATIONS and before is not None and after is not None:
             self._count_evaluation(before, after)
 

@@ -49,6 +49,12 @@ class Metrics:
             ["action", "kind"],
             registry=self.registry,
         )
+        self.transitions = Counter(
+            "mandate_transitions",
+            "Changes of where a version stands, and what people asked, by what happened",
+            ["what"],
+            registry=self.registry,
+        )
         self.relist_news = Counter(
             "mandate_relist_news",
             "Changes that a re-list brought before the watch did, by kind",
