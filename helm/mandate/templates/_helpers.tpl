@@ -26,6 +26,29 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{- define "mandate.recorderName" -}}
+{{- printf "%s-recorder" (.Release.Name | trunc 50 | trimSuffix "-") -}}
+{{- end -}}
+
+{{- define "mandate.recorderSelectorLabels" -}}
+app.kubernetes.io/name: mandate
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: recorder
+{{- end -}}
+
+{{- define "mandate.recorderLabels" -}}
+{{ include "mandate.recorderSelectorLabels" . }}
+app.kubernetes.io/part-of: mandate
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- /* Where model servers send what they answered, and the operator asks; empty without a recorder. */ -}}
+{{- define "mandate.recorderUrl" -}}
+{{- if .Values.recorder.enabled }}http://{{ include "mandate.recorderName" . }}.{{ .Release.Namespace }}:8080{{ end -}}
+{{- end -}}
+
 {{- /* Call with (dict "root" $ "image" "judge"): the image by digest. */ -}}
 {{- define "mandate.image" -}}
 {{- $image := index .root.Values.images .image -}}

@@ -14,6 +14,7 @@ from mandate.api.check import load_spec
 from mandate.controller.pods import evaluation_template
 from mandate.controller.settings import Images, Settings
 from mandate.evidence.measurement import evaluation_spec
+from mandate.recorder.__main__ import parse
 from tests.integration.chart.conftest import Helm
 from tests.unit.controller.samples import SPEC
 
@@ -32,7 +33,11 @@ def by_kind(objects: list[Object], kind: str) -> list[Object]:
 
 
 def operator_pod(objects: list[Object]) -> Object:
-    (deployment,) = by_kind(objects, "Deployment")
+    return pod_of(objects, "mandate-controller")
+
+
+def pod_of(objects: list[Object], name: str) -> Object:
+    (deployment,) = [item for item in by_kind(objects, "Deployment") if item["metadata"]["name"] == name]
     return dict(deployment["spec"]["template"]["spec"])
 
 
@@ -138,8 +143,9 @@ def test_the_checks_know_what_the_judge_requests(helm: Helm) -> None:
     assert judge["resources"]["requests"] == {"cpu": "100m", "memory": "256Mi"}
 
 
-def test_the_operator_runs_restricted_and_by_digest(helm: Helm) -> None:
-    pod = operator_pod(render(helm))
+@pytest.mark.parametrize("name", ["mandate-controller", "mandate-recorder"])
+def test_everything_runs_restricted_and_by_digest(helm: Helm, name: str) -> None:
+    pod = pod_of(render(helm, "--set", "recorder.enabled=true"), name)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for container in pod["containers"]:
@@ -171,6 +177,53 @@ def test_values_reach_the_operator(helm: Helm) -> None:
     assert environment["MANDATE_NAMESPACES"] == "lending,vault"
     assert environment["MANDATE_EVALUATION_DEADLINE"] == "604800"
     assert environment["MANDATE_JUDGE_IMAGE"] == "registry.example/team/mandate/judge@sha256:" + "2" * 64
+
+
+def test_without_a_recorder_nothing_of_it_is_there(helm: Helm) -> None:
+    objects = render(helm)
+    assert not [item for item in objects if "recorder" in item["metadata"]["name"]]
+    environment = {item["name"]: item.get("value") for item in operator_pod(objects)["containers"][0]["env"]}
+    assert environment["MANDATE_RECORDER_URL"] == ""
+
+
+def test_a_recorder_is_one_process_with_a_volume_that_stays(helm: Helm) -> None:
+    more = ("--set", "recorder.storage.size=5Gi", "--set", "recorder.storage.className=fast")
+    objects = render(helm, "--set", "recorder.enabled=true", "--set", "recorder.keepDays=90", *more)
+    mine = {item["kind"]: item for item in objects if item["metadata"]["name"] == "mandate-recorder"}
+    assert set(mine) == {"Deployment", "PersistentVolumeClaim", "Service", "NetworkPolicy"}
+    assert mine["Deployment"]["spec"]["strategy"] == {"type": "Recreate"}
+    assert mine["Deployment"]["spec"]["replicas"] == 1
+    pod = pod_of(objects, "mandate-recorder")
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["terminationGracePeriodSeconds"] > 10, "longer than requests under way are given"
+    (container,) = pod["containers"]
+    environment = {item["name"]: item["value"] for item in container["env"]}
+    options = parse([], environment)
+    (data,) = [mount for mount in container["volumeMounts"] if mount["name"] == "data"]
+    assert str(options.database.parent) == data["mountPath"]
+    assert (options.port, options.keep_days, options.keep_rows) == (8080, 90.0, None)
+    claim = mine["PersistentVolumeClaim"]
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert claim["spec"]["resources"] == {"requests": {"storage": "5Gi"}}
+    labels = mine["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    for kind, field in (("Service", "selector"), ("NetworkPolicy", "podSelector")):
+        chosen = mine[kind]["spec"][field]
+        assert labels.items() >= chosen.get("matchLabels", chosen).items()
+    (own,) = [item for item in by_kind(objects, "Service") if item["metadata"]["name"] == "mandate-controller"]
+    assert not labels.items() >= own["spec"]["selector"].items(), "the operator's Service leads to the operator only"
+
+
+def test_the_operator_is_told_where_the_recorder_is_and_may_reach_it(helm: Helm) -> None:
+    objects = render(helm, "--set", "recorder.enabled=true", "--set", "recorder.askEvery=5")
+    environment = {item["name"]: item.get("value") for item in operator_pod(objects)["containers"][0]["env"]}
+    assert environment["MANDATE_RECORDER_URL"] == "http://mandate-recorder.mandate-system:8080"
+    assert environment["MANDATE_LIVE_EVERY"] == "5"
+    (policy,) = [item for item in by_kind(objects, "NetworkPolicy") if item["metadata"]["name"] == "mandate-controller"]
+    (way,) = [rule["to"] for rule in policy["spec"]["egress"] if "to" in rule]
+    (pods,) = [item["podSelector"]["matchLabels"] for item in way]
+    (recorder,) = [item for item in by_kind(objects, "Deployment") if item["metadata"]["name"] == "mandate-recorder"]
+    assert recorder["spec"]["template"]["metadata"]["labels"].items() >= pods.items()
 
 
 def test_no_rule_is_a_wildcard_and_none_reads_secrets_or_lends_powers(helm: Helm) -> None:

@@ -69,7 +69,7 @@ def test_every_value_is_explained() -> None:
     paths = {path for path, _ in leaves(values, schema)} - {"global"}
     # Explained once, for the group or for the run of values.
     groups = ("images.judge", "images.predictor", "controller.leaderElection", "controller.resources")
-    groups += ("evaluation.judge", "evaluation.retryCap")
+    groups += ("evaluation.judge", "evaluation.retryCap", "recorder.resources")
     lonely = [path for path in sorted(paths) if not path.startswith(groups) and not _commented(lines, path)]
     assert lonely == []
     assert _commented(lines, "images.judge")
