@@ -386,3 +386,13 @@ def test_rows_missing_for_a_spread_follow_from_its_pairs() -> None:
     (outcome,) = judged(asked, evidence(estimate)).at("Shadow").gates[0].outcomes
     # -ln 0.8 is 0.2231; the gap of 0.2161 at z(1.25 %) + z(80 %) = 3.083 and 0.15 takes 4.58 times the rows.
     assert outcome.needed == pytest.approx(200 * 3.58, rel=0.01)
+
+
+def test_gates_on_live_rows_ask_nothing_of_test_evidence() -> None:
+    asked = [
+        gate({"Suggest": ">= 0.70"}),
+        gate({"Suggest": ">= 0.99"}, rows="live").model_copy(update={"name": "live"}),
+    ]
+    verdict = judged(asked, evidence(proportion(900, 1000)))
+    assert [found.name for found in verdict.at("Automate").gates] == ["g"]
+    assert judged(asked[1:], evidence(proportion(900, 1000))).reached is None, "nothing asked is nothing shown"
