@@ -17,10 +17,14 @@ from hypothesis import strategies as st
 
 from mandate.api.criteria import Level
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
+from mandate.api.spec import Task
 from mandate.controller.loop import WATCHED, Controller
+from mandate.controller.moments import stamp
 from mandate.controller.queue import Backoff
 from mandate.controller.settings import Images, Settings
+from mandate.controller.snapshot import LiveUnavailable
 from mandate.evaluate.frame import SETTINGS_VARIABLE, Failure, Result, frame, unpack
+from mandate.evidence.live import Live
 from mandate.kube.errors import ApiError
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
@@ -35,7 +39,7 @@ from mandate.kube.resources import (
     SERVICES,
     Resource,
 )
-from mandate.rollout.state import rank
+from mandate.rollout.state import Holder, rank
 from tests.unit.controller.fake_api import FakeApi, Surroundings, clock
 from tests.unit.controller.samples import evidence, mdep
 from tests.unit.virtual import run
@@ -51,12 +55,49 @@ SETTINGS = Settings(
     max_attempts=3,
     retry=Backoff(base=30, cap=60, jitter=0),
     keep_finished=100,
+    recorder_url="http://recorder.mandate-system:8080",
 )
-TRUTH: dict[str, Level | None] = {"none": None, "shadow": "Shadow", "suggest": "Suggest", "automate": "Automate"}
+TRUTH: dict[str, Level | None] = {
+    "none": None,
+    "shadow": "Shadow",
+    "suggest": "Suggest",
+    "automate": "Automate",
+    "drifts": "Automate",
+}
 """What a version that is called so can show; any other name ends in an error."""
-ACCURACY = {"none": 0.3, "shadow": 0.6, "suggest": 0.8, "automate": 0.97}
+ACCURACY = {"none": 0.3, "shadow": 0.6, "suggest": 0.8, "automate": 0.97, "drifts": 0.97}
+IN_USE = {"name": "in-use", "metric": "accuracy", "rows": "live", "require": {"Suggest": ">= 0.6"}}
+"""A gate on live rows, that versions called `drifts` fail from when people have seen their answers."""
 ERRORS = ("garbled", "failure", "memory", "crash", "evicted", "hang", "flaky")
 VERSIONS = (*TRUTH, *ERRORS)
+
+
+class Recorder:
+    """What use shows: nothing at first, then enough; now and then it can't be asked."""
+
+    def __init__(self, world: Simulation) -> None:
+        self._world = world
+        self._seen_by_people: set[str] = set()
+
+    async def ask(self, place: tuple[str, str], holder: Holder, task: Task) -> Live | LiveUnavailable:
+        del place
+        if self._world.dice.random() < self._world.api.faults:
+            return LiveUnavailable("the network")
+        if rank(holder.rung.level) > 1:
+            self._seen_by_people.add(holder.revision)
+        rows = 1000 if clock() > holder.since + 30 else 0
+        bad = holder.revision in self._seen_by_people and self._world.kind(holder.revision) == "drifts"
+        right = round(rows * (0.3 if bad else 0.9))
+        sums = {"count": 0, "sum": 0, "sumSquares": 0}
+        none = dict.fromkeys(("count", "overridden", "labelled", "humanRight", "modelRight", "bothRight"), 0)
+        outcomes = {"overall": {"tp": right, "fp": 0, "tn": 0, "fn": rows - right}}
+        return Live.model_validate(
+            {"namespace": NAMESPACE, "model": NAME, "revision": holder.revision, "task": task.type}
+            | {"positive": task.positive, "since": stamp(holder.since), "until": stamp(clock())}
+            | {"predictions": rows, "labelled": rows, "outcomes": outcomes, "latency": sums}
+            | {"decisions": {"shown": none, "blind": none}}
+            | dict.fromkeys(("failed", "conflicts", "unknown", "dropped"), 0)
+        )
 
 
 class Simulation:
@@ -68,6 +109,7 @@ class Simulation:
         self.api.deaf = self.dice.choice([0.0, 0.1, 0.5])
         self.surroundings = Surroundings(self.api, self._outcome)
         self.api.after_write.append(self._check)
+        self.recorder = Recorder(self)
         self.revisions: dict[str, str] = {}
         self.operator: asyncio.Task[None] | None = None
 
@@ -136,8 +178,11 @@ class Simulation:
         roles = (model.get("status", {}).get(role, {}) for role in ("champion", "candidate", "previous"))
         return max(rank(role.get("level")) for role in roles if role.get("revision") in (None, revision))
 
+    def kind(self, revision: str) -> str:
+        return self.revisions.get(revision, "").split(".")[0]
+
     def _shown(self, revision: str) -> int:
-        kind = self.revisions.get(revision, "").split(".")[0]
+        kind = self.kind(revision)
         return rank("Suggest") if kind == "flaky" else rank(TRUTH.get(kind))
 
     def start(self) -> None:
@@ -148,6 +193,7 @@ class Simulation:
             identity="simulated",
             operator_namespace="mandate-system",
             now=clock,
+            live=self.recorder,  # type: ignore[arg-type]
         )
 
         def heard(resource: Resource, kind: str, item: dict[str, Any]) -> None:
@@ -183,6 +229,9 @@ class Simulation:
                     model__version=version,
                     autonomy__target=self.dice.choice(["Shadow", "Suggest", "Automate"]),
                     autonomy__automate={"stepDuration": self.dice.choice(["30s", "30d"])},
+                    autonomy__shadow={"minDuration": "0s", "minPredictions": self.dice.choice([0, 500])},
+                    autonomy__onDegradation=self.dice.choice(["Demote", "Rollback"]),
+                    gates=[*mdep()["spec"]["gates"], *self.dice.choice([[], [IN_USE]])],
                 )
                 if present is None:
                     self.api.put(MODEL_DEPLOYMENTS, changed)
@@ -260,7 +309,10 @@ def _check_end(world: Simulation) -> None:
     present = [entry for entry in standing if entry["version"] == spec["model"]["version"]]
     assert status["observedGeneration"] == item["metadata"]["generation"]
     assert conditions["Reconciling"]["status"] == "False", conditions
-    if kind in TRUTH:
+    watched = IN_USE in spec["gates"]
+    if kind == "drifts" and watched:
+        assert all(rank(entry.get("level")) <= rank("Shadow") for entry in present), (standing, conditions)
+    elif kind in TRUTH:
         reached = min(rank(TRUTH[kind]), rank(target))
         assert [rank(entry.get("level")) for entry in present] == [reached], (kind, target, standing, conditions)
         assert (conditions["CandidateRefused"]["status"] == "True") == (reached == 0)

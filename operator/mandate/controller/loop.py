@@ -73,6 +73,7 @@ class Controller:
         operator_namespace: str,
         namespaces: tuple[str, ...] = (),
         metrics: Metrics | None = None,
+        live: LiveSource | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
@@ -82,8 +83,8 @@ class Controller:
         self.queue: Queue[Key] = Queue()
         self.store = Store(self._changed)
         self._ledger = Ledger(client, namespace=operator_namespace)
-        self._live = LiveSource(url=settings.recorder_url, every=settings.live_every)
-        self._gatherer = Gatherer(client, self.store, self._ledger, settings, self._live)
+        live = live or LiveSource(url=settings.recorder_url, every=settings.live_every)
+        self._gatherer = Gatherer(client, self.store, self._ledger, settings, live)
         self._recorder = Recorder(client, instance=identity)
         self._applier = Applier(client, self.store, self._ledger, self._recorder)
         self.listed = False
