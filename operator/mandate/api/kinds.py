@@ -284,7 +284,8 @@ class ModelDeploymentStatus(Spec):
     candidate: RevisionStatus | None = None
     """The revision that is judged or climbs."""
     previous: PreviousChampion | None = None
-    """The champion before this one, until this one has held for autonomy.automate.stepDuration."""
+    """The champion before this one: granted until this one has held for autonomy.automate.stepDuration, and remembered
+    for a rollback after that."""
     pinned: Pinned | None = None
     """Digests learnt at the evaluation."""
     criteria_digest: Digest | None = None
