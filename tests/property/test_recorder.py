@@ -237,6 +237,7 @@ class Reference:
             "sum": errors["sum"],
             "sumAbsolute": absolute["sum"],
             "sumSquares": errors["sumSquares"],
+            **{end: errors[end] for end in ("min", "max") if end in errors},
         }
 
     def labelled(self, p: Prediction) -> bool:
