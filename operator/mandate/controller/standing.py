@@ -109,7 +109,7 @@ def to_ask(mdep: Object, spec: ModelDeploymentSpec) -> tuple[Holder, ...]:
             return False
         minimum = rules.minimum(level)
         counted = minimum.predictions > 0 or minimum.labelled > 0 or minimum.max_override_rate is not None
-        return counted or bool(rules.live) or holder.fallen
+        return (counted and level != rules.target) or bool(rules.live) or holder.fallen
 
     return tuple(holder for holder in (state.champion, state.candidate) if holder is not None and asked(holder))
 

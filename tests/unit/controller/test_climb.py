@@ -14,6 +14,7 @@ from mandate.controller.decide import decide
 from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import Delete, SetStatus
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
+from mandate.controller.standing import to_ask
 from mandate.evidence.live import Live
 from mandate.rollout.record import state_of
 from mandate.verdict.criteria import criteria_digest
@@ -195,18 +196,24 @@ def test_a_retry_lets_a_refused_version_be_measured_again() -> None:
     assert after.history[-1].what == "Retried"
 
 
-def used(snapshot: ModelSnapshot, now: float, *, predictions: int = 0, right: int = 0, wrong: int = 0) -> ModelSnapshot:
-    """What the recorder counted of the candidate until `now`."""
-    candidate = status(snapshot).candidate
-    assert candidate is not None
-    assert candidate.since is not None
+def used(
+    snapshot: ModelSnapshot,
+    now: float,
+    role: str = "candidate",
+    *,
+    predictions: int = 0,
+    right: int = 0,
+    wrong: int = 0,
+) -> ModelSnapshot:
+    """What the recorder counted of the candidate, or the champion, until `now`."""
+    holder = getattr(status(snapshot), role)
     sums = {"count": 0, "sum": 0, "sumSquares": 0}
     none = {"count": 0, "overridden": 0, "labelled": 0, "humanRight": 0, "modelRight": 0, "bothRight": 0}
     live = Live.model_validate(
         {
             **PLACE,
-            "revision": candidate.revision,
-            "since": candidate.since,
+            "revision": holder.revision,
+            "since": holder.since,
             "until": stamp(now),
             "predictions": predictions,
             "labelled": right + wrong,
@@ -215,7 +222,7 @@ def used(snapshot: ModelSnapshot, now: float, *, predictions: int = 0, right: in
             "decisions": {"shown": none, "blind": none},
         }
     )
-    return replace(snapshot, live={candidate.revision: live})
+    return replace(snapshot, live={holder.revision: live})
 
 
 PLACE = {"namespace": "lending", "model": "credit", "task": "Binary", "positive": "bad", "failed": 0} | dict.fromkeys(
@@ -291,3 +298,53 @@ def test_where_nobody_sends_requests_to_shadow_that_is_what_is_said() -> None:
     snapshot, _ = settled(replace(start(autonomy__shadow=asked), settings=RECORDING), NOW)
     snapshot, _ = settled(used(snapshot, NOW + 60), NOW + 60)
     assert "500 predictions can't be shown: the provider Service sends no copies" in granted_words(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("level", "target", "changes", "expected"),
+    [
+        ("Shadow", "Automate", {}, True),
+        ("Automate", "Automate", {}, False),
+        ("Suggest", "Suggest", {"minPredictions": 5}, False),
+        ("Suggest", "Automate", {"minPredictions": 5}, True),
+        ("Suggest", "Automate", {}, False),
+        ("Suggest", "Automate", {"maxOverrideRate": "0.05"}, True),
+    ],
+)
+def test_only_what_is_asked_of_use_is_asked_of_the_recorder(
+    level: str, target: str, changes: dict[str, Any], expected: bool
+) -> None:
+    suggest = {"minDuration": "0s", "minPredictions": 0, "minLabelled": 0} | changes
+    shadow = {"minDuration": "0s", "minPredictions": 5}
+    document = declared(
+        "1",
+        status={"champion": standing("1", level)},
+        autonomy__target=target,
+        autonomy__suggest=suggest,
+        autonomy__shadow=shadow,
+    )
+    assert bool(to_ask(document, understood(document))) is expected
+    gates = [*SPEC["gates"], {"name": "l", "metric": "recall", "rows": "live", "require": {"Suggest": ">= 0.7"}}]
+    watched = declared("1", status=document["status"], autonomy__target=target, gates=gates)
+    assert to_ask(watched, understood(watched))
+
+
+def test_a_champion_that_fails_in_use_comes_down_a_level_and_back_on_fresh_evidence() -> None:
+    live = {"name": "in-use", "metric": "recall", "rows": "live", "require": {"Suggest": ">= 0.7"}}
+    document = declared("1", status={"champion": OLD}, gates=[*SPEC["gates"], live], autonomy__target="Automate")
+    snapshot, _ = settled(replace(judged(document, accuracy=0.97), settings=RECORDING), NOW)
+    assert selected(snapshot, "credit") == OLD["revision"]
+
+    snapshot, _ = settled(used(snapshot, NOW + 60, "champion", predictions=1000, right=100, wrong=900), NOW + 60)
+    champion = status(snapshot).champion
+    assert champion is not None
+    assert (champion.level, champion.fallen) == ("Suggest", True)
+    assert status(snapshot).history[0].what == "Demoted"
+    assert selected(snapshot, "credit") == "none"
+    assert selected(snapshot, "credit-suggest") == OLD["revision"]
+
+    snapshot, _ = settled(used(snapshot, NOW + 120, "champion", predictions=1000, right=900, wrong=100), NOW + 120)
+    champion = status(snapshot).champion
+    assert champion is not None
+    assert (champion.level, champion.share) == ("Automate", 100)
+    assert selected(snapshot, "credit") == OLD["revision"]
