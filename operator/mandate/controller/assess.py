@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from mandate.controller.plan import Create, Look, SetStatus
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.evidence.schema import Evidence
 from mandate.verdict.criteria import criteria_digest
-from mandate.verdict.judge import GateVerdict, Verdict, judge
+from mandate.verdict.judge import GateVerdict, LevelVerdict, Verdict, judge
 from mandate.verdict.looks import look_at
 
 Object = dict[str, Any]
@@ -154,10 +155,10 @@ def model_digest(spec: ModelDeploymentSpec, evidence: Evidence) -> str | None:
     return spec.model.source.image_digest or evidence.computed.inputs.model
 
 
-def gate_summaries(verdict: Verdict) -> tuple[GateSummary, ...]:
+def gate_summaries(levels: Iterable[LevelVerdict]) -> tuple[GateSummary, ...]:
     """Per gate: the first level where it doesn't hold, else the highest that asks anything of it."""
     chosen: dict[str, GateVerdict] = {}
-    for level in verdict.levels:
+    for level in levels:
         for gate in level.gates:
             before = chosen.get(gate.name)
             if before is None or before.holds:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from mandate.api.kinds import Condition
+from mandate.api.kinds import Condition, GateSummary
 from mandate.controller.moments import stamp
 
 Status = Literal["True", "False", "Unknown"]
@@ -46,26 +46,25 @@ def merged(
     return tuple(result)
 
 
-def steady(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Condition, ...]:
-    """`after`, with the messages before where only their numbers differ, and not in their first digit.
+Said = TypeVar("Said", Condition, GateSummary)
 
-    For conditions of which nothing else is new: what counts rows and time would otherwise be written at every look.
+
+def steady(before: Iterable[Said], after: Iterable[Said]) -> tuple[Said, ...]:
+    """`after`, with what was said before where only numbers in a message differ, and not in their first digit.
+
+    For when nothing else is new: what counts rows and time would otherwise be written at every look.
     """
-    known = {(item.type, item.status, item.reason): item for item in before}
-    found = []
-    for item in after:
-        old = known.get((item.type, item.status, item.reason))
-        same = old is not None and _roughly(old.message) == _roughly(item.message)
-        found.append(old if old is not None and same else item)
-    return tuple(found)
+    known = {_kept(item): item for item in before}
+    return tuple(known.get(_kept(item), item) for item in after)
+
+
+def _kept(item: Said) -> str:
+    """What has to differ for an item to be news."""
+    rough = _NUMBER.sub(lambda found: f"{float(found[0].replace(' ', '')):.0e}", item.message)
+    return item.model_copy(update={"message": rough}).model_dump_json()
 
 
 _NUMBER = re.compile(r"[0-9]+(?: [0-9]{3})*(?:\.[0-9]+)?")
-
-
-def _roughly(message: str) -> str:
-    """The message with its numbers at one significant digit."""
-    return _NUMBER.sub(lambda found: f"{float(found[0].replace(' ', '')):.0e}", message)
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
-from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, Pinned
+from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus, Pinned
 from mandate.api.names import GROUP, LABEL_ENFORCE
 from mandate.controller.assess import (
     Assessment,
@@ -29,6 +29,7 @@ from mandate.controller.serve import Observed, Served, observe, record, serve, s
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.controller.standing import inputs
 from mandate.evidence.measurement import key, revision_digest
+from mandate.rollout.inputs import Inputs
 from mandate.rollout.ladder import GATES_NOT_MET, Step, step
 from mandate.rollout.record import state_of, update_of
 from mandate.rollout.state import Refused, State, rank
@@ -49,12 +50,13 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     spec = _spec(mdep)
     actions: list[Action] = list(record(snapshot, spec)) if spec is not None else []
     observed, state = observe(snapshot), state_of(before)
-    climb = step(state, inputs(snapshot, state, spec, assessment, observed), now)
+    told = inputs(snapshot, state, spec, assessment, observed)
+    climb = step(state, told, now)
     served = serve(snapshot, climb.state, spec=spec)
     if isinstance(assessment, Measuring):
         actions += assessment.actions
     asked = bool(snapshot.live) and bool(snapshot.settings.recorder_url)
-    after = _status(snapshot, before, assessment, _Situation(climb, observed, served), now=now)
+    after = _status(snapshot, before, assessment, _Situation(told, climb, observed, served), now=now)
     written = _write(mdep, before, after)
     # The state is on record before anything serves by it, so that a crash in between can't leave more than it says.
     actions += [*written, *served.actions, *_old_evidence(snapshot, assessment, after)]
@@ -65,8 +67,9 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
 
 @dataclass(frozen=True)
 class _Situation:
-    """Where everyone stands now, what was seen before, and what is being done about it."""
+    """What was known, where everyone stands now, what was seen before, and what is being done about it."""
 
+    told: Inputs
     climb: Step
     observed: Observed
     served: Served
@@ -116,7 +119,7 @@ def _status(
         update |= {
             "criteria_digest": assessment.criteria,
             "look": assessment.verdict.look,
-            "gates": gate_summaries(assessment.verdict),
+            "gates": (*gate_summaries(assessment.verdict.levels), *_live_gates(situation)),
             "gates_passed": gates_passed(assessment.verdict, spec.autonomy.target),
             "pinned": Pinned(
                 revision=key(revision_digest(snapshot.mdep["metadata"]["name"], spec)),
@@ -129,9 +132,21 @@ def _status(
     findings = _findings(snapshot, assessment, situation, level)
     update["conditions"] = merged(before.conditions, findings, generation=generation, now=now)
     after = before.model_copy(update=update)
-    if after.model_copy(update={"conditions": before.conditions}) != before:
+    if after.model_copy(update={"conditions": before.conditions, "gates": before.gates}) != before:
         return after
-    return after.model_copy(update={"conditions": steady(before.conditions, after.conditions)})
+    return after.model_copy(
+        update={
+            "conditions": steady(before.conditions, after.conditions),
+            "gates": steady(before.gates, after.gates),
+        }
+    )
+
+
+def _live_gates(situation: _Situation) -> tuple[GateSummary, ...]:
+    """The verdict on live rows of whoever climbs, or else acts."""
+    holder = situation.state.candidate or situation.state.champion
+    seen = situation.told.fresh(holder) if holder is not None else None
+    return gate_summaries(seen.gates.values()) if seen is not None else ()
 
 
 def _level(situation: _Situation) -> Level | None:

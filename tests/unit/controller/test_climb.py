@@ -276,6 +276,12 @@ def test_a_candidate_that_fails_a_live_gate_loses_its_traffic_then_its_place() -
     new = status(snapshot).candidate
     assert new is not None
     assert new.level == "Automate"
+    snapshot, _ = settled(used(snapshot, NOW + 90, predictions=1000, right=880, wrong=120), NOW + 90)
+    shown = next(gate for gate in status(snapshot).gates if gate.name == "in-use")
+    assert shown.verdict == "Pass"
+    assert shown.message.startswith("overall: 0.88 [")
+    quiet = used(snapshot, NOW + 95, predictions=1000, right=881, wrong=119)
+    assert decide(quiet, NOW + 95).actions == (), "a few more are no news"
     assert selected(snapshot, "credit") == new.revision
 
     plan = decide(used(snapshot, NOW + 120, predictions=1000, right=100, wrong=900), NOW + 120)
