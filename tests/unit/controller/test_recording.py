@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from mandate.controller.choice import measurement
 from mandate.controller.decide_grant import holders
 from mandate.controller.pods import evaluation_template
 from mandate.controller.snapshot import GrantSnapshot
-from mandate.predictor.recording import Declared
+from mandate.predictor.__main__ import EXIT_MODEL, main
 from tests.unit.controller.judged import SETTINGS, declared, deployment, namespace, revision_of, standing
 
 URL = "http://recorder.mandate-system:8080"
@@ -36,8 +37,15 @@ def test_what_is_declared_is_what_the_recorder_is_told() -> None:
         *("--output=probabilities", "--output-kind=Probability", "--class=-good", "--class=bad"),
         *("--positive=bad", "--cutoff=0.3"),
     ]
-    words = dict(part.removeprefix("--").split("=", 1) for part in told if "=" in part)
-    assert Declared(output=words["output"], kind="Probability", positive=words["positive"]).problem() is None
+
+
+def test_the_model_server_understands_what_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = command(declared("1", model__output={"classes": ["-good", "bad"]}), recorder_url=URL)
+    arguments = [str(tmp_path) if part.startswith(("/mandate", "/dev")) else part for part in told[3:]]
+    arguments[arguments.index("--termination-log") + 1] = str(tmp_path / "log")
+    assert main(arguments) == EXIT_MODEL, "there is no model here"
+    assert "usage" not in capsys.readouterr().err
+    assert (tmp_path / "log").exists()
 
 
 def test_an_evaluation_is_not_live_use() -> None:
