@@ -51,9 +51,9 @@ class EvidenceCache:
         self._client = client
         self._recent: Recent[Evidence] = Recent(size)
 
-    async def read(self, evidence_digest: str, *, namespace: str) -> Evidence | IntakeError:
-        """The evidence, or why it can't be had any more."""
-        known = self._recent.get(evidence_digest)
+    async def read(self, evidence_digest: str, *, namespace: str, stored: bool = False) -> Evidence | IntakeError:
+        """The evidence, or why it can't be had any more. Only of what is known to be `stored` is a copy as good."""
+        known = self._recent.get(evidence_digest) if stored else None
         if known is not None:
             return known
         name = evidence_name(evidence_digest)

@@ -12,7 +12,7 @@ from mandate.controller.cache import Defaults, EvidenceCache
 from mandate.controller.choice import evaluation_status, understood, wanted
 from mandate.controller.decide_evaluation import attempt_of
 from mandate.controller.decide_grant import attempts, holders
-from mandate.controller.identity import job_name
+from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeError, take
 from mandate.controller.ledger import Ledger
 from mandate.controller.live import LiveSource
@@ -177,7 +177,8 @@ class Gatherer:
             name, status = meval["metadata"]["name"], evaluation_status(meval)
             if name in names and status.evidence_digest is not None:
                 namespace = meval["metadata"]["namespace"]
-                found[name] = await self._evidence.read(status.evidence_digest, namespace=namespace)
+                stored = self._store.get(CONFIG_MAPS, namespace, evidence_name(status.evidence_digest)) is not None
+                found[name] = await self._evidence.read(status.evidence_digest, namespace=namespace, stored=stored)
         return found
 
     async def _grant(self, namespace: str) -> GrantSnapshot:

@@ -38,6 +38,7 @@ from .state import (
 from .waiting import Missing, about, missing
 
 GATES_NOT_MET = "GatesNotMet"
+EXCHANGED = "the model's bytes aren't those that earned the level: it starts with nothing"
 MOST_PASSES = 64
 """Far more passes than any step needs; beyond, the rules contradict each other."""
 ORDER: tuple[VerbName, ...] = ("Resume", "Retry", "Promote", "Rollback", "Abort", "Pause", "Halt")
@@ -223,8 +224,12 @@ def _capped_champion(state: State, inputs: Inputs, moment: int) -> Moved:
     champion = state.champion
     if champion is None:
         return state, ()
-    champion = _judged(champion, inputs)
     judgement = inputs.judgements.get(champion.revision)
+    if _exchanged(champion, inputs):
+        after = _newcomer(champion.revision, champion.version, moment)
+        state = replace(state, champion=None, candidate=state.candidate or after)
+        return state, (_transition("Lowered", champion, after, moment, why=EXCHANGED),)
+    champion = _judged(champion, inputs)
     if judgement is None or judgement.reached is not None:
         lowered, moved = _lowered(champion, state, inputs, moment)
         return replace(state, champion=lowered), moved
@@ -241,6 +246,9 @@ def _capped_candidate(state: State, inputs: Inputs, moment: int) -> Moved:
     candidate = state.candidate
     if candidate is None:
         return state, ()
+    if _exchanged(candidate, inputs):
+        after = _newcomer(candidate.revision, candidate.version, moment)
+        return replace(state, candidate=after), (_transition("Lowered", candidate, after, moment, why=EXCHANGED),)
     candidate = _judged(candidate, inputs)
     state = replace(state, candidate=candidate)
     judgement, refusal = inputs.judgements.get(candidate.revision), state.refusal(candidate.revision)
@@ -254,6 +262,13 @@ def _capped_candidate(state: State, inputs: Inputs, moment: int) -> Moved:
         state = replace(state, refused=_without(state, candidate.revision))
     lowered, moved = _lowered(candidate, state, inputs, moment)
     return replace(state, candidate=lowered), moved
+
+
+def _exchanged(holder: Holder, inputs: Inputs) -> bool:
+    """Whether what was judged are other bytes than those that earned the revision its level."""
+    judgement = inputs.judgements.get(holder.revision)
+    known = judgement is not None and judgement.reached is not None and holder.model_digest is not None
+    return known and judgement is not None and judgement.model_digest != holder.model_digest
 
 
 def _judged(holder: Holder, inputs: Inputs) -> Holder:
