@@ -55,7 +55,5 @@ def judged(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) 
 
 def _look(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) -> tuple[int, LookSource]:
     if options.ledger is not None:
-        return ledger.take(
-            options.ledger, look_at(evidence.computed, criteria=criteria_digest(manifest.spec))
-        ), "Ledger"
+        return ledger.take(options.ledger, look_at(evidence, criteria=criteria_digest(manifest.spec))), "Ledger"
     return (1, "Assumed") if options.look is None else (options.look, "Given")

@@ -9,9 +9,9 @@ from typing import Any
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
 from mandate.api.defaults import effective
-from mandate.api.kinds import GateSummary, ModelDeploymentSpec
+from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.controller import desired
-from mandate.controller.choice import evaluation_of, evaluation_status, measurement, status_of, understood, wanted
+from mandate.controller.choice import evaluation_status, status_of, understood, wanted
 from mandate.controller.conditions import cut, dumped, find, is_true
 from mandate.controller.decide_evaluation import attempt_of, retry_in
 from mandate.controller.intake import IntakeError
@@ -74,10 +74,11 @@ def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
         spec = understood(snapshot.mdep)
     except SpecError as error:
         return Unclear("; ".join(map(str, error.problems)))
-    name = wanted(snapshot.mdep, snapshot.mevals)
+    asked = wanted(snapshot.mdep, snapshot.mevals)
+    name = asked.name
     meval = next((item for item in snapshot.mevals if item["metadata"]["name"] == name), None)
     if meval is None:
-        document = desired.evaluation(snapshot.mdep, name, measurement(snapshot.mdep, snapshot.mevals))
+        document = desired.evaluation(snapshot.mdep, name, asked.spec)
         return Measuring(name, "Creating", "the ModelEvaluation is being created", (Create(document),))
     if meval["metadata"].get("deletionTimestamp"):
         return Measuring(name, "Deleting", "the ModelEvaluation is being deleted and will be made again")
@@ -88,7 +89,7 @@ def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
     if not isinstance(evidence, Evidence):
         why = evidence if isinstance(evidence, IntakeError) else IntakeError("EvidenceLost", "it isn't stored any more")
         return Measuring(name, why.code, f"{why.message}; it is measured again", (forget(meval),))
-    return _judged(snapshot, spec, meval, evidence)
+    return _judged(snapshot, spec, asked.spec, meval, evidence)
 
 
 def forget(meval: Object) -> SetStatus:
@@ -118,18 +119,23 @@ def _unfinished(snapshot: ModelSnapshot, meval: Object, now: float) -> Measuring
     return NotJudged(name, failed.reason, f"{failed.message}; {advice}")
 
 
-def _judged(snapshot: ModelSnapshot, spec: ModelDeploymentSpec, meval: Object, evidence: Evidence) -> Assessment:
+def _judged(
+    snapshot: ModelSnapshot,
+    spec: ModelDeploymentSpec,
+    measured: ModelEvaluationSpec,
+    meval: Object,
+    evidence: Evidence,
+) -> Assessment:
     name = meval["metadata"]["name"]
     status = evaluation_status(meval)
     criteria = criteria_digest(spec)
-    taken = look_at(evidence.computed, criteria=criteria)
+    taken = look_at(evidence, criteria=criteria)
     look = snapshot.looks.get(taken.key)
     if look is None:
         action = Look(taken.sketch, taken.key)
         return Measuring(name, "Judging", "the look at the test rows is being entered into the ledger", (action,))
     complete = effective(spec)
     champion = status_of(snapshot.mdep).champion
-    measured = evaluation_of(meval) or measurement(snapshot.mdep, snapshot.mevals)
     itself = champion is not None and champion.revision == measured.revision
     verdict = judge(
         gates=complete.gates,

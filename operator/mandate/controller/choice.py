@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -58,14 +59,56 @@ def retry_of(mdep: Object) -> str:
     return str((mdep["metadata"].get("annotations") or {}).get(ANNOTATION_RETRY, ""))[:RETRY_LIMIT]
 
 
-def measurement(mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
-    """The measurement that the spec asks for; raises SpecError.
+@dataclass(frozen=True)
+class Wanted:
+    """The measurement to judge by, and the name of its ModelEvaluation, whether that exists or is still to be made."""
 
-    Where its evidence isn't stored any more it is made again: the same, with a name of its own. What was learnt of the
-    model when its revision was first measured holds from then on: other bytes are another revision's.
+    name: str
+    spec: ModelEvaluationSpec
+
+
+def wanted(mdep: Object, mevals: Iterable[Object]) -> Wanted:
+    """The measurement to judge by; raises SpecError.
+
+    Whoever stands, stands on the measurement that carries it. A retry asks a revision that doesn't for another one,
+    once per value of the annotation; each is another sample, and the last one counts, whatever the annotation says
+    later. Where the last one's evidence isn't stored any more it is made again: the same, with a name of its own. What
+    was learnt of the model when its revision was first measured holds from then on: other bytes are another revision's.
     """
     every = {meval["metadata"]["name"]: meval for meval in mevals}
-    return _needed(_declared(mdep, every.values()), mdep, every)
+    declared = _declared(mdep, every.values())
+    kinds = {measurement_digest(declared), measurement_digest(_pinned(declared, mdep, every.values()))}
+    alike = {
+        name: spec
+        for name, meval in every.items()
+        if (spec := evaluation_of(meval)) is not None and measurement_digest(spec) in kinds
+    }
+    champion = status_of(mdep).champion
+    if champion is not None and champion.revision == declared.revision:
+        # It stands on the comparison with the champion before it: that it is the champion now asks for nothing new.
+        earned = champion.evaluation
+        if earned in alike and not is_forgotten(every[earned]):
+            return Wanted(earned, alike[earned])
+    needed = _needed(declared, mdep, every)
+    name = evaluation_name(needed)
+    complete = {name for name in alike if evaluation_status(every[name]).evidence is not None}
+    if needed.retry and name not in complete and (name in every or _asks_again(mdep, needed)):
+        return Wanted(name, needed)
+    compared = (every[name] for name in complete if alike[name].champion == declared.champion)
+    last = max(compared, key=_age, default=None)
+    if last is None:
+        return Wanted(name, needed)
+    measured = alike[last["metadata"]["name"]]
+    if not is_forgotten(last):
+        return Wanted(last["metadata"]["name"], measured)
+    again = _needed(measured, mdep, every)
+    return Wanted(evaluation_name(again), again)
+
+
+def _asks_again(mdep: Object, asked: ModelEvaluationSpec) -> bool:
+    """Whether the annotation asks for another try of a refused revision."""
+    refused = next((item for item in status_of(mdep).refused if item.revision == asked.revision), None)
+    return refused is not None and refused.retry != asked.retry
 
 
 def _needed(declared: ModelEvaluationSpec, mdep: Object, every: Mapping[str, Object]) -> ModelEvaluationSpec:
@@ -130,42 +173,6 @@ def _champion(mdep: Object, spec: ModelDeploymentSpec, mevals: Iterable[Object])
         return None
     source = measured.model.source.model_copy(update={"digest": champion.model_digest})
     return measured.model.model_copy(update={"source": source})
-
-
-def wanted(mdep: Object, mevals: Iterable[Object]) -> str:
-    """The name of the ModelEvaluation to judge by, whether it exists or is still to be made; raises SpecError.
-
-    A retry is a measurement of its own. It is made only for a revision that was refused or couldn't be judged: on one
-    that stands, the annotation asks for nothing.
-    """
-    every = {meval["metadata"]["name"]: meval for meval in mevals}
-    declared = _declared(mdep, every.values())
-    spec = _needed(declared, mdep, every)
-    same_as = {measurement_digest(spec), measurement_digest(declared)}
-    name = evaluation_name(spec)
-    champion = status_of(mdep).champion
-    if champion is not None and champion.revision == spec.revision:
-        # It stands on the comparison with the champion before it: that it is the champion now asks for nothing new.
-        earned = every.get(champion.evaluation)
-        if earned is not None and not is_forgotten(earned) and _measures(earned) in same_as:
-            return champion.evaluation
-    if name in every or not spec.retry:
-        return name
-    refused = next((item for item in status_of(mdep).refused if item.revision == spec.revision), None)
-    if refused is not None and refused.retry != spec.retry:
-        return name
-    same = [
-        meval
-        for meval in every.values()
-        if evaluation_status(meval).evidence is not None and not is_forgotten(meval) and _measures(meval) in same_as
-    ]
-    latest = max(same, key=_age, default=None)
-    return str(latest["metadata"]["name"]) if latest is not None else name
-
-
-def _measures(meval: Object) -> str | None:
-    spec = evaluation_of(meval)
-    return measurement_digest(spec) if spec is not None else None
 
 
 def evaluation_of(meval: Object) -> ModelEvaluationSpec | None:

@@ -44,7 +44,7 @@ def is_wanted(meval: Object, mdep: Object | None, mevals: Iterable[Object]) -> b
     if mdep is None or mdep["metadata"].get("deletionTimestamp"):
         return False
     try:
-        return wanted(mdep, mevals) == str(meval["metadata"]["name"])
+        return wanted(mdep, mevals).name == str(meval["metadata"]["name"])
     except SpecError:
         return False
 

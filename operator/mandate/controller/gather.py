@@ -169,7 +169,7 @@ class Gatherer:
     async def _evidence_for(self, mdep: Object, mevals: tuple[Object, ...]) -> dict[str, Evidence | IntakeError]:
         """The evidence records that the present spec and the champions stand on."""
         try:
-            names = {wanted(mdep, mevals), *judged_by(mdep)}
+            names = {wanted(mdep, mevals).name, *judged_by(mdep)}
         except SpecError:
             return {}
         found: dict[str, Evidence | IntakeError] = {}

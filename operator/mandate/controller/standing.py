@@ -131,7 +131,7 @@ def _standing(snapshot: ModelSnapshot, holder: Holder) -> Judgement | None:
     if kept is None or measured is None or not isinstance(evidence, Evidence):
         return None
     criteria = criteria_digest(kept.spec)
-    look = snapshot.looks.get(look_at(evidence.computed, criteria=criteria).key)
+    look = snapshot.looks.get(look_at(evidence, criteria=criteria).key)
     if criteria != holder.criteria or look is None:
         return None
     verdict = judge(

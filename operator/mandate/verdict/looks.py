@@ -6,24 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mandate.evidence.canonical import digest
-from mandate.evidence.schema import Computed
+from mandate.evidence.schema import Evidence, dump
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look: which model, which rows (a bottom-k sketch of 16-hex row hashes), which criteria."""
+    """One look: which model, which rows (a bottom-k sketch of 16-hex row hashes), which sample, which criteria."""
 
     key: str
     sketch: tuple[str, ...]
 
 
-def look_at(computed: Computed, *, criteria: str) -> Look:
-    """The look that judging `computed` on criteria with this digest is."""
-    rows = computed.row_sketch
-    return Look(
-        digest({"model": computed.inputs.model or computed.inputs.predictions, "rows": rows, "criteria": criteria}),
-        rows,
-    )
+def look_at(evidence: Evidence, *, criteria: str) -> Look:
+    """The look that judging `evidence` on criteria with this digest is.
+
+    What was measured (latencies, crashes) is a sample of its own: measured again, it is another look.
+    """
+    inputs, rows = evidence.computed.inputs, evidence.computed.row_sketch
+    known = {"model": inputs.model or inputs.predictions, "rows": rows, "criteria": criteria}
+    sample = [dump(estimate) for estimate in evidence.measured.estimates]
+    return Look(digest(known | ({"sample": sample} if sample else {})), rows)
 
 
 def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:

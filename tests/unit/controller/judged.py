@@ -7,7 +7,7 @@ from typing import Any
 
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus
 from mandate.controller import desired
-from mandate.controller.choice import measurement, understood, wanted
+from mandate.controller.choice import understood, wanted
 from mandate.controller.conditions import dumped
 from mandate.controller.plan import Apply, Plan, SetStatus, stamped
 from mandate.controller.settings import Images, Settings
@@ -81,8 +81,8 @@ def judged(
 ) -> ModelSnapshot:
     """What is read of `document` once its version was measured with this accuracy."""
     spec, found = understood(document), evidence(accuracy)
-    name = wanted(document, [])
-    meval = desired.evaluation(document, name, measurement(document, []))
+    name = wanted(document, []).name
+    meval = desired.evaluation(document, name, wanted(document, []).spec)
     meval["metadata"] |= {"uid": f"uid-{name}"}
     meval["status"] = {"evidence": "{}", "evidenceDigest": "sha256:" + "c" * 64, "evidenceConfigMap": f"of-{name}"}
     record = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"of-{name}", "namespace": "lending"}}
@@ -96,7 +96,7 @@ def judged(
         services=services or {},
         records=(record,),
         evidence={name: found},
-        looks={look_at(found.computed, criteria=criteria_digest(spec)).key: 1},
+        looks={look_at(found, criteria=criteria_digest(spec)).key: 1},
         settings=SETTINGS,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mandate.api.kinds import ModelDeploymentSpec
-from mandate.controller.choice import measurement, wanted
+from mandate.controller.choice import wanted
 from mandate.controller.pods import evaluation_template, ports_clash
 from mandate.controller.settings import Images, Settings
 from mandate.evidence.measurement import evaluation_name, evaluation_spec, key, revision_digest, stated
@@ -47,7 +47,7 @@ def mdep(document: Any, *, champion: Any = FIRST) -> dict[str, Any]:
 
 
 def test_a_candidate_is_measured_beside_the_champion_pinned_by_its_digest() -> None:
-    asked = measurement(mdep(NEW), [meval(FIRST)])
+    asked = wanted(mdep(NEW), [meval(FIRST)]).spec
     assert asked.champion is not None
     assert asked.champion.source.uri == "pvc://models/credit/7/model.onnx"
     assert asked.champion.source.digest == DIGEST
@@ -55,18 +55,18 @@ def test_a_candidate_is_measured_beside_the_champion_pinned_by_its_digest() -> N
 
 def test_without_a_gate_against_it_the_champion_is_left_alone() -> None:
     document = {**NEW, "gates": [gate for gate in NEW["gates"] if gate["name"] != "beats"]}
-    assert measurement(mdep(document), [meval(FIRST)]).champion is None
+    assert wanted(mdep(document), [meval(FIRST)]).spec.champion is None
 
 
 def test_becoming_the_champion_asks_for_no_new_measurement() -> None:
-    second = measurement(mdep(NEW), [meval(FIRST)])
+    second = wanted(mdep(NEW), [meval(FIRST)]).spec
     name = evaluation_name(second)
-    assert wanted(mdep(NEW), [meval(FIRST), meval(second)]) == name
-    assert wanted(mdep(NEW, champion=second), [meval(FIRST), meval(second)]) == name
+    assert wanted(mdep(NEW), [meval(FIRST), meval(second)]).name == name
+    assert wanted(mdep(NEW, champion=second), [meval(FIRST), meval(second)]).name == name
 
 
 def test_the_champion_runs_beside_the_model_on_a_port_of_its_own() -> None:
-    asked = measurement(mdep(NEW), [meval(FIRST)])
+    asked = wanted(mdep(NEW), [meval(FIRST)]).spec
     pod = evaluation_template(job="job", namespace="lending", evaluation="e", spec=asked, settings=SETTINGS)["spec"]
     containers = {container["name"]: container for container in pod["initContainers"]}
     assert containers["champion"]["restartPolicy"] == "Always"

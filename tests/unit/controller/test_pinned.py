@@ -9,7 +9,7 @@ import pytest
 
 from mandate.controller import desired
 from mandate.controller.cache import Defaults
-from mandate.controller.choice import measurement, wanted
+from mandate.controller.choice import wanted
 from mandate.controller.decide import decide
 from mandate.controller.moments import instant
 from mandate.evidence.measurement import evaluation_name
@@ -25,7 +25,7 @@ Object = dict[str, Any]
 
 def measured(document: Object, *, stored: bool, mevals: tuple[Object, ...] = ()) -> Object:
     """The ModelEvaluation that `document` asks for, complete; not `stored`, its evidence is gone."""
-    asked = measurement(document, mevals)
+    asked = wanted(document, mevals).spec
     meval = desired.evaluation(document, evaluation_name(asked), asked)
     meval["status"] = {"evidence": "{}", "modelDigest": MODEL_DIGEST} | ({"evidenceConfigMap": "x"} if stored else {})
     return meval
@@ -34,38 +34,38 @@ def measured(document: Object, *, stored: bool, mevals: tuple[Object, ...] = ())
 def test_a_first_measurement_learns_the_digest_and_stays_the_one_that_counts() -> None:
     document = declared("1", model__source=UNDECLARED)
     first = measured(document, stored=True)
-    assert measurement(document, []).model.source.digest is None
-    assert wanted(document, [first]) == first["metadata"]["name"]
-    assert measurement(document, [first]).model.source.digest is None
+    assert wanted(document, []).spec.model.source.digest is None
+    assert wanted(document, [first]).name == first["metadata"]["name"]
+    assert wanted(document, [first]).spec.model.source.digest is None
 
 
 def test_measured_again_it_must_be_the_very_same_model() -> None:
     document = declared("1", model__source=UNDECLARED)
     lost = measured(document, stored=False)
-    again = measurement(document, [lost])
+    again = wanted(document, [lost]).spec
     assert again.model.source.digest == MODEL_DIGEST
     second = measured(document, stored=True, mevals=(lost,))
-    assert wanted(document, [lost, second]) == second["metadata"]["name"] == evaluation_name(again)
+    assert wanted(document, [lost, second]).name == second["metadata"]["name"] == evaluation_name(again)
     third = measured(document, stored=False, mevals=(lost,))
-    assert measurement(document, [lost, third]).repeat == 1
+    assert wanted(document, [lost, third]).spec.repeat == 1
 
 
 def test_measured_on_other_data_it_must_be_the_very_same_model() -> None:
     first = measured(declared("1", model__source=UNDECLARED), stored=True)
     elsewhere = declared("1", model__source=UNDECLARED, data__source={"uri": "pvc://data/newer.parquet"})
-    assert measurement(elsewhere, [first]).model.source.digest == MODEL_DIGEST
+    assert wanted(elsewhere, [first]).spec.model.source.digest == MODEL_DIGEST
 
 
 def test_another_version_learns_anew() -> None:
     first = measured(declared("1", model__source=UNDECLARED), stored=True)
-    assert measurement(declared("2", model__source=UNDECLARED), [first]).model.source.digest is None
+    assert wanted(declared("2", model__source=UNDECLARED), [first]).spec.model.source.digest is None
 
 
 def test_a_champion_whose_measurement_is_gone_is_known_by_its_status() -> None:
     champion = standing("1", "Suggest")
-    champion["revision"] = measurement(declared("1", model__source=UNDECLARED), []).revision
+    champion["revision"] = wanted(declared("1", model__source=UNDECLARED), []).spec.revision
     document = declared("1", status={"champion": champion}, model__source=UNDECLARED)
-    assert measurement(document, []).model.source.digest == MODEL_DIGEST
+    assert wanted(document, []).spec.model.source.digest == MODEL_DIGEST
 
 
 @pytest.mark.parametrize(("digest", "level"), [(MODEL_DIGEST, "Suggest"), (OTHER, "Shadow")])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mandate.controller.choice import measurement
+from mandate.controller.choice import wanted
 from mandate.controller.decide_grant import holders
 from mandate.controller.pods import evaluation_template
 from mandate.controller.snapshot import GrantSnapshot
@@ -50,7 +50,7 @@ def test_the_model_server_understands_what_it_is_told(tmp_path: Path, capsys: py
 
 def test_an_evaluation_is_not_live_use() -> None:
     template = evaluation_template(
-        job="job", namespace="lending", evaluation="e", spec=measurement(declared("1"), []), settings=RECORDING
+        job="job", namespace="lending", evaluation="e", spec=wanted(declared("1"), []).spec, settings=RECORDING
     )
     assert URL not in str(template)
 

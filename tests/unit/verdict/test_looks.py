@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mandate.verdict.looks import Look, number
+from mandate.evidence.schema import Estimate, Measured, Quantity, Support
+from mandate.verdict.looks import Look, look_at, number
+from tests.unit.controller.samples import evidence
 
 ROWS, OTHER_ROWS = ("01", "05", "09"), ("02", "06", "0a")
 
@@ -38,3 +40,18 @@ def test_numbers_never_skip(keys: list[str]) -> None:
         assert 1 <= place <= len({item.key for item in taken} | {key})
         taken.append(look)
         assert number(taken, look) == place
+
+
+def test_measured_again_it_is_another_look_and_judged_again_it_is_not() -> None:
+    first = evidence(0.8)
+    latency = Estimate(
+        quantity=Quantity(metric="latency_p95", load="10"), estimate=0.01, support=Support(rows=9, events=9)
+    )
+    slow, slower = (
+        first.model_copy(update={"measured": Measured(estimates=(latency.model_copy(update={"estimate": seconds}),))})
+        for seconds in (0.01, 0.02)
+    )
+    keys = {look_at(item, criteria="c").key for item in (first, slow, slower)}
+    assert len(keys) == 3
+    assert look_at(slow, criteria="c").key in keys
+    assert look_at(slow, criteria="d").key not in keys
