@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from mandate.api.check import Problem, SpecError, load_spec
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
@@ -37,21 +41,49 @@ def _understood(text: str) -> ModelDeploymentSpec:
     return spec
 
 
+class StatusNotUnderstoodError(ValueError):
+    """A status that this version can't read: whoever stands by it goes on standing, and nothing is decided."""
+
+
 def status_of(mdep: Object) -> ModelDeploymentStatus:
-    """The status as we wrote it; empty where there is none, or none that we understand."""
-    return _status(ModelDeploymentStatus, mdep)
+    """The status as we, or a newer version of us, wrote it; raises StatusNotUnderstoodError.
+
+    It holds who stands where: what isn't understood must never read as nobody.
+    """
+    try:
+        return _read(ModelDeploymentStatus, mdep)
+    except ValidationError as error:
+        metadata, first = mdep["metadata"], error.errors(include_url=False)[0]
+        where = ".".join(map(str, ("status", *first["loc"])))
+        raise StatusNotUnderstoodError(
+            f"ModelDeployment {metadata.get('namespace')}/{metadata['name']}: {where}: {first['msg']}, got "
+            f"{first['input']!r:.100}; it was written by another version of the operator: install that one again, or "
+            "remove the field from the status"
+        ) from error
 
 
 def evaluation_status(meval: Object) -> ModelEvaluationStatus:
-    """The status as we wrote it; empty where there is none, or none that we understand."""
-    return _status(ModelEvaluationStatus, meval)
-
-
-def _status(kind: type[Status], item: Object) -> Status:
+    """The status as we wrote it; empty where there is none, or none that we understand: it is measured again."""
     try:
-        return kind.model_validate(item.get("status") or {})
-    except ValueError:
-        return kind()
+        return _read(ModelEvaluationStatus, meval)
+    except ValidationError:
+        return ModelEvaluationStatus()
+
+
+def _read(kind: type[Status], item: Object) -> Status:
+    """The status, without fields that a newer version may have written beside ours."""
+    document = item.get("status") or {}
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        unknown = [part["loc"] for part in error.errors() if part["type"] == "extra_forbidden"]
+        if not unknown:
+            raise
+        document = copy.deepcopy(document)
+        for *path, field in unknown:
+            owner: Any = reduce(operator.getitem, path, document)
+            del owner[field]
+        return kind.model_validate(document)
 
 
 def retry_of(mdep: Object) -> str:

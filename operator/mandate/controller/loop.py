@@ -10,7 +10,7 @@ from typing import Any
 
 from mandate.api.names import GRANT_NAME, LABEL_EVALUATION, LABEL_MODEL, LABEL_RECORD
 from mandate.controller.apply import Applier, describe
-from mandate.controller.choice import evaluation_status
+from mandate.controller.choice import StatusNotUnderstoodError, evaluation_status
 from mandate.controller.conditions import is_true
 from mandate.controller.decide import decide
 from mandate.controller.events import Note, Recorder, transitions
@@ -140,7 +140,7 @@ class Controller:
                 log.info("%s: %s; trying again", _words(key), error)
                 self._count_error(key, error)
                 raise
-            except ApiError as error:
+            except (ApiError, StatusNotUnderstoodError) as error:
                 log.warning("%s: %s: %s; trying again", _words(key), type(error).__name__, error)
                 self._count_error(key, error)
                 raise
@@ -150,27 +150,31 @@ class Controller:
                 raise
 
     async def _reconcile(self, key: Key) -> float | None:
-        snapshot = await self._gatherer.gather(key)
-        if snapshot is None:
-            return None
-        plan = decide(snapshot, self._now())
+        try:
+            snapshot = await self._gatherer.gather(key)
+            if snapshot is None:
+                return None
+            plan = decide(snapshot, self._now())
+        except StatusNotUnderstoodError as error:
+            await self._tell(key, "StatusNotUnderstood", str(error))
+            raise
         for action in plan.actions:
             try:
                 await self._applier.apply(action)
             except (ForbiddenError, InvalidError) as error:
-                await self._tell(key, f"{describe(action)}: {error}")
+                await self._tell(key, "Refused", f"{describe(action)}: {error}")
                 raise
             self.metrics.actions.labels(type(action).__name__, _kind(action)).inc()
         if any(isinstance(action, Look) for action in plan.actions):
             return 0.0
         return plan.again
 
-    async def _tell(self, key: Key, text: str) -> None:
-        """Say on the object itself what the API server didn't let us do."""
+    async def _tell(self, key: Key, reason: str, text: str) -> None:
+        """Say on the object itself why nothing could be done."""
         resource = {"Model": MODEL_DEPLOYMENTS, "Evaluation": MODEL_EVALUATIONS, "Grant": AUTONOMY_GRANTS}[key.kind]
         item = self.store.get(resource, key.namespace, key.name or GRANT_NAME)
         if item is not None:
-            await self._recorder.tell(item, Note(warning=True, reason="Refused", text=text))
+            await self._recorder.tell(item, Note(warning=True, reason=reason, text=text))
 
     def _changed(self, resource: Resource, before: Object | None, after: Object | None) -> None:
         for key in concerned(resource, before, after, self.store):
