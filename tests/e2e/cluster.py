@@ -282,7 +282,7 @@ class Space:
         record = self.get("ConfigMap", evaluation["status"]["evidenceConfigMap"], api="v1")
         return dict(json.loads(gzip.decompress(base64.b64decode(record["binaryData"]["evidence.json.gz"]))))
 
-    def ask(self, service: str, x: list[float], **columns: list[Any]) -> Object:
+    def ask(self, service: str, x: list[float], *, request_id: str = "", **columns: list[Any]) -> Object:
         """An answer over HTTP of whoever is behind the Service now; raises Refused where nobody is."""
         tensors: Object = {"x": ("FP64", x)} if x else {}
         tensors |= {name: (_datatype(values), values) for name, values in columns.items()}
@@ -291,7 +291,7 @@ class Space:
             for name, (datatype, values) in tensors.items()
         ]
         where = f"/api/v1/namespaces/{self.name}/services/{service}:80/proxy/v2/models/model/infer"
-        return self.admin.request("POST", where, {"inputs": inputs})
+        return self.admin.request("POST", where, ({"id": request_id} if request_id else {}) | {"inputs": inputs})
 
     def endpoints(self, service: str) -> set[str]:
         """The names of the Pods behind a Service."""
@@ -345,7 +345,7 @@ def running() -> Iterator[Cluster]:
         images = json.loads(_output(*hack, "images"))
         images |= json.loads(_output(*hack, "images", "--file", str(DOCKERFILE), "test-model", "test-judge"))
         cluster = Cluster(hack, kubeconfig, tools, images, connect(kubeconfig))
-        cluster.values = VALUES | {"admission.allowedImages[0]": images["test-model"]}
+        cluster.values = VALUES | {"admission.allowedImages[0]": images["test-model"]} | _recorder(cluster)
         releases = json.loads(cluster.run("helm", "list", "--namespace", SYSTEM, "--output", "json"))
         before = next((item["revision"] for item in releases if item["name"] == RELEASE), None)
         cluster.install()
@@ -357,6 +357,13 @@ def running() -> Iterator[Cluster]:
     finally:
         if not ran:
             subprocess.run([*hack, "down"], check=True, stdout=subprocess.DEVNULL)
+
+
+def _recorder(cluster: Cluster) -> dict[str, str]:
+    """The values for a recorder on a folder of this machine, which the Pod's user may write to."""
+    cluster.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+    cluster.volume(SYSTEM, "recorder").chmod(0o777)
+    return {"recorder.enabled": "true", "recorder.storage.existingClaim": "recorder", "recorder.askEvery": "1"}
 
 
 def _output(*command: str) -> str:

@@ -8,7 +8,7 @@ once. A Service has one answer for all: of shares, whoever has the largest gets 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mandate.api.criteria import Level
@@ -47,10 +47,11 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is true now: where each address leads, who has a Pod that is ready."""
+    """What is true now: where each address leads, who has a Pod that is ready, who can't get one, in words."""
 
     true: Shares
     ready: frozenset[str]
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     def answering(self, revision: str) -> Level | None:
         """The highest address that leads to this revision."""
@@ -111,9 +112,11 @@ def observe(snapshot: ModelSnapshot) -> Observed:
     """
     name = snapshot.mdep["metadata"]["name"]
     automate, suggest = _selected(snapshot, name), _selected(snapshot, suggest_name(name))
-    ready = frozenset(revision for revision, item in _deployments(snapshot).items() if available(item))
+    deployments = _deployments(snapshot)
+    ready = frozenset(revision for revision, item in deployments.items() if available(item))
+    broken = {revision: why for revision, item in deployments.items() if (why := _broken(item))}
     shares = Shares(automate={automate: 100}, suggest={suggest: 100}, mirrored=tuple(sorted(ready)))
-    return Observed(shares, ready)
+    return Observed(shares, ready, broken)
 
 
 def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | None) -> Served:
@@ -190,6 +193,17 @@ def available(deployment: Object | None) -> bool:
     status = deployment.get("status") or {}
     seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     return bool(seen and status.get("availableReplicas", 0) > 0)
+
+
+def _broken(deployment: Object) -> str:
+    """Why the Deployment's present template can't get a Pod to be ready, once its deadline for that is over."""
+    status, metadata = deployment.get("status") or {}, deployment["metadata"]
+    if available(deployment) or status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        return ""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
+            return f"Deployment {metadata['name']} has no Pod ready: {condition.get('message', '')}"
+    return ""
 
 
 def is_serving(pod: Mapping[str, Any]) -> bool:

@@ -62,6 +62,7 @@ def inputs(
         verbs=(Verb(name="Retry", id=retry, by=ANNOTATION_RETRY),) if retry else (),
         true=observed.true,
         ready=observed.ready,
+        broken=observed.broken,
     )
 
 

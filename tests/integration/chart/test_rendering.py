@@ -186,6 +186,13 @@ def test_without_a_recorder_nothing_of_it_is_there(helm: Helm) -> None:
     assert environment["MANDATE_RECORDER_URL"] == ""
 
 
+def test_a_recorder_may_keep_its_file_on_a_claim_that_is_there(helm: Helm) -> None:
+    objects = render(helm, "--set", "recorder.enabled=true", "--set", "recorder.storage.existingClaim=mine")
+    assert "PersistentVolumeClaim" not in {item["kind"] for item in objects}
+    (volume,) = [item for item in pod_of(objects, "mandate-recorder")["volumes"] if item["name"] == "data"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "mine"}
+
+
 def test_a_recorder_is_one_process_with_a_volume_that_stays(helm: Helm) -> None:
     more = ("--set", "recorder.storage.size=5Gi", "--set", "recorder.storage.className=fast")
     objects = render(helm, "--set", "recorder.enabled=true", "--set", "recorder.keepDays=90", *more)

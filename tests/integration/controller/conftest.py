@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import uuid
@@ -61,10 +62,14 @@ class World:
     ) -> Object:
         """The object as soon as `found` says so."""
         item: Object | None = None
-        async for _ in eventually(what, seconds):
-            item = await self.get(resource, name)
-            if item is not None and found(item):
-                return item
+        try:
+            async for _ in eventually(what, seconds):
+                item = await self.get(resource, name)
+                if item is not None and found(item):
+                    return item
+        except AssertionError as error:
+            error.add_note(json.dumps((item or {}).get("status"), indent=1))
+            raise
         raise AssertionError(what)
 
 

@@ -367,7 +367,13 @@ async def test_the_fallback_answers_until_a_model_may(cluster: Path, tmp_path: P
             assert suggest is not None
             assert suggest["spec"]["ports"][0]["targetPort"] == "http"
 
-            await apply(world, model__version="automate", autonomy__target="Automate", useCase__fallback=fallback)
+            await apply(
+                world,
+                model__version="automate",
+                autonomy__target="Automate",
+                autonomy__automate={"stepDuration": "0s"},
+                useCase__fallback=fallback,
+            )
             await world.until("the model acts", serving("automate"))
             async for _ in eventually("both addresses lead to the model"):
                 if await selected(world, "credit") == await selected(world, "credit-suggest") != "":

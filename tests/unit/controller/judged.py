@@ -54,7 +54,7 @@ def granted(*standings: Object) -> Object:
     return {"metadata": {"name": "mandate", "namespace": "lending"}, "spec": {"grants": grants}}
 
 
-def deployment(document: Object, *, ready: bool = True, recorder_url: str = "") -> Object:
+def deployment(document: Object, *, ready: bool = True, late: bool = False, recorder_url: str = "") -> Object:
     """The Deployment of the revision that `document` declares."""
     item = stamped(
         desired.deployment(
@@ -68,7 +68,9 @@ def deployment(document: Object, *, ready: bool = True, recorder_url: str = "") 
         )
     )
     item["metadata"] |= {"uid": f"uid-{item['metadata']['name']}", "generation": 1}
-    return item | {"status": {"observedGeneration": 1, "availableReplicas": int(ready)}}
+    over = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+    conditions = [over] if late else []
+    return item | {"status": {"observedGeneration": 1, "availableReplicas": int(ready), "conditions": conditions}}
 
 
 def judged(

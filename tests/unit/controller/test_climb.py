@@ -354,3 +354,19 @@ def test_a_champion_that_fails_in_use_comes_down_a_level_and_back_on_fresh_evide
     assert champion is not None
     assert (champion.level, champion.share) == ("Automate", 100)
     assert selected(snapshot, "credit") == OLD["revision"]
+
+
+def test_a_candidate_that_gets_no_pod_is_refused_until_a_retry() -> None:
+    snapshot = start()
+    second = declared("2")
+    climbing, _ = settled(snapshot, NOW)
+    assert status(climbing).candidate is not None
+    broken = replace(climbing, deployments=(deployment(declared("1")), deployment(second, ready=False, late=True)))
+    after, _ = settled(broken, NOW + 1)
+    (refusal,) = status(after).refused
+    assert (refusal.reason, refusal.version) == ("Failed", "2")
+    assert "has no Pod ready: timed out" in refusal.message
+    champion = status(after).champion
+    assert champion is not None
+    assert champion.version == "1"
+    assert selected(after, "credit") == revision_of(declared("1"))
