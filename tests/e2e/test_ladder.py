@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e import declared
 from tests.e2e.cluster import SYSTEM, Cluster, Object, Space, eventually, holds, space
+from tests.integration.admission.api import Refused
 from tests.models import columns_model
 from tests.recording import event
 
@@ -96,12 +97,26 @@ def test_wrong_in_use_it_comes_down_and_the_fallback_answers(lending: Space) -> 
     item = lending.get("ModelDeployment", "credit")
     assert standing(item) == ("Automate", ""), "the test before this one makes it champion"
     used(lending, "credit", FALSE, round_="down")
-    item = lending.until("credit", "Suggest", lambda item: standing(item)[0] == "Suggest", seconds=60)
-    eventually("the rule at NAME", lambda: lending.endpoints("credit") == {"rule"} or None, seconds=60)
+    reached = eventually("the model not to answer at NAME", lambda: _when_answered_by_the_rule(lending), seconds=60)
+    item = lending.until("credit", "Suggest", lambda item: standing(item)[0] == "Suggest", seconds=30)
     demoted = item["status"]["history"][-1]
     assert (demoted["what"], demoted["by"]) == ("Demoted", "mandate"), demoted
     assert "in-use" in demoted["why"], demoted
+    # The moment on record is rounded up to a whole second.
+    late = (reached - datetime.fromisoformat(demoted["at"])).total_seconds() + 1
+    print(f"demoted at NAME at most {late:.1f} s after the verdict")
+    assert late < 5
+    eventually("the rule at NAME", lambda: lending.endpoints("credit") == {"rule"} or None, seconds=30)
     eventually("people still to have the model", lambda: _is_model(lending, "credit-suggest"), seconds=30)
+
+
+def _when_answered_by_the_rule(space: Space) -> datetime | None:
+    """The time, where the rule answers at NAME: it knows no loans, only `x`."""
+    try:
+        answer = space.ask("credit", [0.0])
+    except Refused:
+        return None
+    return datetime.now(UTC) if answer["outputs"] else None
 
 
 def _is_model(space: Space, service: str) -> bool | None:

@@ -98,7 +98,7 @@ class Api:
         if answer.status >= 400:
             try:
                 message = str(json.loads(text)["message"])
-            except ValueError:
+            except (ValueError, KeyError, TypeError):
                 message = text
             raise Refused(answer.status, message)
         return dict(json.loads(text)) if text.startswith("{") else {"text": text}
