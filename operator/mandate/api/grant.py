@@ -11,13 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from .criteria import Level
-from .spec import LIST_SET, Digest, Spec
+from .spec import LIST_SET, Digest, PinnedImage, Spec
 
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Template = Annotated[
     dict[str, Any], Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
 ]
-PinnedImage = Annotated[str, StringConstraints(pattern=r"^.+@sha256:[0-9a-f]{64}$", max_length=512)]
 ATOMIC: dict[str, Any] = {"x-kubernetes-map-type": "atomic"}
 
 

@@ -18,6 +18,7 @@ from .spec import (
     Gate,
     Model,
     Name,
+    PinnedImage,
     RiskTier,
     Serving,
     Spec,
@@ -312,6 +313,17 @@ class ModelDeploymentStatus(Spec):
     """Ready, Reconciling, Stalled, Evaluated, CandidateRefused, Enforced."""
 
 
+class EvaluationImages(Spec):
+    """The product's own images in an evaluation's Pod, the judge's aside: those that the revision is served with."""
+
+    fetch: PinnedImage
+    """Reads the sources."""
+    predictor: PinnedImage
+    """Runs the model, where it isn't an image itself."""
+    champion: PinnedImage | None = None
+    """Runs the champion, where it isn't an image itself: what the champion's own revision is served with."""
+
+
 class ModelEvaluationSpec(Spec):
     """One measurement: its inputs, pinned by digest, and its settings. Immutable."""
 
@@ -337,6 +349,9 @@ class ModelEvaluationSpec(Spec):
     """Rates at which latency is measured."""
     serving: Serving = Serving()
     """The resources under which it is measured."""
+    images: EvaluationImages | None = None
+    """What the Pod runs. No part of what is measured: an upgrade of the operator measures nothing again. Undeclared in
+    objects from before it was kept: then the present operator's."""
     retry: Annotated[str, StringConstraints(max_length=253)] = ""
     """The value of the annotation mandate.dev/retry that asked for this measurement."""
     repeat: Annotated[int, Field(ge=0)] = 0

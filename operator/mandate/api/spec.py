@@ -28,6 +28,7 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$", max_length=3)
 Confidence = Annotated[str, StringConstraints(pattern=r"^0\.9[5-9][0-9]{0,3}$", max_length=8)]
 RequireText = Annotated[str, StringConstraints(pattern=PATTERN, max_length=96)]
 Uri = Annotated[str, StringConstraints(pattern=r"^(pvc://[a-z0-9]|file:///|[^:]+$)", min_length=1, max_length=512)]
+PinnedImage = Annotated[str, StringConstraints(pattern=r"^.+@sha256:[0-9a-f]{64}$", max_length=512)]
 ImageRef = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 MetricName = Annotated[str, Field(json_schema_extra={"enum": sorted(METRICS)}, max_length=64)]
 

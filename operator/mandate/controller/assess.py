@@ -9,13 +9,14 @@ from typing import Any
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
 from mandate.api.defaults import effective
-from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelEvaluationSpec
+from mandate.api.kinds import EvaluationImages, GateSummary, ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_status, status_of, understood, wanted
 from mandate.controller.conditions import cut, dumped, find, is_true
 from mandate.controller.decide_evaluation import attempt_of, retry_in
 from mandate.controller.intake import IntakeError
 from mandate.controller.plan import Create, Look, SetStatus
+from mandate.controller.serve import images_of
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.evidence.schema import Evidence
 from mandate.verdict.criteria import criteria_digest
@@ -78,7 +79,7 @@ def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
     name = asked.name
     meval = next((item for item in snapshot.mevals if item["metadata"]["name"] == name), None)
     if meval is None:
-        document = desired.evaluation(snapshot.mdep, name, asked.spec)
+        document = desired.evaluation(snapshot.mdep, name, _with_images(snapshot, asked.spec))
         return Measuring(name, "Creating", "the ModelEvaluation is being created", (Create(document),))
     if meval["metadata"].get("deletionTimestamp"):
         return Measuring(name, "Deleting", "the ModelEvaluation is being deleted and will be made again")
@@ -90,6 +91,16 @@ def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
         why = evidence if isinstance(evidence, IntakeError) else IntakeError("EvidenceLost", "it isn't stored any more")
         return Measuring(name, why.code, f"{why.message}; it is measured again", (forget(meval),))
     return _judged(snapshot, spec, asked.spec, meval, evidence)
+
+
+def _with_images(snapshot: ModelSnapshot, asked: ModelEvaluationSpec) -> ModelEvaluationSpec:
+    """The measurement to be made, with the images that the revisions in it are served with."""
+    own, champion = images_of(snapshot, asked.revision), status_of(snapshot.mdep).champion
+    beside = images_of(snapshot, champion.revision) if asked.champion is not None and champion is not None else None
+    images = EvaluationImages(
+        fetch=own.fetch, predictor=own.predictor, champion=beside.predictor if beside is not None else None
+    )
+    return asked.model_copy(update={"images": images})
 
 
 def forget(meval: Object) -> SetStatus:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
+from mandate.api.kinds import EvaluationImages, ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.api.names import ANNOTATION_MODEL_DIGEST, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
 from mandate.api.spec import Model, Serving, Task
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
-from mandate.evidence.measurement import stated
+from mandate.evidence.measurement import measurement_settings
 
 Object = dict[str, Any]
 
@@ -48,9 +48,11 @@ def evaluation_template(
 ) -> Object:
     """The Pod of one attempt: fetch, then the predictor beside the judge.
 
-    The deadline stands here, not on the Job, which would delete the Pod and its log.
+    The deadline stands here, not on the Job, which would delete the Pod and its log. The judge is always the present
+    one; the settings that all are told leave the images out, which older ones wouldn't understand.
     """
-    packed = pack({"metadata": {"name": evaluation, "namespace": namespace}, "spec": stated(spec)})
+    images = spec.images or EvaluationImages(fetch=settings.images.fetch, predictor=settings.images.predictor)
+    packed = pack({"metadata": {"name": evaluation, "namespace": namespace}, "spec": measurement_settings(spec)})
     environment = [{"name": SETTINGS_VARIABLE, "value": packed}]
     claims = sorted({claim for uri in source_uris(spec) if (claim := claim_of(uri))})
     source, champion = spec.model.source, spec.champion
@@ -61,15 +63,16 @@ def evaluation_template(
     }
     writable = [_mount(name, f"/mandate/{name}") for name, wanted in fetched.items() if wanted]
     writable.append(_mount("data", "/mandate/data"))
-    init = [_fetch(settings.images.fetch, ["fetch"], claims=claims, environment=environment, writable=writable)]
+    init = [_fetch(images.fetch, ["fetch"], claims=claims, environment=environment, writable=writable)]
     volumes = [*_volumes("fetch", "judge", claims=claims), _scratch("data", DATA_LIMIT)]
     volumes += [_scratch(name, MODEL_LIMIT) for name, wanted in fetched.items() if wanted]
     if source.columns is None:
-        sidecar = predictor(spec.model, serving=spec.serving, image=settings.images.predictor, digest=source.digest)
+        sidecar = predictor(spec.model, serving=spec.serving, image=images.predictor, digest=source.digest)
         init.append({**sidecar, "restartPolicy": "Always"})
         volumes += _volumes("predictor")
     if champion is not None:
-        init.append({**_champion(champion, spec.serving, settings.images.predictor), "restartPolicy": "Always"})
+        runtime = images.champion or settings.images.predictor
+        init.append({**_champion(champion, spec.serving, runtime), "restartPolicy": "Always"})
         volumes += _volumes("champion")
     judge = {
         "name": "judge",

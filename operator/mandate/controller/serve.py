@@ -8,7 +8,7 @@ once. A Service has one answer for all: of shares, whoever has the largest gets 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mandate.api.criteria import Level
@@ -16,6 +16,7 @@ from mandate.api.kinds import ModelDeploymentSpec
 from mandate.api.names import LABEL_MODEL, LABEL_REVISION, suggest_name
 from mandate.api.spec import Fallback
 from mandate.controller import desired
+from mandate.controller.choice import evaluation_of
 from mandate.controller.identity import workload_name
 from mandate.controller.plan import Action, Create, bring, delete
 from mandate.controller.room import GRANT_FULL, no_room
@@ -85,7 +86,25 @@ def record(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[Create, 
     name = workload_name(model, revision_digest(model, spec))
     if any(item["metadata"]["name"] == name for item in snapshot.revisions):
         return ()
-    return (Create(desired.controller_revision(snapshot.mdep, spec, images=snapshot.settings.images)),)
+    images = images_of(snapshot, key(revision_digest(model, spec)))
+    return (Create(desired.controller_revision(snapshot.mdep, spec, images=images)),)
+
+
+def images_of(snapshot: ModelSnapshot, revision: str) -> Images:
+    """The images that a revision is measured and served with: those it was first seen with, the judge's aside.
+
+    They are on its ControllerRevision. Where a ModelDeployment was deleted and made again that is gone, but not the
+    evidence, nor what it was measured with. A revision of which neither is known takes the present images.
+    """
+    present = snapshot.settings.images
+    kept = recorded(snapshot.revisions, revision, images=present)
+    if kept is not None:
+        return kept.images
+    for meval in sorted(snapshot.mevals, key=_age):
+        spec = evaluation_of(meval)
+        if spec is not None and spec.revision == revision and spec.images is not None:
+            return replace(present, fetch=spec.images.fetch, predictor=spec.images.predictor)
+    return present
 
 
 def recorded(revisions: tuple[Object, ...], revision: str, *, images: Images) -> Recorded | None:
@@ -294,6 +313,10 @@ def _fallback(snapshot: ModelSnapshot, fallback: Fallback | None) -> tuple[tuple
 def _taken(kind: str, name: str) -> Trouble:
     words = f"{kind} {name} exists and isn't this ModelDeployment's; rename or delete it, or name the model otherwise"
     return Trouble("NameTaken", words)
+
+
+def _age(item: Object) -> tuple[str, str]:
+    return str(item["metadata"].get("creationTimestamp", "")), str(item["metadata"]["name"])
 
 
 def _revision(item: Object) -> str:

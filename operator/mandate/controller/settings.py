@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from mandate.controller.queue import Backoff
@@ -17,7 +18,7 @@ class Images:
 
     def __post_init__(self) -> None:
         for role in ("fetch", "judge", "predictor"):
-            if "@sha256:" not in getattr(self, role):
+            if re.search(r".@sha256:[0-9a-f]{64}\Z", getattr(self, role)) is None:
                 raise ValueError(f"the {role} image must be pinned, name@sha256:<64 hex>, got {getattr(self, role)!r}")
 
 

@@ -74,11 +74,16 @@ def evaluation_spec(
     )
 
 
+def measurement_settings(spec: ModelEvaluationSpec) -> dict[str, Any]:
+    """What is measured, as JSON; the images that measure it belong to the revision, not to the question."""
+    return stated(spec.model_copy(update={"images": None}))
+
+
 def measurement_digest(spec: ModelEvaluationSpec) -> str:
     """Identity of a measurement, however often and by whomever it was repeated, and whoever was champion then."""
-    return digest(stated(spec.model_copy(update={"retry": "", "repeat": 0, "champion": None})))
+    return digest(measurement_settings(spec.model_copy(update={"retry": "", "repeat": 0, "champion": None})))
 
 
 def evaluation_name(spec: ModelEvaluationSpec) -> str:
     """The ModelEvaluation's name: of the model and of everything that is measured."""
-    return f"{spec.model_deployment}-{digest(stated(spec)).removeprefix('sha256:')[:SHORT]}"
+    return f"{spec.model_deployment}-{digest(measurement_settings(spec)).removeprefix('sha256:')[:SHORT]}"
