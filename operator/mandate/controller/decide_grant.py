@@ -1,12 +1,12 @@
 """One namespace's AutonomyGrant: what may run, computed from all models of the namespace. Pure.
 
-What models may do is read from their status, which only the operator writes. An entry leaves only when nothing serves
-it and nobody would fall back on it, so that a Pod of an approved revision can always be scheduled again.
+What models may do is read from their status, which only the operator writes. An entry leaves only when nothing of ours
+serves it, no Pod of it runs and nobody would fall back on it, so that a Pod of an approved revision can always be
+scheduled again. One that stays only because it is still in use stays at Shadow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from mandate.api.names import LABEL_MODEL, LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, status_of
 from mandate.controller.decide_evaluation import attempt_of, runs
-from mandate.controller.identity import job_name
+from mandate.controller.desired import controller_of
+from mandate.controller.identity import job_name, workload_name
 from mandate.controller.plan import Plan, Replace
 from mandate.controller.pods import evaluation_template, serving_template
 from mandate.controller.progress import finished
@@ -130,11 +131,10 @@ def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
         for revision, entry in holders(snapshot).items()
         if revision in snapshot.templates
     }
-    in_use = _in_use((*snapshot.deployments, *snapshot.services, *snapshot.pods))
-    at_most = _at_most(snapshot)
+    in_use, holding = _in_use(snapshot), _holding(snapshot)
     for revision, entry in before.grants.items():
-        if revision not in revisions and revision in in_use:
-            level = min(entry.level, at_most.get(revision, entry.level), key=rank)
+        if revision not in revisions and (entry.model, revision) in in_use:
+            level = min(entry.level, holding.get(revision, "Shadow"), key=rank)
             revisions[revision] = entry.model_copy(update={"level": level})
     evaluations = {
         job: GrantedEvaluation(model=model, template=granted(snapshot.templates[job]))
@@ -170,25 +170,32 @@ def _before(grant: Object | None) -> AutonomyGrantSpec:
         return AutonomyGrantSpec()
 
 
-def _in_use(items: Iterable[Object]) -> set[str]:
-    """Revisions that a Deployment or a Pod runs, or a Service selects."""
-    found: set[str] = set()
-    for item in items:
-        selector = (item.get("spec") or {}).get("selector") or {}
-        found |= {_label(item, LABEL_REVISION), str(selector.get(LABEL_REVISION, ""))}
-    return found - {"", desired.NOBODY}
+def _in_use(snapshot: GrantSnapshot) -> set[tuple[str, str]]:
+    """Models and revisions that a Pod runs, or a Deployment or Service of ours is of.
 
-
-def _at_most(snapshot: GrantSnapshot) -> dict[str, Level]:
-    """The level of those who are on record as holding less than they may have held before."""
-    found: dict[str, Level] = {}
-    for mdep in snapshot.mdeps:
-        state = state_of(status_of(mdep))
-        behind = state.previous.holder if state.previous is not None else None
-        known = [item.revision for item in (state.champion, state.candidate, behind) if item is not None]
-        for revision in (*known, *(item.revision for item in state.refused)):
-            found[revision] = state.granted().get(revision, "Shadow")
+    A Pod counts whoever made it: this very entry let it in, and it must be able to come back after its node. What else
+    only mentions a revision counts for nothing, or anybody could keep a refused one granted: a Service is ours by a
+    label that the API server keeps others from writing, a Deployment by a name under which the operator itself makes
+    and deletes it. Whose it is, both say; that owner must exist.
+    """
+    found = {(_label(pod, LABEL_MODEL), _label(pod, LABEL_REVISION)) for pod in snapshot.pods}
+    models = {mdep["metadata"]["uid"]: mdep["metadata"]["name"] for mdep in snapshot.mdeps}
+    for item in snapshot.deployments:
+        model, revision = _label(item, LABEL_MODEL), _label(item, LABEL_REVISION)
+        if models.get(controller_of(item)) == model and item["metadata"]["name"] == workload_name(model, revision):
+            found.add((model, revision))
+    for item in snapshot.services:
+        model = _label(item, LABEL_MODEL)
+        if models.get(controller_of(item)) == model:
+            selector = (item.get("spec") or {}).get("selector") or {}
+            found.add((model, str(selector.get(LABEL_REVISION, ""))))
     return found
+
+
+def _holding(snapshot: GrantSnapshot) -> dict[str, Level]:
+    """The levels that are on record, also of revisions whose template isn't known at the moment."""
+    states = (state_of(status_of(mdep)) for mdep in snapshot.mdeps)
+    return {revision: level for state in states for revision, level in state.granted().items()}
 
 
 def _label(item: Object, label: str) -> str:

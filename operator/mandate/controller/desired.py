@@ -46,10 +46,15 @@ def owner(item: Mapping[str, Any]) -> Object:
     }
 
 
+def controller_of(item: Mapping[str, Any]) -> str:
+    """The uid of what controls `item`, by its own word; empty where nothing does. There is at most one."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return next((str(reference["uid"]) for reference in owners if reference.get("controller")), "")
+
+
 def is_ours(item: Mapping[str, Any], by: Mapping[str, Any]) -> bool:
     """Whether `item` is controlled by `by`."""
-    owners = item["metadata"].get("ownerReferences") or ()
-    return any(reference.get("controller") and reference.get("uid") == by["metadata"]["uid"] for reference in owners)
+    return bool(controller_of(item) == by["metadata"]["uid"])
 
 
 def controller_revision(mdep: Object, spec: ModelDeploymentSpec, *, images: Images) -> Object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
+from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL
 from mandate.controller.plan import Key
 from mandate.controller.serve import is_serving
 from mandate.controller.store import Store
@@ -63,13 +63,11 @@ def _keys(resource: Resource, item: Object, store: Store) -> Iterator[Key]:
             yield from _owners(job, namespace)
     elif resource == SERVICES:
         yield from _users_of(namespace, name, store)
-        if LABEL_REVISION in ((item.get("spec") or {}).get("selector") or {}):
-            yield Key("Grant", namespace, "")  # whoever made it: what a Service selects stays in the grant
     if LABEL_MODEL in labels and resource not in (PODS, MODEL_EVALUATIONS):
         yield Key("Model", namespace, labels[LABEL_MODEL])
         yield from _owners(item, namespace)
-    if LABEL_MODEL in labels and resource in (JOBS, DEPLOYMENTS):
-        yield Key("Grant", namespace, "")
+    if LABEL_MODEL in labels and resource in (JOBS, DEPLOYMENTS, SERVICES):
+        yield Key("Grant", namespace, "")  # ours are labelled, and what they are of stays in the grant
 
 
 def _owners(item: Object, namespace: str) -> Iterator[Key]:

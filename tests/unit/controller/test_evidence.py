@@ -13,7 +13,7 @@ from mandate.controller.intake import IntakeError
 from mandate.controller.moments import instant
 from mandate.controller.plan import Create, Delete, Look, SetStatus
 from mandate.controller.snapshot import ModelSnapshot
-from tests.unit.controller.judged import declared, judged, standing
+from tests.unit.controller.judged import SETTINGS, declared, judged, standing
 
 NOW = instant("2026-01-02T00:00:00Z")
 Object = dict[str, Any]
@@ -115,4 +115,5 @@ def test_what_cannot_be_read_any_more_is_measured_again(code: str) -> None:
     afterwards = replace(unreadable, mevals=({**before.mevals[0], "status": update["status"]},), evidence={})
     (created,) = (action.document for action in decide(afterwards, NOW).actions if isinstance(action, Create))
     assert created["metadata"]["name"] != name
-    assert created["spec"] == before.mevals[0]["spec"] | {"repeat": 1}
+    images = {role: getattr(SETTINGS.images, role) for role in ("fetch", "predictor")}
+    assert created["spec"] == before.mevals[0]["spec"] | {"repeat": 1, "images": images}

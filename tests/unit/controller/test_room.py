@@ -124,15 +124,15 @@ def test_whatever_comes_it_fits_and_takes_nothing_from_anyone(
 
 
 def crowded(*documents: Object, bulk: int = 14) -> GrantSnapshot:
-    """A namespace whose grant is full of what other Services still select."""
+    """A namespace whose grant is full of what still runs of other models."""
     entries = {f"{number:032x}": entry(f"other{number}", 99_700) for number in range(bulk)}
-    services = tuple(
-        {"metadata": {"name": f"s{key}", "namespace": "lending"}, "spec": {"selector": {"mandate.dev/revision": key}}}
-        for key in entries
+    pods = tuple(
+        {"metadata": {"name": key, "labels": {"mandate.dev/model": entry.model, "mandate.dev/revision": key}}}
+        for key, entry in entries.items()
     )
     grant = desired.grant("lending", spec(entries))
     grant["metadata"]["resourceVersion"] = "1"
-    return namespace(*documents, grant=grant, services=services)
+    return namespace(*documents, grant=grant, pods=pods)
 
 
 def renewed(snapshot: GrantSnapshot) -> Object:
