@@ -592,6 +592,12 @@ for title, (attack, twin) in {
 _take = {"metadata": {"labels": OURS}}
 _mine = {"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "00000000-0000-0000-0000-000000000000"}
 _adopt = {"metadata": {"ownerReferences": [_mine]}}
+_model = {"apiVersion": "mandate.dev/v1alpha1", "kind": "ModelDeployment", "name": "credit", "uid": _mine["uid"]}
+_passed_off = changed(
+    # The label that no Pod has lets it past the policy on selectors: it leads nowhere.
+    service("credit-too", OURS | {"mandate.dev/revision": REVISION, "app": "shop"}, labels=OURS),
+    lambda item: item["metadata"].update(ownerReferences=[_model | {"controller": True}]),
+)
 for title, (attack, twin) in {
     "the model's Service turned elsewhere": _both(
         lambda api: api.merge(SUGGEST_SERVICE, {"spec": {"selector": {"mandate.dev/model": None, "app": "shop"}}})
@@ -602,6 +608,7 @@ for title, (attack, twin) in {
     "the same through its status": _both(
         lambda api: api.merge(SUGGEST_SERVICE, {"metadata": {"labels": {"mandate.dev/model": None}}}, sub="status")
     ),
+    "a Service made as the model's, owner and all": _both(lambda api: api.create(_passed_off)),
     "a foreign Service passed off as the model's": _both(lambda api: api.merge(service("shop", {}), _take)),
     "evidence edited": _both(lambda api: api.merge(EVIDENCE, {"data": {"evidence": "forged"}})),
     "evidence adopted, to be collected as garbage": _both(lambda api: api.merge(EVIDENCE, _adopt)),

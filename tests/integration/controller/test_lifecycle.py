@@ -29,7 +29,7 @@ from mandate.kube.resources import (
 )
 from tests.integration.controller.conftest import World, a_world, condition, good
 from tests.integration.controller.kubelet import Ended
-from tests.integration.controller.process import eventually, operator
+from tests.integration.controller.process import IMAGE, eventually, operator
 from tests.unit.controller.samples import evidence, mdep
 
 AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
@@ -310,24 +310,53 @@ async def stored(world: World) -> dict[str, str]:
     return found | {name: name for name in records}
 
 
-async def test_a_candidate_is_measured_beside_the_champion_that_a_gate_compares_it_with(
+async def test_a_candidate_is_measured_beside_the_champion_each_with_what_serves_it_also_after_an_upgrade(
     cluster: Path, tmp_path: Path
 ) -> None:
-    champions: list[bool] = []
+    seen: dict[str, dict[str, str]] = {}
 
     def beside(pod: Object) -> Ended:
-        champions.append("champion" in [container["name"] for container in pod["spec"]["initContainers"]])
+        containers = [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]
+        seen[pod["metadata"]["name"]] = {container["name"]: container["image"] for container in containers}
         return script(pod)
 
     compared = {"name": "keeps", "metric": "accuracy", "require": {"Shadow": "no worse than champion by 0.5"}}
     gates = [*mdep()["spec"]["gates"], {**compared, "firstModel": "Skip"}]
     async with a_world(cluster, tmp_path, beside) as world:
-        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace) as process:
             await apply(world, model__version="suggest", gates=gates)
-            await world.until("served", serving("suggest"))
+            earned = (await world.until("served", serving("suggest")))["status"]["champion"]["evaluation"]
+            assert await asyncio.to_thread(process.stop) == 0
+        first = await served_by(world, "suggest")
+        upgraded = {f"{role}_image": IMAGE.format(f"{role}-2") for role in ("judge", "predictor")}
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace, **upgraded):
+            await apply(world, model__version="suggest", gates=gates, data__slices=[{"name": "age", "column": "age"}])
+            await world.until("measured anew and still served", lambda item: serves_by_another(item, earned))
             await apply(world, model__version="better", gates=gates)
             await world.until("measured and judged", judged("better"))
-    assert champions == [False, True]
+            await apply(world, model__version="better")
+            await world.until("not compared any more, it serves", serving("better"))
+            second = await served_by(world, "better")
+    ran = list(seen.values())
+    judges = [IMAGE.format(name) for name in ("judge", "judge-2", "judge-2", "judge-2")]
+    assert [pod.pop("judge") for pod in ran] == judges
+    assert first == {"fetch": IMAGE.format("judge"), "predictor": IMAGE.format("predictor")}
+    assert second == {"fetch": IMAGE.format("judge-2"), "predictor": IMAGE.format("predictor-2")}
+    assert ran == [first, first, second | {"champion": first["predictor"]}, second]
+
+
+def serves_by_another(item: Object, evaluation: str) -> bool:
+    """Whether the champion serves, and by another measurement."""
+    return bool(serving("suggest")(item)) and item["status"]["champion"]["evaluation"] != evaluation
+
+
+async def served_by(world: World, version: str) -> dict[str, str]:
+    """Container by container, the image that a version is served with."""
+    (revision,) = {item["spec"]["revision"] for item in await measurements(world, version)}
+    deployment = await world.get(DEPLOYMENTS, f"credit-{revision[:10]}")
+    assert deployment is not None
+    pod = deployment["spec"]["template"]["spec"]
+    return {container["name"]: container["image"] for container in (*pod["initContainers"], *pod["containers"])}
 
 
 async def test_a_retry_measures_a_refused_revision_again(cluster: Path, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import aiohttp
 
-from mandate.api.names import API_VERSION, GRANT_NAME
+from mandate.api.names import API_VERSION, GRANT_NAME, LABEL_MODEL, LABEL_REVISION
 from mandate.kube.client import Object
-from mandate.kube.resources import AUTONOMY_GRANTS, DEPLOYMENTS, EVENTS, JOBS, MODEL_DEPLOYMENTS, SERVICES
+from mandate.kube.errors import ForbiddenError
+from mandate.kube.resources import AUTONOMY_GRANTS, DEPLOYMENTS, EVENTS, JOBS, MODEL_DEPLOYMENTS, PODS
 from tests.integration.controller.conftest import World, a_world, condition, good
 from tests.integration.controller.process import eventually, free_port, operator
 from tests.unit.controller.samples import MODEL_DIGEST, evidence, mdep
@@ -18,19 +19,25 @@ FULL = 1_399_000
 
 
 async def crowd(world: World) -> None:
-    """Fill the grant with revisions of others, each of which a Service still selects."""
+    """Fill the grant with revisions of others, of each of which a Pod still runs."""
     entries: dict[str, Object] = {}
     for number in range(BULK):
         entries[f"{number:032x}"] = {
             "model": f"other{number}",
-            "level": "Suggest",
+            "level": "Shadow",
             "modelDigest": MODEL_DIGEST,
             "evaluation": f"other{number}-1",
             "template": {"metadata": {"annotations": {"padding": "x" * (FULL // BULK - 250)}}},
         }
-        metadata = {"name": f"other{number}", "namespace": world.namespace}
-        spec = {"selector": {"mandate.dev/revision": f"{number:032x}"}, "ports": [{"port": 80}]}
-        await world.client.create(SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+        labels = {LABEL_MODEL: f"other{number}", LABEL_REVISION: f"{number:032x}"}
+        metadata = {"name": f"other{number}", "namespace": world.namespace, "labels": labels}
+        spec = {"containers": [{"name": "predictor", "image": "registry.example/model"}]}
+        async for _ in eventually("the namespace takes Pods"):
+            try:
+                await world.client.create(PODS, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+                break
+            except ForbiddenError:  # its service account isn't there yet
+                continue
     metadata = {"name": GRANT_NAME, "namespace": world.namespace}
     grant = {"apiVersion": API_VERSION, "kind": "AutonomyGrant", "metadata": metadata, "spec": {"grants": entries}}
     await world.client.create(AUTONOMY_GRANTS, grant)
@@ -69,7 +76,7 @@ async def test_a_full_grant_keeps_what_it_holds_and_says_who_is_left_out(cluster
                 metrics = await (await session.get("/metrics")).text()
             assert f'mandate_grant_left_out_models{{namespace="{world.namespace}"}} 1.0' in metrics
 
-            await world.client.delete(SERVICES, "other0", namespace=world.namespace)
+            await world.client.delete(PODS, "other0", namespace=world.namespace)
             item = await world.until("granted and served", lambda item: condition(item, "Ready") == ("True", "Serving"))
             grant = await grant_of(world)
             others = set(before) - {f"{0:032x}"}

@@ -1,4 +1,4 @@
-"""A refused revision stays in the grant while something of ours serves it or a Pod of it runs, not on anybody's word."""
+"""A refused revision stays in the grant while something of ours serves it or a Pod of it runs, on no other word."""
 
 from __future__ import annotations
 
