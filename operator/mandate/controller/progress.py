@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mandate.controller.intake import IntakeError
 from mandate.controller.moments import elapsed
@@ -16,8 +16,23 @@ from mandate.evidence.schema import Evidence
 
 Object = Mapping[str, Any]
 
+
+class Server(NamedTuple):
+    """How to speak of a model server of an evaluation Pod."""
+
+    field: str
+    crash_loop: str
+    whose: str
+
+
+SERVERS = {
+    "predictor": Server("spec.model.source", "PredictorCrashLoop", "the model's"),
+    "champion": Server("spec.champion.source", "ChampionCrashLoop", "the champion's"),
+}
+"""By container."""
+
 CRASH_LOOP = 3
-"""Restarts of a predictor before the judge could start, after which waiting on is pointless."""
+"""Restarts of a model server before the judge could start, after which waiting on is pointless."""
 
 UNLOADABLE = ("NotFound", "DigestMismatch", "Unreadable", "UnsupportedInput", "UnknownOutput")
 """What our model server says of a file that it can't load. A closed list: a user's own container may say anything."""
@@ -132,15 +147,16 @@ def _cause(pod: Object) -> tuple[str, str] | None:
         return refused
     if judge is not None and judge.get("exitCode") != 0 and not _pod_reason(pod):
         code, message = _exit("Judge", judge)
-        return code, message + (_predictor_story(pod) if code.startswith("Predictor") else "")
+        return code, message + (_stories(pod) if code.startswith("Predictor") else "")
     if judge is not None and judge.get("exitCode") == 0:
         return None  # its result is being read
     if reason := _pod_reason(pod):
         message = (pod.get("status") or {}).get("message") or "the kubelet ended the Pod"
-        return reason, f"{message}{_predictor_story(pod)}"
-    predictor = _status(pod, "predictor")
-    if predictor.get("restartCount", 0) >= CRASH_LOOP and "running" not in (_status(pod, "judge").get("state") or {}):
-        return "PredictorCrashLoop", f"the model's container doesn't stay up{_predictor_story(pod)}"
+        return reason, f"{message}{_stories(pod)}"
+    if "running" not in (_status(pod, "judge").get("state") or {}):
+        for server, words in SERVERS.items():
+            if _status(pod, server).get("restartCount", 0) >= CRASH_LOOP:
+                return words.crash_loop, f"{words.whose} container doesn't stay up{_story(pod, server)}"
     if _phase(pod) == "Failed":
         return "PodFailed", (pod.get("status") or {}).get("message") or "the Pod failed without saying why"
     return None
@@ -163,14 +179,14 @@ def _exit(role: str, ended: Object) -> tuple[str, str]:
 
 def _unloadable(pod: Object) -> tuple[str, str] | None:
     """Why a model can't be loaded, where its server says so; it would only say so again at every restart."""
-    for container, field in (("predictor", "spec.model.source"), ("champion", "spec.champion.source")):
-        ended = _last_ended(_status(pod, container))
+    for server, words in SERVERS.items():
+        ended = _last_ended(_status(pod, server))
         try:
             failure = read_termination(str(ended.get("message") or "")).failure
         except FrameError:
             continue
         if ended.get("exitCode") and failure is not None and failure.code in UNLOADABLE:
-            return failure.code, f"{field}: {failure.message}"
+            return failure.code, f"{words.field}: {failure.message}"
     return None
 
 
@@ -180,9 +196,14 @@ def _last_ended(status: Object) -> Object:
     return last.get("terminated") or state.get("terminated") or {}
 
 
-def _predictor_story(pod: Object) -> str:
-    """How the predictor last ended by itself, in words; empty where it never did, or it isn't known any more."""
-    status = _status(pod, "predictor")
+def _stories(pod: Object) -> str:
+    """How the model servers last ended by themselves, in words."""
+    return "".join(_story(pod, server) for server in SERVERS)
+
+
+def _story(pod: Object, server: str) -> str:
+    """How a model server last ended by itself, in words; empty where it never did, or it isn't known any more."""
+    status = _status(pod, server)
     ended = _last_ended(status)
     if not (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
         return ""
@@ -192,7 +213,7 @@ def _predictor_story(pod: Object) -> str:
     why = "out of memory" if ended.get("reason") == "OOMKilled" else f"exit code {ended.get('exitCode')}"
     said = f": {str(ended['message'])[:512]}" if ended.get("message") else ""
     times = int(status.get("restartCount", 0)) + 1
-    return f"; predictor ended {times} time{'s' if times > 1 else ''}, last with {why}{said}"
+    return f"; {server} ended {times} time{'s' if times > 1 else ''}, last with {why}{said}"
 
 
 def _waiting(pod: Object) -> tuple[str, str]:
@@ -200,7 +221,7 @@ def _waiting(pod: Object) -> tuple[str, str]:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return "Unschedulable", str(condition.get("message") or "no node takes the Pod")
-    for name in ("fetch", "predictor", "judge"):
+    for name in ("fetch", *SERVERS, "judge"):
         waiting = (_status(pod, name).get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason")
         if reason and reason not in ("PodInitializing", "ContainerCreating"):

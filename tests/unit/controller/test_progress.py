@@ -66,6 +66,9 @@ DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionB
 SAID = frame(Result(failure=Failure(stage="fetch", code="DigestMismatch", message="not it", field="spec.model")))[
     1
 ].dump()
+LOST = frame(Result(failure=Failure(stage="Predict", code="PredictorCrashed", message="lost", field="spec.champion")))[
+    1
+].dump()
 
 FAILURES = {
     "fetch says why": (pod("Failed", init=[ended("fetch", 2, message=SAID)]), "DigestMismatch", "spec.model: not it"),
@@ -93,6 +96,25 @@ FAILURES = {
         ),
         "PredictorCrashLoop",
         "out of memory",
+    ),
+    "crash loop of the champion": (
+        pod(
+            "Pending",
+            init=[running("predictor"), waiting("champion", "CrashLoopBackOff", restarts=3, last=OOM)],
+            main=[waiting("judge", "PodInitializing")],
+        ),
+        "ChampionCrashLoop",
+        "the champion's container doesn't stay up; champion ended 4 times, last with out of memory",
+    ),
+    "a champion that crashed while it was asked": (
+        pod("Failed", init=[running("predictor"), ended("champion", 7)], main=[ended("judge", 3, message=LOST)]),
+        "PredictorCrashed",
+        "spec.champion: lost; champion ended 1 time, last with exit code 7",
+    ),
+    "deadline with a champion that had crashed": (
+        pod("Failed", init=[ended("champion", 7)], reason="DeadlineExceeded", message="too long"),
+        "DeadlineExceeded",
+        "too long; champion ended 1 time",
     ),
     "a model that can't be loaded, while the judge waits for it": (
         pod(init=[waiting("predictor", "CrashLoopBackOff", restarts=1, last=unloadable())], main=[running("judge")]),
@@ -141,6 +163,12 @@ def test_what_may_still_come_right_is_waited_for(item: Any, reason: str) -> None
     outcome = found([item])
     assert isinstance(outcome, Under)
     assert outcome.reason in (reason, "ContainerWaiting")
+
+
+@pytest.mark.parametrize("container", ["fetch", "predictor", "champion", "judge"])
+def test_a_container_that_cannot_start_is_named(container: str) -> None:
+    outcome = found([pod("Pending", init=[waiting(container, "ErrImagePull")])])
+    assert (outcome.reason, outcome.message) == ("ContainerWaiting", f"{container}: ErrImagePull: said the kubelet")
 
 
 def test_a_disrupted_pod_is_replaced_and_counted() -> None:
@@ -194,7 +222,7 @@ STATES = st.sampled_from(
 CONTAINERS = st.lists(
     st.builds(
         lambda name, state, last, restarts: {"name": name, "state": state, "lastState": last, "restartCount": restarts},
-        st.sampled_from(["fetch", "predictor", "judge", "injected"]),
+        st.sampled_from(["fetch", "predictor", "champion", "judge", "injected"]),
         STATES,
         STATES,
         st.integers(0, 9),
