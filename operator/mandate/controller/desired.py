@@ -27,6 +27,8 @@ from mandate.evidence.measurement import key, revision_digest, stated
 Object = dict[str, Any]
 
 ANNOTATION_REVISION_DIGEST = f"{GROUP}/revision-digest"
+ANNOTATION_REPLICAS = f"{GROUP}/replicas"
+"""On Deployments: the number of replicas that is stated, where one is."""
 SERVICE_PORT = 80
 NOBODY = "none"
 """A revision that no Pod has: a Service that selects it answers nobody."""
@@ -164,6 +166,8 @@ def deployment(
     name = mdep["metadata"]["name"]
     metadata = _metadata(mdep, workload_name(name, revision))
     metadata["labels"][LABEL_REVISION] = revision
+    if replicas is not None:
+        metadata["annotations"] = {ANNOTATION_REPLICAS: str(replicas)}
     template = pods.serving_template(
         namespace=mdep["metadata"]["namespace"],
         model_name=name,
@@ -184,6 +188,18 @@ def deployment(
         }
         | ({"replicas": replicas} if replicas is not None else {}),
     }
+
+
+def left_to_others(live: Mapping[str, Any] | None) -> int | None:
+    """The replicas to go on stating of a Deployment whose number is somebody else's now; None where it has been taken.
+
+    Whoever changes the number takes it. Until somebody does, it is the one that was stated last: a number that nobody
+    states any more, Kubernetes sets to one.
+    """
+    if live is None:
+        return None
+    number, annotations = live["spec"].get("replicas"), live["metadata"].get("annotations") or {}
+    return number if number is not None and annotations.get(ANNOTATION_REPLICAS) == str(number) else None
 
 
 def service(mdep: Object, name: str, *, selector: Mapping[str, str], port: int | str) -> Object:

@@ -153,7 +153,7 @@ def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | 
     wanted: set[str] = set()
     for holder in standing(state):
         wanted.add(holder.revision)
-        document, why = _deployment(snapshot, holder, spec=spec)
+        document, why = _deployment(snapshot, holder, deployments.get(holder.revision), spec=spec)
         full = no_room(snapshot.grant, name) if granted_level(snapshot.grant, holder) is None else ""
         if full:
             trouble.append(Trouble(GRANT_FULL, f"version {holder.version}: {full}", holder.revision))
@@ -246,18 +246,19 @@ def _selected(snapshot: ModelSnapshot, address: str) -> str:
 
 
 def _deployment(
-    snapshot: ModelSnapshot, holder: Holder, *, spec: ModelDeploymentSpec | None
+    snapshot: ModelSnapshot, holder: Holder, live: Object | None, *, spec: ModelDeploymentSpec | None
 ) -> tuple[Object | None, str]:
     if granted_level(snapshot.grant, holder) is None:
         return None, f"version {holder.version} waits for its entry in the namespace's AutonomyGrant"
     kept = recorded(snapshot.revisions, holder.revision, images=snapshot.settings.images)
     if kept is None or holder.model_digest is None:
         return None, f"version {holder.version}: no ControllerRevision holds it, so its Deployment can't be made"
+    replicas = (spec or kept.spec).serving.replicas
     document = desired.deployment(
         snapshot.mdep,
         kept.spec,
         revision=holder.revision,
-        replicas=(spec or kept.spec).serving.replicas,
+        replicas=replicas if replicas is not None else desired.left_to_others(live),
         images=kept.images,
         digest=holder.model_digest,
         recorder_url=snapshot.settings.recorder_url,

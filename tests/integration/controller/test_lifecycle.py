@@ -207,6 +207,17 @@ async def test_an_autoscaler_is_left_alone_unless_replicas_are_declared(cluster:
             )
             await world.until("and is restored", lambda item: item["spec"]["replicas"] == 2, **three)
 
+            await world.client.merge(
+                MODEL_DEPLOYMENTS,
+                {"metadata": {"name": "credit", "namespace": world.namespace}, "spec": {"serving": {"replicas": None}}},
+            )
+            await at_rest(world)
+            await world.until("taken out, it stays", lambda item: item["spec"]["replicas"] == 2, **three)
+            await world.client.create(AUTOSCALERS, scaler)
+            await world.until("until the autoscaler scales again", lambda item: item["spec"]["replicas"] == 3, **three)
+            await at_rest(world)
+            await world.until("and is left alone again", lambda item: item["spec"]["replicas"] == 3, **three)
+
 
 async def test_criteria_are_judged_anew_without_measuring_again(cluster: Path, tmp_path: Path) -> None:
     async with a_world(cluster, tmp_path, script) as world:

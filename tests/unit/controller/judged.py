@@ -54,14 +54,21 @@ def granted(*standings: Object) -> Object:
     return {"metadata": {"name": "mandate", "namespace": "lending"}, "spec": {"grants": grants}}
 
 
-def deployment(document: Object, *, ready: bool = True, late: bool = False, recorder_url: str = "") -> Object:
+def deployment(
+    document: Object,
+    *,
+    ready: bool = True,
+    late: bool = False,
+    recorder_url: str = "",
+    replicas: int | None = None,
+) -> Object:
     """The Deployment of the revision that `document` declares."""
     item = stamped(
         desired.deployment(
             document,
             understood(document),
             revision=revision_of(document),
-            replicas=None,
+            replicas=replicas,
             images=SETTINGS.images,
             digest=MODEL_DIGEST,
             recorder_url=recorder_url,

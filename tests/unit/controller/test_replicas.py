@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,36 @@ def test_declared_they_are_restored() -> None:
         spec = served(replicas=declared_, live=live)
         assert spec is not None
         assert spec["replicas"] == declared_
+
+
+def taken_out(*, stated: int, live: int, recorder_url: str = "") -> dict[str, Any] | None:
+    """The Deployment as it is applied after `stated` replicas were taken out of the manifest; None where it isn't."""
+    champion = standing("1", "Suggest")
+    document = declared("1", status={"champion": champion})
+    running = deployment(document, replicas=stated)
+    running["spec"]["replicas"] = live
+    snapshot = judged(document, accuracy=0.8, deployments=[running], grant=granted(champion))
+    settings = replace(snapshot.settings, recorder_url=recorder_url)
+    return next(iter(applied(decide(replace(snapshot, settings=settings), NOW), "Deployment").values()), None)
+
+
+@pytest.mark.parametrize("number", [0, 1, 5])
+def test_taken_out_they_stay_as_they_are(number: int) -> None:
+    assert taken_out(stated=number, live=number) is None
+
+
+def test_taken_out_they_stay_as_they_are_when_something_else_changes() -> None:
+    document = taken_out(stated=5, live=5, recorder_url="http://recorder:8080")
+    assert document is not None
+    assert document["spec"]["replicas"] == 5
+
+
+@pytest.mark.parametrize("recorder_url", ["", "http://recorder:8080"])
+def test_taken_out_they_are_whose_who_changes_them(recorder_url: str) -> None:
+    document = taken_out(stated=5, live=3, recorder_url=recorder_url)
+    assert document is not None
+    assert "replicas" not in document["spec"]
+    assert "mandate.dev/replicas" not in document["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize("there", [True, False])
