@@ -11,10 +11,11 @@ from mandate.api.criteria import Level
 from mandate.api.defaults import effective
 from mandate.api.kinds import EvaluationImages, GateSummary, ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.controller import desired
-from mandate.controller.choice import evaluation_status, status_of, understood, wanted
+from mandate.controller.choice import evaluation_of, evaluation_status, is_forgotten, status_of, understood, wanted
 from mandate.controller.conditions import cut, dumped, find, is_true
 from mandate.controller.decide_evaluation import attempt_of, retry_in
 from mandate.controller.intake import IntakeError
+from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import Create, Look, SetStatus
 from mandate.controller.serve import images_of
 from mandate.controller.snapshot import ModelSnapshot
@@ -42,6 +43,8 @@ class Measuring:
     reason: str
     message: str
     actions: tuple[Create | Look | SetStatus, ...] = ()
+    again: float | None = None
+    """In how many seconds to look again, where no event says so."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
     name = asked.name
     meval = next((item for item in snapshot.mevals if item["metadata"]["name"] == name), None)
     if meval is None:
+        due = _repeated(snapshot, asked.spec)
+        if due > now:
+            words = f"evidence of this isn't stored any more; it is measured again at {stamp(due)}"
+            return Measuring(name, "BackingOff", words, again=due - now)
         document = desired.evaluation(snapshot.mdep, name, _with_images(snapshot, asked.spec))
         return Measuring(name, "Creating", "the ModelEvaluation is being created", (Create(document),))
     if meval["metadata"].get("deletionTimestamp"):
@@ -101,6 +108,28 @@ def _with_images(snapshot: ModelSnapshot, asked: ModelEvaluationSpec) -> ModelEv
         fetch=own.fetch, predictor=own.predictor, champion=beside.predictor if beside is not None else None
     )
     return asked.model_copy(update={"images": images})
+
+
+def _repeated(snapshot: ModelSnapshot, asked: ModelEvaluationSpec) -> float:
+    """When `asked` may be measured, in seconds since the epoch: at once, unless its evidence was lost before.
+
+    Whatever deletes evidence may do so again: the time from one measurement to the next grows as after failed attempts.
+    """
+    completed = [
+        evaluation_status(meval).completed or ""  # RFC 3339 in UTC: the latest is the greatest
+        for meval in snapshot.mevals
+        if is_forgotten(meval) and _same(evaluation_of(meval), asked)
+    ]
+    if not any(completed):
+        return 0.0
+    return instant(max(completed)) + snapshot.settings.retry.delay(len(completed), spread=0)
+
+
+def _same(made: ModelEvaluationSpec | None, asked: ModelEvaluationSpec) -> bool:
+    """Whether `asked` repeats `made`. The model is as the revision says, with or without the digest learnt of it."""
+    if made is None:
+        return False
+    return made.model_copy(update={"repeat": asked.repeat, "model": asked.model, "images": asked.images}) == asked
 
 
 def forget(meval: Object) -> SetStatus:

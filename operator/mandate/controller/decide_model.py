@@ -61,8 +61,12 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     # The state is on record before anything serves by it, so that a crash in between can't leave more than it says.
     actions += [*written, *served.actions, *_old_evidence(snapshot, assessment, after)]
     # What use shows changes without an event that says so.
-    waits = [*((climb.again,) if climb.again is not None else ()), *((snapshot.settings.live_every,) if asked else ())]
-    return Plan(tuple(actions), min(waits, default=None))
+    waits = (
+        climb.again,
+        snapshot.settings.live_every if asked else None,
+        assessment.again if isinstance(assessment, Measuring) else None,
+    )
+    return Plan(tuple(actions), min((wait for wait in waits if wait is not None), default=None))
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from mandate.api.names import ANNOTATION_RETRY
 from mandate.controller.decide import decide
 from mandate.controller.desired import owner
 from mandate.controller.intake import IntakeError
-from mandate.controller.moments import instant
+from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import Create, Delete, Look, SetStatus
 from mandate.controller.snapshot import ModelSnapshot
 from tests.unit.controller.judged import SETTINGS, declared, judged, standing
+from tests.unit.controller.samples import MODEL_DIGEST
 
 NOW = instant("2026-01-02T00:00:00Z")
 Object = dict[str, Any]
@@ -117,3 +120,71 @@ def test_what_cannot_be_read_any_more_is_measured_again(code: str) -> None:
     assert created["metadata"]["name"] != name
     images = {role: getattr(SETTINGS.images, role) for role in ("fetch", "predictor")}
     assert created["spec"] == before.mevals[0]["spec"] | {"repeat": 1, "images": images}
+
+
+def repeats(source: Object | None = None) -> list[float]:
+    """When the present version is measured in a day, in seconds, while its evidence is deleted as soon as it is stored.
+
+    A measurement takes no time, and nobody looks again but when the operator said it would.
+    """
+    changes = {} if source is None else {"model__source": source}
+    snapshot = judged(declared("1", **changes), accuracy=0.3)
+    snapshot.mevals[0]["status"] |= {"completed": stamp(NOW), "modelDigest": MODEL_DIGEST}
+    moments, now = [0.0], NOW
+    while now < NOW + 86400:
+        snapshot = replace(snapshot, evidence={meval["metadata"]["name"]: LOST for meval in snapshot.mevals})
+        plan = decide(snapshot, now)
+        before = {meval["metadata"]["name"]: meval for meval in snapshot.mevals}
+        mevals = dict(before)
+        for action in plan.actions:
+            match action:
+                case SetStatus(document) if document["kind"] == "ModelEvaluation":
+                    name = document["metadata"]["name"]
+                    mevals[name] = {**mevals[name], "status": document["status"]}
+                case Create(document) if document["kind"] == "ModelEvaluation":
+                    done = snapshot.mevals[0]["status"] | {"completed": stamp(now), "evidenceConfigMap": "x"}
+                    mevals[document["metadata"]["name"]] = {**document, "status": done}
+                    mevals[document["metadata"]["name"]]["metadata"] |= {
+                        "uid": str(len(mevals)),
+                        "creationTimestamp": stamp(now),
+                    }
+                    moments.append(now - NOW)
+                    assert len(moments) < 100
+        if mevals == before:
+            assert plan.again
+            now += plan.again
+        snapshot = replace(snapshot, mevals=tuple(mevals.values()))
+    return moments
+
+
+LOST = IntakeError("EvidenceLost", "somebody deletes it")
+UNDECLARED = {"uri": "pvc://models/credit/1/model.onnx", "format": "ONNX"}
+
+
+@pytest.mark.parametrize("source", [None, UNDECLARED], ids=["digest declared", "digest learnt"])
+def test_whoever_deletes_evidence_again_and_again_starts_no_more_jobs_than_failures_do(source: Object | None) -> None:
+    moments = repeats(source)
+    rests = [after - before for before, after in pairwise(moments)]
+    assert rests[:8] == [30, 60, 120, 240, 480, 960, 1800, 1800]
+    assert set(rests[8:]) == {1800}
+
+
+@pytest.mark.parametrize(("age", "at_once"), [(29, False), (30, True), (86400, True)])
+def test_what_was_measured_long_ago_is_measured_again_at_once(age: int, at_once: bool) -> None:
+    snapshot = situation()
+    (present,) = snapshot.mevals
+    present["status"] |= {"completed": stamp(NOW - age), "evidenceConfigMap": ""}
+    plan = decide(snapshot, NOW)
+    assert any(isinstance(action, Create) for action in plan.actions) == at_once
+    assert plan.again == (None if at_once else 30 - age)
+
+
+def test_a_retry_that_somebody_asks_for_waits_for_nothing() -> None:
+    snapshot = situation()
+    (present,) = snapshot.mevals
+    present["status"] |= {"completed": stamp(NOW), "evidenceConfigMap": ""}
+    refusal = {"revision": present["spec"]["revision"], "version": "9", "reason": "GatesNotMet"}
+    snapshot.mdep["status"] = {"refused": [refusal]}
+    snapshot.mdep["metadata"]["annotations"] = {ANNOTATION_RETRY: "please"}
+    (created,) = (action.document for action in decide(snapshot, NOW).actions if isinstance(action, Create))
+    assert created["spec"]["retry"] == "please"
