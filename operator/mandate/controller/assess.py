@@ -145,10 +145,8 @@ def _unfinished(snapshot: ModelSnapshot, meval: Object, now: float) -> Measuring
     status = evaluation_status(meval)
     name = meval["metadata"]["name"]
     if evaluation_of(meval) is None:
-        words = (
-            "this version of the operator doesn't understand its spec, so it doesn't follow it; delete it to have it"
-        )
-        return NotJudged(name, "SpecNotUnderstood", f"{words} made again, or install the version that made it")
+        words = "this version of the operator doesn't understand its spec; install the one that made it, or delete it"
+        return NotJudged(name, "SpecNotUnderstood", f"{words} to have it made again")
     failed = find(status.conditions, "Failed")
     if failed is None or not is_true(status.conditions, "Failed"):
         complete = find(status.conditions, "Complete")
