@@ -58,10 +58,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Measured:
-    """Ended with evidence. `digests` are the inputs' actual digests, by field, as fetch found them."""
+    """Ended with evidence."""
 
     evidence: Evidence
-    digests: Mapping[str, str]
     disruptions: int = 0
 
 
@@ -110,7 +109,7 @@ def _progress(
             return Under("WaitingForPod", "the Job controller hasn't created the Pod yet; see the Job's events")
         return Under("Disrupted", f"{_disruption(pod)}; the Pod is being replaced", disruptions)
     if isinstance(result, Evidence):
-        return Measured(result, _digests(pod), disruptions)
+        return Measured(result, disruptions)
     if isinstance(result, IntakeError):
         return Failed(result.code, result.message, disruptions)
     cause = _cause(pod)
@@ -227,14 +226,6 @@ def _waiting(pod: Object) -> tuple[str, str]:
         if reason and reason not in ("PodInitializing", "ContainerCreating"):
             return "ContainerWaiting", f"{name}: {reason}: {waiting.get('message') or ''}".rstrip(": ")
     return "Running", f"Pod {pod['metadata']['name']} is {_phase(pod) or 'starting'}"
-
-
-def _digests(pod: Object) -> Mapping[str, str]:
-    ended = _ended(pod, "fetch")
-    try:
-        return read_termination(str((ended or {}).get("message") or "")).digests
-    except FrameError:
-        return {}
 
 
 def _pod_reason(pod: Object) -> str:
