@@ -260,17 +260,6 @@ class Refusal(Spec):
     """The retry annotation's value when it was refused."""
 
 
-class Pinned(Spec):
-    """Digests that were learnt at the evaluation and hold from then on."""
-
-    revision: Revision
-    """The revision they were learnt for."""
-    model: Digest | None = None
-    """Digest of the model file or image."""
-    data: dict[Annotated[str, StringConstraints(max_length=16)], Digest] = Field(default_factory=dict, max_length=8)
-    """Digest per table."""
-
-
 class ModelDeploymentStatus(Spec):
     """What is true now; written by the operator only."""
 
@@ -287,8 +276,6 @@ class ModelDeploymentStatus(Spec):
     previous: PreviousChampion | None = None
     """The champion before this one: granted until this one has held for autonomy.automate.stepDuration, and remembered
     for a rollback after that."""
-    pinned: Pinned | None = None
-    """Digests learnt at the evaluation."""
     criteria_digest: Digest | None = None
     """Digest of the criteria the verdict was given on."""
     look: Annotated[int, Field(ge=0)] = 0
@@ -310,7 +297,8 @@ class ModelDeploymentStatus(Spec):
     history: Annotated[tuple[Transition, ...], Field(max_length=20)] = ()
     """The last transitions, the latest at the end."""
     conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
-    """Ready, Reconciling, Stalled, Evaluated, CandidateRefused, Enforced."""
+    """Ready, Reconciling, Stalled, Evaluated, Granted, CandidateRefused, Enforced; where there is something to say,
+    CriteriaChanged and FallbackReady."""
 
 
 class EvaluationImages(Spec):

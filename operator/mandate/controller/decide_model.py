@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
-from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus, Pinned
+from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus
 from mandate.api.names import GROUP, LABEL_ENFORCE
 from mandate.controller.assess import (
     Assessment,
@@ -28,7 +28,6 @@ from mandate.controller.room import GRANT_FULL
 from mandate.controller.serve import Observed, Served, observe, record, serve, standing
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.controller.standing import inputs
-from mandate.evidence.measurement import key, revision_digest
 from mandate.rollout.inputs import Inputs
 from mandate.rollout.ladder import GATES_NOT_MET, Step, step
 from mandate.rollout.record import state_of, update_of
@@ -125,11 +124,6 @@ def _status(
             "look": assessment.verdict.look,
             "gates": (*gate_summaries(assessment.verdict.levels), *_live_gates(situation)),
             "gates_passed": gates_passed(assessment.verdict, spec.autonomy.target),
-            "pinned": Pinned(
-                revision=key(revision_digest(snapshot.mdep["metadata"]["name"], spec)),
-                model=assessment.model_digest,
-                data=dict(assessment.evidence.computed.inputs.data),
-            ),
         }
     elif not (isinstance(assessment, Measuring) and assessment.reason == "Judging"):
         update |= {"gates": (), "gates_passed": "", "criteria_digest": None, "look": 0}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from mandate.api.kinds import ModelDeploymentStatus
 from mandate.controller.choice import StatusNotUnderstoodError, evaluation_status, status_of
 from mandate.controller.decide import decide
 from mandate.controller.moments import instant
-from tests.unit.controller.judged import declared, granted, judged, namespace, standing
+from tests.unit.controller.judged import declared, granted, judged, namespace, raw, standing, written
 
 NOW = instant("2026-01-02T00:00:00Z")
 
@@ -39,3 +42,20 @@ def test_an_evaluation_that_cannot_be_read_is_measured_again() -> None:
     known = {"metadata": {"name": "e"}, "status": {"attempt": 2, "mood": "good", "evidence": "{}"}}
     assert evaluation_status(known).attempt == 2
     assert evaluation_status({**known, "status": {"attempt": "many"}}).evidence is None
+
+
+def test_every_condition_is_explained() -> None:
+    """The field's explanation names those that are always written, and those that sometimes are."""
+    snapshot = judged(declared("1", useCase__fallback={"serviceRef": {"name": "rule", "port": 80}}), accuracy=0.8)
+    snapshot.mevals[0]["status"]["criteriaDigest"] = "sha256:" + "9" * 64
+    status = written(decide(snapshot, NOW))
+    assert status is not None
+    explained = re.findall("[A-Z][A-Za-z]+", ModelDeploymentStatus.model_fields["conditions"].description or "")
+    assert {condition.type for condition in status.conditions} == set(explained)
+
+
+def test_a_status_that_still_has_what_was_dropped_is_read() -> None:
+    pinned = {"revision": "0" * 32, "model": "sha256:" + "9" * 64}
+    known = status_of(declared("1", status={"champion": standing("1", "Suggest"), "pinned": pinned}))
+    assert known.champion is not None
+    assert "pinned" not in raw(known)
