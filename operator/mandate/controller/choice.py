@@ -16,6 +16,7 @@ from mandate.api.check import Problem, SpecError, load_spec
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
 from mandate.api.names import ANNOTATION_RETRY
 from mandate.api.spec import Model
+from mandate.controller.moments import age
 from mandate.controller.pods import claim_of, ports_clash, source_uris
 from mandate.evidence.measurement import evaluation_name, evaluation_spec, key, measurement_digest, revision_digest
 
@@ -127,7 +128,7 @@ def wanted(mdep: Object, mevals: Iterable[Object]) -> Wanted:
     if needed.retry and name not in complete and (name in every or _asks_again(mdep, needed)):
         return Wanted(name, needed)
     compared = (every[name] for name in complete if alike[name].champion == declared.champion)
-    last = max(compared, key=_age, default=None)
+    last = max(compared, key=age, default=None)
     if last is None:
         return Wanted(name, needed)
     measured = alike[last["metadata"]["name"]]
@@ -171,17 +172,12 @@ def _pinned(asked: ModelEvaluationSpec, mdep: Object, mevals: Iterable[Object]) 
     learnt = [item.model_digest for item in standing if item.revision == asked.revision]
     learnt += [
         evaluation_status(meval).model_digest
-        for meval in sorted(mevals, key=_age)
+        for meval in sorted(mevals, key=age)
         if (meval.get("spec") or {}).get("revision") == asked.revision
     ]
     known = next((digest for digest in learnt if digest is not None), None)
     model = asked.model.model_copy(update={"source": source.model_copy(update={"digest": known})})
     return asked.model_copy(update={"model": model})
-
-
-def _age(meval: Object) -> tuple[str, str]:
-    metadata = meval["metadata"]
-    return str(metadata.get("creationTimestamp", "")), str(metadata["name"])
 
 
 def is_forgotten(meval: Object) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 
 def stamp(now: float) -> str:
@@ -18,3 +20,9 @@ def instant(text: str) -> float:
 def elapsed(text: str, now: float) -> float:
     """Seconds from `text` to `now`; never negative, since clocks differ."""
     return max(0.0, now - instant(text))
+
+
+def age(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Sorts objects, the oldest first; names break ties."""
+    metadata = item["metadata"]
+    return str(metadata.get("creationTimestamp", "")), str(metadata["name"])

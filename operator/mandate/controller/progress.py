@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mandate.controller.intake import IntakeError
-from mandate.controller.moments import elapsed
+from mandate.controller.moments import age, elapsed
 from mandate.evaluate.frame import FrameError, read_termination
 from mandate.evidence.schema import Evidence
 
@@ -121,8 +121,8 @@ def _progress(
 
 
 def latest(pods: Iterable[Object]) -> Object | None:
-    """The youngest Pod; names break ties."""
-    return max(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]), default=None)
+    """The youngest Pod."""
+    return max(pods, key=age, default=None)
 
 
 def ending(pods: Iterable[Object]) -> bool:

@@ -10,7 +10,10 @@ from mandate.controller.queue import Backoff
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """The product's own images, each `name@sha256:<64 hex>`. `judge` also runs `fetch` in evaluation Pods."""
+    """The product's own images, each `name@sha256:<64 hex>`.
+
+    `fetch` brings models and data into evaluation and serving Pods; an installation may give `judge`'s for it.
+    """
 
     fetch: str
     judge: str
