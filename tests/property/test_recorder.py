@@ -422,23 +422,19 @@ def test_predictor_and_recorder_read_answers_alike(
     parameters |= {"positive": [positive]} if positive else {}
     flat = [None if math.isnan(value) else value for value in values.ravel().tolist()]
     output = {"name": "p", "datatype": "FP32" if single else "FP64", "shape": list(values.shape), "data": flat}
-    envelope = Envelope.model_validate(
-        {
-            "specversion": "1.0",
-            "id": "1",
-            "source": "s",
-            "type": kserve.RESPONSE,
-            "time": "2026-01-31T12:00:00Z",
-            "namespace": "lending",
-            "inferenceservicename": "credit",
-        }
-    )
-    theirs = kserve.facts(Event(envelope=envelope, data={"outputs": [output]}), kserve.declared(parameters))
+    theirs = kserve.facts(response({"outputs": [output]}), kserve.declared(parameters))
     for answer, fact in zip(mine, theirs, strict=True):
         assert isinstance(fact, Prediction)
         said = {"label": fact.label, "probability": fact.probability, "value": fact.value}
         assert {name: value for name, value in said.items() if value is not None} == (answer or {})
         assert fact.failed == (answer is None)
+
+
+def response(document: Any, **more: Any) -> Event:
+    """A model server's answer as KServe's logger sends it."""
+    outer = {"specversion": "1.0", "id": "1", "source": "s", "type": kserve.RESPONSE, "time": events.NOON}
+    inside = {"namespace": "lending", "inferenceservicename": "credit"}
+    return Event(envelope=Envelope.model_validate(outer | inside | more), data=document)
 
 
 # --- whatever a client sends is kept or refused, never more ---
@@ -502,21 +498,9 @@ def test_a_garbled_event_is_kept_or_refused(
 def test_a_garbled_response_is_kept_or_refused(
     store: SqliteStorage, shape: Any, values: Any, metadata: str | None, id_: Any
 ) -> None:
-    envelope = Envelope.model_validate(
-        {
-            "specversion": "1.0",
-            "id": "1",
-            "source": "s",
-            "type": kserve.RESPONSE,
-            "time": "2026-01-31T12:00:00Z",
-            "namespace": "lending",
-            "inferenceservicename": "credit",
-            "metadata": metadata,
-        }
-    )
     document = {"id": id_, "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": shape, "data": values}]}
     try:
-        facts = kserve.facts(Event(envelope=envelope, data=document), SAID)
+        facts = kserve.facts(response(document, metadata=metadata), SAID)
     except RefusedError as error:
         json.dumps(error.shown(), allow_nan=False)
         return
