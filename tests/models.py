@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-OPERATOR = Path(__file__).resolve().parents[1] / "operator"
+from tests.processes import Serving, serving
 
 
 def _finish(nodes, inputs, outputs, constants, *, domains=()) -> bytes:
@@ -91,33 +83,7 @@ def nan_model() -> bytes:
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def predictor(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen]]:
+def predictor(folder: Path, *arguments: str, log: Path | None = None, **environment: str) -> Serving:
     """A real predictor of `folder`/model.onnx, ready; yields its URL and process."""
-    port = free_port()
-    command = [sys.executable, "-m", "mandate.predictor", "--model-dir", str(folder), "--host", "127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, "--port", str(port), *arguments],
-        env={**os.environ, "PYTHONPATH": str(OPERATOR), **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            if process.poll() is not None:
-                raise RuntimeError(f"the predictor ended: {process.stderr.read().decode()}")
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/v2/health/ready", timeout=5):
-                break
-            time.sleep(0.1)
-        yield url, process
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+    given = ("--model-dir", str(folder), *arguments)
+    return serving("mandate.predictor", *given, ready="/v2/health/ready", log=log, **environment)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.models import OPERATOR, free_port
+from tests.processes import Serving, serving
 
 PLACE = {"namespace": "lending", "model": "credit"}
 NOON = "2026-01-31T12:00:00Z"
@@ -69,24 +65,7 @@ def send(url: str, *events: Any, timeout: float = 60) -> tuple[int, Any]:
     return call(f"{url}/v1/events", json.dumps(events).encode(), {"Content-Type": BATCHED}, timeout=timeout)
 
 
-@contextlib.contextmanager
-def recorder(database: Path, *arguments: str, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A real recorder, ready; yields its URL and process, and kills it at the end where it still runs."""
-    port = port or free_port()
-    command = [sys.executable, "-m", "mandate.recorder", "--database", str(database), "--host", "127.0.0.1"]
-    with (database.parent / "recorder.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), *arguments], env={**os.environ, "PYTHONPATH": str(OPERATOR)}, stderr=log
-        )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            for _ in range(600):
-                if process.poll() is not None:
-                    raise RuntimeError(f"the recorder ended: {(database.parent / 'recorder.log').read_text()}")
-                with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5):
-                    break
-                time.sleep(0.05)
-            yield url, process
-        finally:
-            process.kill()
-            process.wait()
+def recorder(database: Path, *arguments: str, port: int | None = None) -> Serving:
+    """A real recorder, ready; yields its URL and process."""
+    given, log = ("--database", str(database), *arguments), database.parent / "recorder.log"
+    return serving("mandate.recorder", *given, ready="/readyz", port=port, log=log)

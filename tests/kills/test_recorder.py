@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mandate.recorder.sqlite import SqliteStorage
-from tests.models import OPERATOR, free_port
+from tests.processes import OPERATOR, free_port
 from tests.recording import call, live_path, outcome, prediction, recorder, send
 
 KILLS = 10

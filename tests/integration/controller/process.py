@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -67,13 +66,6 @@ def operator(kubeconfig: Path, log: Path, **flags: str) -> Iterator[Operator]:
     # In a namespace that was deleted a moment ago, everything is forbidden to everybody.
     lines = (line for line in log.read_text().splitlines() if "is being terminated" not in line)
     assert [line for line in lines if "orbidden" in line or "denied" in line] == []
-
-
-def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 async def eventually(what: str, seconds: float = 180.0) -> AsyncIterator[None]:

@@ -11,7 +11,8 @@ from mandate.kube.client import Object
 from mandate.kube.errors import ForbiddenError
 from mandate.kube.resources import AUTONOMY_GRANTS, DEPLOYMENTS, EVENTS, JOBS, MODEL_DEPLOYMENTS, PODS
 from tests.integration.controller.conftest import World, a_world, condition, good
-from tests.integration.controller.process import eventually, free_port, operator
+from tests.integration.controller.process import eventually, operator
+from tests.processes import free_port
 from tests.unit.controller.samples import MODEL_DIGEST, evidence, mdep
 
 BULK = 14

@@ -25,7 +25,7 @@ from mandate.evaluate.frame import (
     read_termination,
     unpack,
 )
-from tests.models import OPERATOR
+from tests.processes import OPERATOR
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 numbers = st.integers(-(2**60), 2**60) | st.floats(-1e300, 1e300).map(lambda x: float(f"{x:.9e}"))

@@ -7,7 +7,7 @@ import pytest
 
 from mandate.evaluate import isolation
 from mandate.evaluate.isolation import probe, targets
-from tests.models import free_port
+from tests.processes import free_port
 
 
 async def listening():

@@ -14,7 +14,8 @@ from mandate.evaluate.data import read
 from mandate.evaluate.failures import EvaluationError
 from mandate.evidence.schema import Evidence, computed_bytes
 from tests.evaluation import digest, locally
-from tests.models import OPERATOR, columns_model, matrix_model, nan_model, predictor
+from tests.models import columns_model, matrix_model, nan_model, predictor
+from tests.processes import OPERATOR
 
 
 def test_a_model_is_fetched_judged_and_its_evidence_framed(pod, declared):

@@ -14,7 +14,7 @@ from mandate.api.spec import ModelInputs, ModelOutput, Task
 from mandate.inference.client import Limits, connect
 from mandate.inference.codec import BINARY_EXTENSION, HEADER_LENGTH
 from mandate.inference.errors import InferenceError
-from tests.models import free_port
+from tests.processes import free_port
 
 ROWS = 2500
 TABLE = pa.table({"x": np.arange(ROWS, dtype=np.float32)})

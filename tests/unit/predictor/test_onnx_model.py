@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 from mandate.predictor.datatypes import Tensor
 from mandate.predictor.onnx_model import ModelError, load
-from tests.models import OPERATOR, columns_model, matrix_model, nan_model
+from tests.models import columns_model, matrix_model, nan_model
+from tests.processes import OPERATOR
 
 
 @pytest.fixture

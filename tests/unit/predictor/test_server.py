@@ -16,7 +16,8 @@ from mandate.controller.progress import UNLOADABLE
 from mandate.evaluate.frame import read_termination
 from mandate.predictor.onnx_model import load
 from mandate.predictor.server import cpu_limit
-from tests.models import OPERATOR, columns_model, predictor
+from tests.models import columns_model, predictor
+from tests.processes import OPERATOR
 
 GOOD = [
     {"name": "amount", "datatype": "FP32", "shape": [2, 1], "data": [0.5, None]},

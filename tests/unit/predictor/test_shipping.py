@@ -16,7 +16,7 @@ import pytest
 
 from mandate.predictor.recording import Answered, Declared
 from mandate.predictor.shipping import Pace, Shipper, Source
-from tests.models import free_port
+from tests.processes import free_port
 
 DECLARED = Declared(output="p", kind="Probability", positive="bad")
 SOURCE = Source(namespace="lending", model="credit", revision="r1")
