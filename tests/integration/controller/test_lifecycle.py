@@ -381,9 +381,13 @@ async def test_a_retry_measures_a_refused_revision_again(cluster: Path, tmp_path
             await world.client.merge(MODEL_DEPLOYMENTS, {"metadata": metadata})
             await world.until("served", serving("1"))
 
+            # A new generation goes with it: once that was looked at, so was the annotation, and a measurement was made.
             metadata["annotations"] = {ANNOTATION_RETRY: "2"}
-            await world.client.merge(MODEL_DEPLOYMENTS, {"metadata": metadata})
-            await asyncio.sleep(2)
+            spec = {"useCase": {"owner": "somebody else"}}
+            generation = (await world.client.merge(MODEL_DEPLOYMENTS, {"metadata": metadata, "spec": spec}))[
+                "metadata"
+            ]["generation"]
+            await world.until("it was seen", lambda item: item["status"]["observedGeneration"] == generation)
             assert len(await world.all(MODEL_EVALUATIONS)) == 2, "what stands isn't measured again"
 
 
