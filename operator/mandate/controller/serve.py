@@ -18,6 +18,7 @@ from mandate.api.spec import Fallback
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of
 from mandate.controller.identity import workload_name
+from mandate.controller.moments import age
 from mandate.controller.plan import Action, Create, bring, delete
 from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Images
@@ -100,7 +101,7 @@ def images_of(snapshot: ModelSnapshot, revision: str) -> Images:
     kept = recorded(snapshot.revisions, revision, images=present)
     if kept is not None:
         return kept.images
-    for meval in sorted(snapshot.mevals, key=_age):
+    for meval in sorted(snapshot.mevals, key=age):
         spec = evaluation_of(meval)
         if spec is not None and spec.revision == revision and spec.images is not None:
             return replace(present, fetch=spec.images.fetch, predictor=spec.images.predictor)
@@ -314,10 +315,6 @@ def _fallback(snapshot: ModelSnapshot, fallback: Fallback | None) -> tuple[tuple
 def _taken(kind: str, name: str) -> Trouble:
     words = f"{kind} {name} exists and isn't this ModelDeployment's; rename or delete it, or name the model otherwise"
     return Trouble("NameTaken", words)
-
-
-def _age(item: Object) -> tuple[str, str]:
-    return str(item["metadata"].get("creationTimestamp", "")), str(item["metadata"]["name"])
 
 
 def _revision(item: Object) -> str:
