@@ -260,6 +260,17 @@ class Refusal(Spec):
     """The retry annotation's value when it was refused."""
 
 
+class Pinned(Spec):
+    """Digests that weren't declared, as the evaluation learnt them."""
+
+    revision: Revision
+    """The revision they were learnt for."""
+    model: Digest | None = None
+    """Of the model: written once for a revision, which is held to it from then on."""
+    data: dict[Annotated[str, StringConstraints(max_length=16)], Digest] = Field(default_factory=dict, max_length=8)
+    """Of each table that the last verdict rests on."""
+
+
 class ModelDeploymentStatus(Spec):
     """What is true now; written by the operator only."""
 
@@ -276,6 +287,8 @@ class ModelDeploymentStatus(Spec):
     previous: PreviousChampion | None = None
     """The champion before this one: granted until this one has held for autonomy.automate.stepDuration, and remembered
     for a rollback after that."""
+    pinned: Pinned | None = None
+    """Digests that the evaluation learnt."""
     criteria_digest: Digest | None = None
     """Digest of the criteria the verdict was given on."""
     look: Annotated[int, Field(ge=0)] = 0

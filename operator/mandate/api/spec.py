@@ -162,7 +162,8 @@ class ModelSource(Spec):
     format: Literal["ONNX"] | None = None
     """Format of the file at `uri`."""
     digest: Digest | None = None
-    """sha256 of the file at `uri`. Undeclared, it is learnt at the first evaluation and holds for this revision."""
+    """sha256 of the file at `uri`. Undeclared, it is learnt at the first evaluation and pinned in status for this
+    revision."""
     image: ImageRef | None = None
     """A container that speaks the Open Inference Protocol v2 over HTTP, by digest."""
     port: Annotated[int, Field(strict=True, ge=1, le=65535)] = 8080
@@ -267,7 +268,7 @@ class TableSource(Spec):
     uri: Uri
     """`pvc://CLAIM/PATH` in a cluster; the CLI also takes a path or `file:///…`. Ends in .parquet or .csv."""
     digest: Digest | None = None
-    """sha256 of the file. Undeclared, it is learnt at the evaluation, whose status says it."""
+    """sha256 of the file. Undeclared, it is learnt at the evaluation and pinned in status."""
 
 
 class Split(Spec):

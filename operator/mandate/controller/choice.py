@@ -169,7 +169,9 @@ def _pinned(asked: ModelEvaluationSpec, mdep: Object, mevals: Iterable[Object]) 
         return asked
     status = status_of(mdep)
     standing = (item for item in (status.champion, status.candidate, status.previous) if item is not None)
-    learnt = [item.model_digest for item in standing if item.revision == asked.revision]
+    pinned = status.pinned
+    learnt = [pinned.model] if pinned is not None and pinned.revision == asked.revision else []
+    learnt += [item.model_digest for item in standing if item.revision == asked.revision]
     learnt += [
         evaluation_status(meval).model_digest
         for meval in sorted(mevals, key=age)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
-from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus
+from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus, Pinned
 from mandate.api.names import GROUP, LABEL_ENFORCE
 from mandate.controller.assess import (
     Assessment,
@@ -28,6 +28,7 @@ from mandate.controller.room import GRANT_FULL
 from mandate.controller.serve import Observed, Served, observe, record, serve, standing
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.controller.standing import inputs
+from mandate.evidence.measurement import key, revision_digest
 from mandate.rollout.inputs import Inputs
 from mandate.rollout.ladder import GATES_NOT_MET, Step, step
 from mandate.rollout.record import state_of, update_of
@@ -124,6 +125,9 @@ def _status(
             "look": assessment.verdict.look,
             "gates": (*gate_summaries(assessment.verdict.levels), *_live_gates(situation)),
             "gates_passed": gates_passed(assessment.verdict, spec.autonomy.target),
+            "pinned": _pinned(
+                before, assessment, revision=key(revision_digest(snapshot.mdep["metadata"]["name"], spec))
+            ),
         }
     elif not (isinstance(assessment, Measuring) and assessment.reason == "Judging"):
         update |= {"gates": (), "gates_passed": "", "criteria_digest": None, "look": 0}
@@ -138,6 +142,13 @@ def _status(
             "gates": steady(before.gates, after.gates),
         }
     )
+
+
+def _pinned(before: ModelDeploymentStatus, judged: Judged, *, revision: str) -> Pinned:
+    """What was learnt of the present revision: its model's digest the first time, and never another."""
+    known = before.pinned.model if before.pinned is not None and before.pinned.revision == revision else None
+    data = dict(judged.evidence.computed.inputs.data)
+    return Pinned(revision=revision, model=known or judged.model_digest, data=data)
 
 
 def _live_gates(situation: _Situation) -> tuple[GateSummary, ...]:

@@ -68,6 +68,24 @@ def test_a_champion_whose_measurement_is_gone_is_known_by_its_status() -> None:
     assert wanted(document, []).spec.model.source.digest == MODEL_DIGEST
 
 
+def test_the_models_digest_is_written_once_for_a_revision_and_read_from_there() -> None:
+    document = declared("1", model__source=UNDECLARED)
+    first = written(decide(judged(document, accuracy=0.8), NOW))
+    assert first is not None
+    assert first.pinned is not None
+    assert (first.pinned.model, first.pinned.revision) == (MODEL_DIGEST, wanted(document, []).spec.revision)
+    pinned = {"revision": first.pinned.revision, "model": OTHER}
+    known = declared("1", model__source=UNDECLARED, status={"pinned": pinned})
+    assert wanted(known, []).spec.model.source.digest == OTHER
+    again = written(decide(judged(known, accuracy=0.8), NOW))
+    assert again is not None
+    assert again.pinned is not None
+    assert again.pinned.model == OTHER
+    assert (
+        wanted(declared("2", model__source=UNDECLARED, status={"pinned": pinned}), []).spec.model.source.digest is None
+    )
+
+
 @pytest.mark.parametrize(("digest", "level"), [(MODEL_DIGEST, "Suggest"), (OTHER, "Shadow")])
 def test_other_bytes_start_with_nothing(digest: str, level: str) -> None:
     """Were they measured all the same, they wouldn't inherit what others earned."""

@@ -10,7 +10,7 @@ from mandate.api.kinds import ModelDeploymentStatus
 from mandate.controller.choice import StatusNotUnderstoodError, evaluation_status, status_of
 from mandate.controller.decide import decide
 from mandate.controller.moments import instant
-from tests.unit.controller.judged import declared, granted, judged, namespace, raw, standing, written
+from tests.unit.controller.judged import declared, granted, judged, namespace, standing, written
 
 NOW = instant("2026-01-02T00:00:00Z")
 
@@ -52,10 +52,3 @@ def test_every_condition_is_explained() -> None:
     assert status is not None
     explained = re.findall("[A-Z][A-Za-z]+", ModelDeploymentStatus.model_fields["conditions"].description or "")
     assert {condition.type for condition in status.conditions} == set(explained)
-
-
-def test_a_status_that_still_has_what_was_dropped_is_read() -> None:
-    pinned = {"revision": "0" * 32, "model": "sha256:" + "9" * 64}
-    known = status_of(declared("1", status={"champion": standing("1", "Suggest"), "pinned": pinned}))
-    assert known.champion is not None
-    assert "pinned" not in raw(known)
