@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,18 +31,32 @@ OLD = standing("1", "Suggest")
 
 
 def promoted(*, ready: bool = True) -> ModelSnapshot:
-    """Version 2 was promoted just now, and the addresses were turned to it."""
-    before = judged(declared("2", status={"champion": OLD}), accuracy=0.8)
-    status = written(decide(before, NOW))
+    """Version 2 was promoted just now; where it is ready, both addresses lead to it and nothing of version 1 runs."""
+    first, old = declared("1", status={"champion": OLD}), deployment(declared("1"))
+    alone = judged(first, accuracy=0.8, deployments=[old], grant=granted(OLD))
+    services = applied(decide(alone, NOW), "Service")
+    assert _answering(services) == OLD["revision"]
+    before = declared("2", status={"champion": OLD})
+    status = written(
+        decide(judged(before, accuracy=0.8, deployments=[old], services=services, grant=granted(OLD)), NOW)
+    )
     assert status is not None
-    document = declared("2", status=raw(status))
-    new = standing("2", "Suggest")
-    running = [deployment(document, ready=ready)]
-    snapshot = judged(document, accuracy=0.8, deployments=running, grant=granted(OLD, new))
-    services = applied(decide(snapshot, NOW), "Service")
-    selector = services["credit-suggest"]["spec"]["selector"]
-    assert selector["mandate.dev/revision"] == (new["revision"] if ready else "none")
-    return replace(snapshot, services=services)
+    document, new = declared("2", status=raw(status)), standing("2", "Suggest")
+    both = [old, deployment(document, ready=ready)]
+    snapshot = judged(document, accuracy=0.8, deployments=both, services=services, grant=granted(OLD, new))
+    snapshot = replace(snapshot, services=services | applied(decide(snapshot, NOW), "Service"))
+    assert _answering(snapshot.services) == (new if ready else OLD)["revision"]
+    left = [item for item in both if item["metadata"]["name"] not in _deleted(snapshot)]
+    assert left == (both[1:] if ready else both)
+    return replace(snapshot, deployments=tuple(left))
+
+
+def _answering(services: Mapping[str, Any]) -> str:
+    return str(services["credit-suggest"]["spec"]["selector"]["mandate.dev/revision"])
+
+
+def _deleted(snapshot: ModelSnapshot) -> list[str]:
+    return [action.name for action in decide(snapshot, NOW).actions if isinstance(action, Delete)]
 
 
 def after(snapshot: ModelSnapshot, now: float) -> tuple[ModelSnapshot, dict[str, Any], float | None]:
@@ -147,8 +162,8 @@ def test_as_the_candidate_it_still_stands_in_for_the_champion() -> None:
 def test_its_pods_are_deleted_at_once_as_only_the_entry_stays() -> None:
     snapshot = promoted()
     old = deployment(declared("1"))
-    plan = decide(replace(snapshot, deployments=(*snapshot.deployments, old)), NOW)
-    assert [action.name for action in plan.actions if isinstance(action, Delete)] == [old["metadata"]["name"]]
+    assert _deleted(replace(snapshot, deployments=(*snapshot.deployments, old))) == [old["metadata"]["name"]]
+    assert _grant(_namespace(snapshot.mdep["status"]))[OLD["revision"]] == "Suggest"
 
 
 @pytest.mark.parametrize("phase", ["Running", "Pending", "Unknown"])
