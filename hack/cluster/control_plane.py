@@ -17,6 +17,17 @@ from proc import Ledger, free_ports, wait_for
 from say import ClusterError, Steps, note
 
 READY_SECONDS = 90.0
+AUDITED = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
+"""What service accounts ask for, and what they are answered, Kubernetes' own controllers left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +101,8 @@ class ControlPlane:
             ),
             "--unsafe-no-fsync",  # a power cut may cost this cluster its data, and nobody anything
         )
+        self.state.joinpath("audited.json").write_text(json.dumps(AUDITED))
+        audit = ("--audit-policy-file", self.state / "audited.json", "--audit-log-path", self.state / "audit.log")
         # Without a node nobody uses the `kubernetes` Service, and its endpoints may not be loopback addresses.
         where = (
             ("--bind-address", plan.address, "--advertise-address", plan.address, "--endpoint-reconciler-type", "none")
@@ -100,6 +113,7 @@ class ControlPlane:
             "kube-apiserver",
             tools["kube-apiserver"],
             *where,
+            *(audit if plan.loopback else ()),  # for tests; a cluster to work with would only fill its disk
             *("--secure-port", str(plan.api_port), "--etcd-servers", etcd, "--authorization-mode", "Node,RBAC"),
             *("--tls-cert-file", file("apiserver.crt"), "--tls-private-key-file", file("apiserver.key")),
             *("--client-ca-file", file("ca.crt"), "--service-account-key-file", file("tokens.pub")),
