@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from mandate.admission import namespaces, pods, services, writers
+from mandate.admission import namespaces, pods, services, verbs, writers
 from mandate.admission.policy import Actors, Document, Policy
 
 IN_CHART = Actors(
@@ -19,7 +19,13 @@ _LABELS = 'metadata:\n  labels:\n    {{- include "mandate.labels" . | nindent 4 
 
 def policies(actors: Actors) -> tuple[Policy, ...]:
     """Every policy, by enforcement point."""
-    every = (*pods.POLICIES, *services.policies(actors), *writers.policies(actors), *namespaces.policies(actors))
+    every = (
+        *pods.POLICIES,
+        *services.policies(actors),
+        *writers.policies(actors),
+        *verbs.policies(),
+        *namespaces.policies(actors),
+    )
     return tuple(sorted(every, key=lambda policy: policy.point))
 
 

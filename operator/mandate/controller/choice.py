@@ -12,16 +12,15 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from mandate.api.asks import Ask, asks
 from mandate.api.check import Problem, SpecError, load_spec
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
-from mandate.api.names import ANNOTATION_RETRY
 from mandate.api.spec import Model
 from mandate.controller.moments import age
 from mandate.controller.pods import claim_of, ports_clash, source_uris
 from mandate.evidence.measurement import evaluation_name, evaluation_spec, key, measurement_digest, revision_digest
 
 Object = dict[str, Any]
-RETRY_LIMIT = 253
 Status = TypeVar("Status", ModelDeploymentStatus, ModelEvaluationStatus)
 
 
@@ -87,9 +86,19 @@ def _read(kind: type[Status], item: Object) -> Status:
         return kind.model_validate(document)
 
 
+def asked_of(mdep: Object) -> tuple[Ask, ...]:
+    """What people ask of the model by annotations, whether it was seen to already or not."""
+    return asks(mdep["metadata"].get("annotations") or {})[0]
+
+
+def not_asked(mdep: Object) -> tuple[str, ...]:
+    """What is wrong with annotations that should ask for something and don't, in words."""
+    return asks(mdep["metadata"].get("annotations") or {})[1]
+
+
 def retry_of(mdep: Object) -> str:
-    """The value of the annotation that asks for another try."""
-    return str((mdep["metadata"].get("annotations") or {}).get(ANNOTATION_RETRY, ""))[:RETRY_LIMIT]
+    """The id of the retry that is asked for; empty where none is."""
+    return next((ask.id for ask in asked_of(mdep) if ask.verb == "Retry"), "")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mandate.controller.assess import (
     gate_summaries,
     gates_passed,
 )
-from mandate.controller.choice import evaluation_status, is_forgotten, status_of, understood
+from mandate.controller.choice import evaluation_status, is_forgotten, not_asked, status_of, understood
 from mandate.controller.conditions import Finding, dumped, merged, steady
 from mandate.controller.desired import is_ours
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
@@ -191,6 +191,9 @@ def _findings(
                 "CriteriaChanged", "True", "AfterMeasurement", "the criteria changed after the measurement had started"
             )
         )
+    wrong = not_asked(snapshot.mdep)
+    if wrong:
+        findings.append(Finding("AskUnderstood", "False", "InvalidAnnotation", "; ".join(wrong)))
     if situation.served.fallback:
         findings.append(Finding("FallbackReady", "False", "FallbackUnusable", situation.served.fallback))
     return tuple(findings)

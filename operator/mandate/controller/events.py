@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 NOTE_LIMIT = 1024
 CONTROLLER = "mandate.dev/controller"
-TOLD = ("Stalled", "Failed", "CandidateRefused", "Evaluated", "Granted", "Ready")
+TOLD = ("AskUnderstood", "Stalled", "Failed", "CandidateRefused", "Evaluated", "Granted", "Ready")
 """Conditions whose changes are told, what says most first; the rest can be read from the object."""
 BAD_WHEN = {
+    "AskUnderstood": "False",
     "CandidateRefused": "True",
     "Failed": "True",
     "Stalled": "True",

@@ -7,9 +7,8 @@ from typing import Any
 from mandate.api.criteria import LEVELS, Level
 from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec
-from mandate.api.names import ANNOTATION_RETRY
 from mandate.controller.assess import Assessment, Judged, blocking, model_digest
-from mandate.controller.choice import evaluation_of, retry_of, status_of
+from mandate.controller.choice import asked_of, evaluation_of, status_of
 from mandate.controller.serve import Observed, recorded
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.evidence.live import Live
@@ -35,16 +34,22 @@ def inputs(
     assessment: Assessment,
     observed: Observed,
 ) -> Inputs:
-    """What `step` looks at; a spec that isn't understood asks for nothing, and what stands goes on standing."""
+    """What `step` looks at.
+
+    A spec that isn't understood asks for nothing, and what stands goes on standing; people may ask all the same.
+    """
+    verbs = tuple(
+        Verb(name=ask.verb, id=ask.id, by=ask.by, why=ask.why, revision=ask.revision, level=ask.level)
+        for ask in asked_of(snapshot.mdep)
+    )
     if spec is None:
-        return Inputs(rules=None, true=observed.true, ready=observed.ready)
+        return Inputs(rules=None, verbs=verbs, true=observed.true, ready=observed.ready)
     revision = key(revision_digest(snapshot.mdep["metadata"]["name"], spec))
     judgements = {} if not isinstance(assessment, Judged) else {revision: _present(assessment)}
     for holder in others(state, revision):
         known = _standing(snapshot, holder)
         if known is not None:
             judgements[holder.revision] = known
-    retry = retry_of(snapshot.mdep)
     complete = effective(spec)
     unknown = _unknown(snapshot, state)
     seen = {
@@ -59,7 +64,7 @@ def inputs(
         judgements=judgements,
         seen=seen,
         unknown=unknown,
-        verbs=(Verb(name="Retry", id=retry, by=ANNOTATION_RETRY),) if retry else (),
+        verbs=verbs,
         true=observed.true,
         ready=observed.ready,
         broken=observed.broken,

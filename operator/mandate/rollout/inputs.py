@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
+from mandate.api.asks import VerbName
 from mandate.api.criteria import Level
 from mandate.verdict.judge import LevelVerdict
 
 from .state import Holder, Shares
 
-VerbName = Literal["Pause", "Resume", "Abort", "Retry", "Promote", "Rollback", "Halt"]
 Degradation = Literal["Demote", "Rollback", "Hold"]
 
 

@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from mandate.api.asks import VerbName
 from mandate.api.criteria import LEVELS, Level
 
-from .inputs import Inputs, Rules, Verb, VerbName
+from .inputs import Inputs, Rules, Verb
 from .shares import desired_shares
 from .state import (
     HISTORY,

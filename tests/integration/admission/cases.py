@@ -15,6 +15,7 @@ from tests.integration.admission.world import (
     AGENT,
     EVIDENCE,
     EVIL,
+    HALTED,
     HISTORY,
     JOB,
     LABELLED,
@@ -692,6 +693,156 @@ _case(
     lambda world: _bob(world).merge(model_deployment(), _new_version),
     lambda world: _bob(world).merge(model_deployment(), {"metadata": {"annotations": {"mandate.dev/retry": "1"}}}),
     "takes the right to create Pods there",
+)
+
+
+# --- 4, for verbs ----------------------------------------------------------------------------------------------------
+
+VERB_WORDS = ("pause", "resume", "abort", "retry", "promote", "rollback", "halt")
+FORM, BY, ID, LIFT, REST = range(len(VERB_WORDS), len(VERB_WORDS) + 5)
+HEX = "0123456789abcdef" * 2
+
+
+def _annotated(who: str, model: Object, **annotations: str | None) -> Act:
+    """Verbs asked by a merge patch; None removes an annotation."""
+    change = {f"mandate.dev/{verb}": value for verb, value in annotations.items()}
+
+    def act(world: World) -> Object:
+        api = world.admin.acting_as(who).rehearsing()
+        return api.merge(model, {"metadata": {"annotations": change}})
+
+    return act
+
+
+def _asking(who: str, **annotations: str) -> Act:
+    return _annotated(who, model_deployment(), **annotations)
+
+
+def _all_verbs(world: World) -> Object:
+    return _asking("bob", **dict.fromkeys(VERB_WORDS, "7 by bob"))(world)
+
+
+for index, word in enumerate(VERB_WORDS):
+    right = f"it takes the verb {word} on modeldeployments.mandate.dev"
+    title = f"{word} asked by somebody who may only edit"
+    _case("verbs", index, title, _asking("erin", **{word: "7 by erin"}), _asking("bob", **{word: "7 by bob"}), right)
+_case(
+    "verbs",
+    VERB_WORDS.index("retry"),
+    "a retry without a name, by somebody who may only edit",
+    _asking("erin", retry="once more"),
+    _asking("bob", retry="once more"),
+    "it takes the verb retry",
+)
+_case(
+    "verbs",
+    VERB_WORDS.index("pause"),
+    "a pause taken away before it was seen to",
+    _annotated("erin", HALTED, pause=None),
+    _annotated("erin", HALTED, halt=None),
+    "it takes the verb pause",
+)
+_case(
+    "verbs",
+    VERB_WORDS.index("halt"),
+    "a model declared with a halt, by somebody who may not halt",
+    lambda world: world.admin.acting_as("dora").rehearsing().create(_born_halted("dora")),
+    lambda world: world.alice.rehearsing().create(_born_halted("alice")),
+    "it takes the verb halt",
+)
+
+
+def _born_halted(by: str) -> Object:
+    return changed(
+        model_deployment("other"), lambda item: item["metadata"].update(annotations={"mandate.dev/halt": f"1 by {by}"})
+    )
+
+
+for title, value in (
+    ("without a name", {"pause": "please"}),
+    ("with an ID of two words", {"pause": "7 8 by bob"}),
+    ("in two lines", {"pause": "7 by bob: a\nb"}),
+    ("with a terminal's control code", {"pause": "7 by bob: \x9b2J"}),
+    ("too long", {"pause": "7 by bob: " + "x" * 1024}),
+    ("of what is no revision", {"promote": "7 of latest by bob"}),
+    ("to a level that is none of a pause", {"pause": "7 to Shadow by bob"}),
+    ("to a level that no halt leads to", {"halt": "7 to Suggest by bob"}),
+    ("without a name and too long", {"retry": "x" * 254}),
+):
+    _case(
+        "verbs",
+        FORM,
+        f"{next(iter(value))} {title}",
+        _asking("bob", **value),
+        _asking("bob", halt=f"7 to Shadow of {HEX} by bob: worse: since noon, by far"),
+        "expected ID [of REVISION] by USER[: WHY]",
+    )
+_case(
+    "verbs",
+    FORM,
+    "a pause by a user whose name stands for the operator",
+    _asking("mandate", pause="7 by mandate"),
+    _asking("bob", pause="7 by bob"),
+    "expected ID [of REVISION] by USER[: WHY]",
+)
+for title, value in (
+    ("in alice's name", "7 by alice"),
+    ("in alice's name, with a reason that names bob", "7 by alice: by bob"),
+    ("in a name that begins like bob's", "7 by bobby"),
+    ("in a name that bob's begins like", "7 by bo"),
+    ("in capitals", "7 by Bob"),
+    ("in nobody's name", "7 by : tired"),
+):
+    expected = 'expected "by bob", not "by ' + value.removeprefix("7 by ").split(": ")[0]
+    _case("verbs", BY, f"a halt {title}", _asking("bob", halt=value), _asking("bob", halt="7 by bob"), expected)
+_case("verbs", BY, "a retry in alice's name", _asking("bob", retry="7 by alice"), _all_verbs, 'expected "by bob"')
+_case(
+    "verbs",
+    ID,
+    "an ID that was seen to",
+    _annotated("bob", HALTED, promote="1 by bob"),
+    _annotated("bob", HALTED, promote="2 by bob"),
+    "this ID was seen to already",
+)
+_case(
+    "verbs",
+    LIFT,
+    "a halt lifted by somebody who may resume and not halt",
+    _annotated("rosa", HALTED, resume="7 by rosa"),
+    _annotated("bob", HALTED, resume="7 by bob"),
+    "lifting a halt takes the verb halt",
+)
+_owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "11111111-2222-3333-4444-555555555555"}
+for title, metadata in (
+    ("label", {"labels": {"team": "other"}}),
+    ("new label", {"labels": {"more": "x"}}),
+    ("annotation", {"annotations": {"note": "y"}}),
+    ("new, empty annotation", {"annotations": {"more": ""}}),
+    ("missing annotation", {"annotations": {"note": None}}),
+    ("owner, so that the garbage collector deletes the model", {"ownerReferences": [_owner]}),
+    ("finalizer", {"finalizers": ["example.dev/held"]}),
+    ("field manager, so that a status can't be taken back", {"managedFields": [{}]}),
+):
+    both = {"annotations": {"mandate.dev/halt": "7 by henry"} | metadata.get("annotations", {})}
+
+    def _more(world: World, change: Object = {"metadata": metadata | both}) -> Object:  # noqa: B006
+        return world.admin.acting_as("henry").rehearsing().merge(HALTED, change)
+
+    _case(
+        "verbs",
+        REST,
+        f"another {title} by somebody who may only halt",
+        _more,
+        _annotated("henry", HALTED, halt="7 by henry"),
+        "henry may only ask verbs of modeldeployments halted",
+    )
+_case(
+    "verbs",
+    REST,
+    "a spec changed by somebody who may create Pods and only patch models",
+    lambda world: world.admin.acting_as("dora").rehearsing().merge(HALTED, _new_version),
+    lambda world: world.alice.rehearsing().merge(HALTED, _new_version),
+    "dora may only ask verbs",
 )
 
 

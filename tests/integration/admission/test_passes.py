@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mandate.admission.template import granted
+from mandate.api.asks import VERBS, AskError, VerbName, annotation, parse
+from mandate.api.names import ANNOTATION_RETRY
 from tests.integration.admission.api import Object, Refused, eventually
 from tests.integration.admission.world import (
     ACTORS,
@@ -187,6 +189,80 @@ def test_a_large_template_stays_within_the_budget_of_cel(world: World) -> None:
             world.mallory.rehearsing().create(last)
     finally:
         world.operator.merge(stored, {"spec": {"grants": dict.fromkeys(grants)}})
+
+
+VALUES = (
+    "7 by ann",
+    "7 by ann: because",
+    "7 by ann: because: of this",
+    "7 by ann:because",
+    "7 by ann:: because",
+    "7 by ann by bob",
+    "7 to Shadow by ann",
+    f"7 of {'0a' * 16} by ann",
+    f"7 to Shadow of {'0a' * 16} by ann: why",
+    f"7 of {'0A' * 16} by ann",
+    "7 to None by ann",
+    "7 by  ann",
+    "7 by ann ",
+    " 7 by ann",
+    "7  by ann",
+    "by by by",
+    "by by by by by",
+    "7 by ",
+    "7 by : ann",
+    "7",
+    "7 by ann\n",
+    "7 by ann\nby bob",
+    "\n7 by ann",
+    "7 by ann\t",
+    "7 by ann\x85",
+    "7 by ann\u2028",
+    "7 by mandate",
+    f"7 by {ANNOTATION_RETRY}",
+    "7 by https://issuer.example#ann",
+    "7 by system:serviceaccount:lending:ci",
+    "-7 by ann",
+    "é7 by ann",
+    "7 by ünn 😀: 😀",
+    f"{'x' * 63} by ann",
+    f"{'x' * 64} by ann",
+    f"7 by {'x' * 253}",
+    f"7 by {'x' * 254}",
+    f"7 by {'😀' * 253}",
+    f"7 by ann: {'x' * 1014}",
+    f"7 by ann: {'x' * 1015}",
+    "x" * 253,
+    "x" * 254,
+)
+
+
+@pytest.mark.parametrize("verb", ["Pause", "Retry", "Halt"])
+def test_the_api_server_reads_verbs_as_the_operator_does(world: World, verb: VerbName) -> None:
+    """Whatever the operator takes for an ask, only the very user that it names could have written it."""
+    differ = []
+    for value in VALUES:
+        try:
+            ask = parse(verb, value)
+        except AskError:
+            ask = None
+        named = {ask.by} if ask is not None and ask.by.isascii() and ask.by == ask.by.strip() else set()  # as a header
+        for user in ("ann", "bob", *named):
+            try:
+                change = {"metadata": {"annotations": {annotation(verb): value}}}
+                world.admin.acting_as(user, "askers").rehearsing().merge(model_deployment(), change)
+                passed = True
+            except Refused:
+                passed = False
+            expected = ask is not None and ask.by in (user, ANNOTATION_RETRY)
+            if passed is not expected:
+                differ.append((value, user, passed))
+    assert differ == []
+
+
+def test_every_verb_has_its_rule() -> None:
+    said = [rule.says for rule in POLICIES["verbs"].rules]
+    assert all(f"it takes the verb {verb.lower()} on" in text for verb, text in zip(VERBS, said, strict=False))
 
 
 def test_the_api_server_finds_no_fault_with_the_expressions(world: World) -> None:

@@ -203,6 +203,21 @@ SEAL: Object = {
 }
 
 
+HALTED = model_deployment("halted") | {
+    "metadata": {
+        "name": "halted",
+        "namespace": LABELLED,
+        "labels": {"team": "risk"},
+        "annotations": {"note": "x"},
+    }
+}
+"""A ModelDeployment whose halt was seen to, and whose pause wasn't yet."""
+HALTED_STATUS: Object = {
+    "halted": {"by": "henry", "at": "2026-01-01T00:00:00Z"},
+    "handled": {"Halt": "1", "Pause": "1", "Promote": "1"},
+}
+
+
 def _owned_objects() -> tuple[Object, ...]:
     return SUGGEST_SERVICE, EVIDENCE, HISTORY, SEAL
 
@@ -339,14 +354,14 @@ def _users(namespaces: Iterable[str]) -> list[Object]:
             "rules": rules,
         }
 
-    def bound(role: str, user: str, namespace: str | None) -> Object:
+    def bound(role: str, user: str, namespace: str | None, *, kind: str = "User") -> Object:
         metadata = {"name": f"{role}-{user}"} | ({"namespace": namespace} if namespace else {})
         return {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
             "metadata": metadata,
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
+            "subjects": [{"kind": kind, "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
         }
 
     everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
@@ -359,11 +374,19 @@ def _users(namespaces: Iterable[str]) -> list[Object]:
     ]
     models = [{"apiGroups": ["mandate.dev"], "resources": ["modeldeployments"], "verbs": ["*"]}]
     enrol = [{"apiGroups": ["mandate.dev"], "resources": ["namespaces"], "verbs": ["enrol"]}]
+
+    def on_models(*verbs: str) -> list[Object]:
+        return [{"apiGroups": ["mandate.dev"], "resources": ["modeldeployments"], "verbs": ["get", "patch", *verbs]}]
+
     return [
         role("test-everything", everything),
         role("test-namespaces", on_namespaces),
         role("test-models", models),
         role("test-enrol", enrol),
+        role("test-halt", on_models("halt")),
+        role("test-update", on_models("update")),
+        role("test-resume", on_models("update", "resume")),
+        role("test-declare", on_models("create")),
         bound("test-namespaces", "mallory", None),
         bound("test-namespaces", "nina", None),
         bound("test-enrol", "nina", None),
@@ -374,6 +397,15 @@ def _users(namespaces: Iterable[str]) -> list[Object]:
         *(bound("edit", "carol", namespace) for namespace in namespaces),
         *(bound("test-models", "alice", namespace) for namespace in namespaces),
         *(bound("test-models", "bob", namespace) for namespace in namespaces),
+        bound("test-models", "askers", LABELLED, kind="Group"),
+        # Henry may halt and nothing else, Erin edits without any verb, Rosa resumes, Dora declares models and doesn't
+        # update them. A user with a name that stands for nobody may do everything with models.
+        bound("test-halt", "henry", LABELLED),
+        bound("test-update", "erin", LABELLED),
+        bound("test-resume", "rosa", LABELLED),
+        bound("edit", "dora", LABELLED),
+        bound("test-declare", "dora", LABELLED),
+        bound("test-models", "mandate", LABELLED),
         bound("test-everything", "mallory", "mandate-system"),
     ]
 
@@ -432,9 +464,12 @@ def build(admin: Api) -> World:
     operator.create(deployment(LABELLED))
     for namespace in (LABELLED, OPEN):
         operator.create(evaluation_job(namespace))
-    existing = [*_owned_objects(), model_deployment(), model_evaluation(), someone_elses_service()]
+    existing = [*_owned_objects(), model_deployment(), HALTED, model_evaluation(), someone_elses_service()]
     for document in existing:
         operator.apply(document)
+    for user, annotation, value in (("henry", "halt", "1 by henry"), ("bob", "pause", "2 by bob")):
+        admin.acting_as(user).merge(HALTED, {"metadata": {"annotations": {f"mandate.dev/{annotation}": value}}})
+    operator.merge(HALTED, {"status": HALTED_STATUS}, sub="status")
     return World(
         admin=admin,
         operator=operator,

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from mandate.api.asks import VerbName
 from mandate.api.criteria import LEVELS, Level
-from mandate.rollout.inputs import Inputs, Judgement, Minimum, Rules, Seen, Verb, VerbName
+from mandate.rollout.inputs import Inputs, Judgement, Minimum, Rules, Seen, Verb
 from mandate.rollout.ladder import Step, step
 from mandate.rollout.shares import desired_shares
 from mandate.rollout.state import FALLBACK, HISTORY, REFUSALS, Holder, Previous, Rung, Shares, State
