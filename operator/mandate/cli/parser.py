@@ -17,6 +17,23 @@ exit codes:
   3  not judged: the model couldn't be run, or a gate in the way is Error and none is Fail
 """
 
+VERBS = {
+    "pause": "nobody climbs until resume; coming down goes on",
+    "resume": "lift a pause, and a halt",
+    "abort": "the candidate loses its traffic and is refused",
+    "retry": "judge a refused or failed version again",
+    "promote": "spare the next step its wait, never its evidence",
+    "rollback": "from a candidate that answers to the champion; without one, to the champion before",
+    "halt": "take the model to Shadow, or off, at once",
+}
+EXIT_CODES_OF_VERBS = """\
+exit codes:
+  0  seen to by the operator (with --wait 0: asked)
+  1  the operator had nothing to do: it says why
+  2  refused, or what was given can't be used
+  3  asked, but the operator hasn't seen to it in time, or the API server doesn't answer
+"""
+
 
 def build() -> argparse.ArgumentParser:
     """The parser of `mandate`; `command` names what to run."""
@@ -30,6 +47,57 @@ def build() -> argparse.ArgumentParser:
     _init(commands)
     commands.add_parser("version", help="print the version")
     return parser
+
+
+def build_kubectl() -> argparse.ArgumentParser:
+    """The parser of `kubectl mandate`; `command` names what to run, `verb` what is asked."""
+    parser = argparse.ArgumentParser(
+        prog="kubectl mandate", description="Asks a ModelDeployment's operator for something, and shows how it stands."
+    )
+    commands = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="who stands where, what is missing, the last changes")
+    status.set_defaults(command="status")
+    _target(status)
+    for verb, help_ in VERBS.items():
+        command = commands.add_parser(
+            verb,
+            help=help_,
+            description=f"{verb}: {help_}.",
+            epilog=EXIT_CODES_OF_VERBS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(command="ask", level="None")
+        _target(command)
+        command.add_argument("--why", default="", metavar="TEXT", help="the reason, for status.history")
+        command.add_argument(
+            "--revision", default="", metavar="KEY", help="only while this is the candidate or the champion (32 hex)"
+        )
+        if verb == "halt":
+            command.add_argument(
+                "--level", choices=("Shadow", "None"), help="what may stay: Shadow, or nothing (default: %(default)s)"
+            )
+        command.add_argument(
+            "--wait",
+            type=_seconds,
+            default=30.0,
+            metavar="SECONDS",
+            help="until the operator has seen to it; 0: don't wait (default: %(default)g)",
+        )
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 to 86400 seconds")
+    return value
+
+
+def _target(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="the ModelDeployment's name")
+    command.add_argument("-n", "--namespace", help="its namespace (default: the context's)")
+    command.add_argument("--context", help="the kubeconfig's context to use")
+    command.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig (default: as kubectl's)")
 
 
 Commands = argparse._SubParsersAction

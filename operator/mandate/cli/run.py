@@ -29,16 +29,16 @@ def run(options: argparse.Namespace) -> int:
             sys.stdout.flush()
         return code
     except InputError as error:
-        return _say(str(error), code=EXIT_INPUT)
+        return say(str(error), code=EXIT_INPUT)
     except KeyboardInterrupt:
-        return _say("interrupted", code=EXIT_INTERRUPTED)
+        return say("interrupted", code=EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more while it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_NOT_JUDGED
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return _say(f"{error.filename or 'output'}: {error.strerror}; nothing was judged", code=EXIT_NOT_JUDGED)
+            return say(f"{error.filename or 'output'}: {error.strerror}; nothing was judged", code=EXIT_NOT_JUDGED)
         return _known(error)
 
 
@@ -46,7 +46,7 @@ def _known(error: Exception) -> int:
     from mandate.api.check import SpecError
 
     if isinstance(error, SpecError):
-        return _say(*map(str, error.problems), code=EXIT_INPUT)
+        return say(*map(str, error.problems), code=EXIT_INPUT)
     from mandate.evaluate.failures import EvaluationError
     from mandate.evaluate.frame import EXIT_INPUT as BAD_INPUT
 
@@ -54,14 +54,18 @@ def _known(error: Exception) -> int:
         failure = error.failure
         where = f"{failure.field}: " if failure.field else ""
         code = EXIT_INPUT if error.exit_code == BAD_INPUT else EXIT_NOT_JUDGED
-        return _say(f"{where}{failure.code}: {failure.message}", code=code)
+        return say(f"{where}{failure.code}: {failure.message}", code=code)
     traceback.print_exception(error)
-    return _say("this is a defect of mandate, not of what was given; nothing was judged", code=EXIT_NOT_JUDGED)
+    return say("this is a defect of mandate, not of what was given; nothing was judged", code=EXIT_NOT_JUDGED)
 
 
-def _say(*messages: str, code: int) -> int:
-    """One line each: what files and columns are called could hold anything."""
+def say(*messages: str, code: int) -> int:
+    """Tell what went wrong; returns `code`."""
     for message in messages:
-        clean = "".join(character if character.isprintable() else "�" for character in message)
-        print(f"mandate: {clean}", file=sys.stderr)
+        print(f"mandate: {clean(message)}", file=sys.stderr)
     return code
+
+
+def clean(text: str) -> str:
+    """On one line, and harmless to a terminal: what files, columns and people are called could hold anything."""
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,8 +27,10 @@ from mandate.kube.resources import PODS, Resource
 
 Object = dict[str, Any]
 
+AGENT = "mandate-controller"
 DEFAULT_TIMEOUT = 10.0
 PAGE_SIZE = 500
+POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 JSON = "application/json"
@@ -42,15 +45,27 @@ class Listing:
 
 
 class Client:
-    """Requests to one API server. `timeout` is seconds per request, everything included."""
+    """Requests to one API server. `timeout` is seconds per request, everything included.
 
-    def __init__(self, transport: Any, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    `manager` is whose the fields are that it writes, `agent` who it says it is in the audit log.
+    """
+
+    def __init__(
+        self,
+        transport: Any,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        manager: str = FIELD_MANAGER,
+        agent: str = AGENT,
+    ) -> None:
         self._transport = transport
         self._timeout = timeout
+        self._manager = manager
+        self._agent = agent
 
     def with_timeout(self, timeout: float) -> Client:
         """The same connections with another time limit per request, in seconds."""
-        return Client(self._transport, timeout=timeout)
+        return Client(self._transport, timeout=timeout, manager=self._manager, agent=self._agent)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -81,7 +96,7 @@ class Client:
     async def create(self, resource: Resource, document: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Create an object, or with `dry_run` only say what it would be; raises AlreadyExistsError."""
         path = resource.path(namespace=document["metadata"].get("namespace"))
-        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
+        query = {"fieldManager": self._manager} | ({"dryRun": "All"} if dry_run else {})
         return await self._json("POST", path, query=query, body=document)
 
     async def apply(
@@ -93,7 +108,7 @@ class Client:
         """
         metadata = document["metadata"]
         path = resource.path(namespace=metadata.get("namespace"), name=metadata["name"], subresource=subresource)
-        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
+        query = {"fieldManager": self._manager, "force": str(force).lower()}
         return await self._json("PATCH", path, query=query, body=document, content_type=APPLY_PATCH)
 
     async def replace(
@@ -106,13 +121,13 @@ class Client:
         """Replace an object; with `metadata.resourceVersion`, raises ConflictError if it changed meanwhile."""
         metadata = document["metadata"]
         path = resource.path(namespace=metadata.get("namespace"), name=metadata["name"], subresource=subresource)
-        return await self._json("PUT", path, query={"fieldManager": FIELD_MANAGER}, body=document)
+        return await self._json("PUT", path, query={"fieldManager": self._manager}, body=document)
 
     async def merge(self, resource: Resource, document: Mapping[str, Any]) -> Object:
         """JSON merge patch: only what `document` states changes."""
         metadata = document["metadata"]
         path = resource.path(namespace=metadata.get("namespace"), name=metadata["name"])
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": self._manager}
         return await self._json("PATCH", path, query=query, body=document, content_type=MERGE_PATCH)
 
     async def delete(
@@ -189,7 +204,7 @@ class Client:
     ) -> AsyncGenerator[bytes, None]:
         configuration = self._transport.configuration
         url = configuration.host + path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": "mandate-controller"}
+        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": self._agent}
         limit = self._timeout
         try:
             await self._transport.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
@@ -207,19 +222,39 @@ class Client:
             raise UnavailableError(f"{method} {path}: {error}") from error
 
 
-async def connect(*, kubeconfig: str | None = None, request_timeout: float = DEFAULT_TIMEOUT) -> Client:
+async def connect(
+    *,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    request_timeout: float = DEFAULT_TIMEOUT,
+    manager: str = FIELD_MANAGER,
+    agent: str = AGENT,
+) -> Client:
     """A client from `kubeconfig`, else from the Pod's service account, else from $KUBECONFIG or the user's default."""
-    configuration = await load_configuration(kubeconfig=kubeconfig)
-    return Client(ApiClient(configuration), timeout=request_timeout)
+    configuration = await load_configuration(kubeconfig=kubeconfig, context=context)
+    return Client(ApiClient(configuration), timeout=request_timeout, manager=manager, agent=agent)
 
 
-async def load_configuration(*, kubeconfig: str | None = None) -> Any:
+async def load_configuration(*, kubeconfig: str | None = None, context: str | None = None) -> Any:
     """The official package's Configuration, with token refresh in a Pod; raises its ConfigException without any."""
     configuration = Configuration()
     # Proxies from the environment are for the outside world; a proxy for the API server is named in the kubeconfig.
     configuration.client_session_kwargs = {"trust_env": False}
-    if kubeconfig is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
+    if _in_pod(kubeconfig, context):
         config.load_incluster_config(client_configuration=configuration)
     else:
-        await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        await config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
     return configuration
+
+
+def default_namespace(*, kubeconfig: str | None = None, context: str | None = None) -> str:
+    """The namespace that the kubeconfig's context names, or the Pod's own, else `default`; raises as `connect`."""
+    if _in_pod(kubeconfig, context):
+        return POD_NAMESPACE.read_text().strip() if POD_NAMESPACE.exists() else "default"
+    contexts, current = config.list_kube_config_contexts(config_file=kubeconfig)
+    chosen = current if context is None else next((item for item in contexts if item["name"] == context), {})
+    return str((chosen.get("context") or {}).get("namespace") or "default")
+
+
+def _in_pod(kubeconfig: str | None, context: str | None) -> bool:
+    return kubeconfig is None and context is None and bool(os.environ.get("KUBERNETES_SERVICE_HOST"))

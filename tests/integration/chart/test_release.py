@@ -127,7 +127,14 @@ def test_the_lease_is_its_own(api: Api) -> None:
 
 
 def test_kubernetes_own_roles_take_up_the_kinds(api: Api) -> None:
-    for role, verbs, may in (("view", "get", True), ("view", "create", False), ("edit", "create", True)):
+    for role, verbs, may in (
+        ("view", "get", True),
+        ("view", "create", False),
+        ("view", "halt", False),
+        ("edit", "create", True),
+        ("edit", "promote", True),
+        ("edit", "halt", True),
+    ):
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",

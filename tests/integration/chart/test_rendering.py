@@ -243,6 +243,23 @@ def test_no_rule_is_a_wildcard_and_none_reads_secrets_or_lends_powers(helm: Helm
             assert rule["apiGroups"] != ["rbac.authorization.k8s.io"]
 
 
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+VERBS = {"operate": {"pause", "resume", "abort", "retry", "promote", "rollback"}, "halt": {"halt"}}
+
+
+def test_verbs_have_roles_that_may_patch_and_not_update(helm: Helm) -> None:
+    for aggregate in (True, False):
+        objects = render(helm, "--set", f"rbac.aggregate={str(aggregate).lower()}")
+        roles = {item["metadata"]["name"]: item for item in by_kind(objects, "ClusterRole")}
+        for name, verbs in VERBS.items():
+            (rule,) = roles[f"mandate-{name}"]["rules"]
+            assert (rule["apiGroups"], rule["resources"]) == (["mandate.dev"], ["modeldeployments"])
+            assert set(rule["verbs"]) == {"get", "list", "watch", "patch"} | verbs
+            labels = roles[f"mandate-{name}"]["metadata"]["labels"]
+            into = [role for role in ("view", "edit", "admin") if f"{AGGREGATE}{role}" in labels]
+            assert into == (["edit", "admin"] if aggregate else [])
+
+
 def test_watching_some_namespaces_takes_roles_there_only(helm: Helm) -> None:
     objects = render(helm, "--set", "watch.namespaces={lending,vault}")
     (role,) = [item for item in by_kind(objects, "ClusterRole") if item["metadata"]["name"] == "mandate-controller"]

@@ -370,3 +370,86 @@ def test_a_candidate_that_gets_no_pod_is_refused_until_a_retry() -> None:
     assert champion is not None
     assert champion.version == "1"
     assert selected(after, "credit") == revision_of(declared("1"))
+
+
+def asking(snapshot: ModelSnapshot, **annotations: str) -> ModelSnapshot:
+    values = {f"mandate.dev/{verb}": value for verb, value in annotations.items()}
+    metadata = {**snapshot.mdep["metadata"], "annotations": values}
+    return replace(snapshot, mdep={**snapshot.mdep, "metadata": metadata})
+
+
+def story(snapshot: ModelSnapshot) -> list[tuple[str, str, str]]:
+    return [(item.what, item.by, item.why) for item in status(snapshot).history]
+
+
+def test_every_verb_is_seen_to_and_says_who_asked() -> None:
+    snapshot, _ = settled(start(autonomy__shadow={"minDuration": "1h", "minPredictions": 0}), NOW)
+    for number, (verb, what) in enumerate(
+        (
+            ("pause", "Paused"),
+            ("resume", "Resumed"),
+            ("promote", "Promoted"),
+            ("abort", "Aborted"),
+            ("retry", "Retried"),
+            ("halt", "Halted"),
+        )
+    ):
+        snapshot, _ = settled(asking(snapshot, **{verb: f"a{number} by ann: {verb}, please"}), NOW + number + 1)
+        news = [entry for entry in story(snapshot) if entry[1] == "ann" and f"{verb}, please" in entry[2]]
+        assert what in [entry[0] for entry in news], (verb, story(snapshot))
+        assert status(snapshot).handled[verb.capitalize()] == f"a{number}"
+    assert status(snapshot).candidate is not None
+    assert status(snapshot).halted is not None
+
+
+def test_a_rollback_names_who_asked() -> None:
+    snapshot, _ = settled(start(), NOW)
+    snapshot, _ = settled(snapshot, NOW + STEP)
+    snapshot, _ = settled(asking(snapshot, rollback="1 by system:serviceaccount:lending:ci: worse"), NOW + STEP + 1)
+    champion = status(snapshot).champion
+    assert champion is not None
+    assert champion.version == "1"
+    assert ("RolledBack", "system:serviceaccount:lending:ci", "rollback: worse; back to version 1") in story(snapshot)
+
+
+def test_a_halt_works_where_the_spec_is_not_understood() -> None:
+    snapshot, _ = settled(start(), NOW)
+    broken = {**snapshot.mdep, "spec": {**snapshot.mdep["spec"], "gates": "none"}}
+    snapshot, _ = settled(replace(snapshot, mdep=broken), NOW + 1)
+    assert selected(snapshot, "credit") != desired.NOBODY, "what stands goes on standing"
+    snapshot, _ = settled(asking(snapshot, halt="1 by ann: stop"), NOW + 2)
+    assert selected(snapshot, "credit") == selected(snapshot, "credit-suggest") == desired.NOBODY
+    assert state_of(status(snapshot)).granted() == {}
+    halted = status(snapshot).halted
+    assert halted is not None
+    assert (halted.by, halted.why, halted.level) == ("ann", "stop", None)
+    assert not snapshot.deployments
+
+
+def test_a_halt_to_shadow_keeps_the_model_running_unheard() -> None:
+    snapshot, _ = settled(asking(settled(start(), NOW)[0], halt="1 to Shadow by ann"), NOW + 1)
+    assert selected(snapshot, "credit") == desired.NOBODY
+    assert set(state_of(status(snapshot)).granted().values()) == {"Shadow"}
+
+
+@pytest.mark.parametrize("value", ["off", "1 to Automate by ann", "1 by ann\nby bob", "1 by mandate"])
+def test_a_bad_value_asks_for_nothing_and_says_so_until_it_is_mended(value: str) -> None:
+    before, _ = settled(start(), NOW)
+    snapshot, _ = settled(asking(before, halt=value), NOW + 1)
+    assert status(snapshot).halted is None
+    assert status(snapshot).history == status(before).history
+    (wrong,) = [item for item in status(snapshot).conditions if item.type == "AskUnderstood"]
+    assert (wrong.status, wrong.reason) == ("False", "InvalidAnnotation")
+    assert wrong.message.startswith("metadata.annotations[mandate.dev/halt]: ")
+    snapshot, _ = settled(asking(snapshot, halt="2 by ann"), NOW + 2)
+    assert not [item for item in status(snapshot).conditions if item.type == "AskUnderstood"]
+    assert status(snapshot).halted is not None
+
+
+def test_a_retry_with_a_name_is_the_same_retry_and_says_who() -> None:
+    snapshot, _ = settled(start(accuracy=0.3), NOW)
+    plan = decide(asking(snapshot, retry="1 by ann: the data was mended"), NOW + 1)
+    after = written(plan)
+    assert after is not None
+    assert after.handled == {"Retry": "1"}
+    assert (after.history[-1].what, after.history[-1].by) == ("Retried", "ann")

@@ -61,3 +61,10 @@ def test_a_transition_says_of_whom_from_where_to_where_and_why() -> None:
     off = entry(1, what="Halted", version="7", before="Shadow", why="fire", by="ann")
     assert told(off) == Note(True, "Halted", "version 7: Shadow to no level: fire (asked by ann)")
     assert told(entry(1, what="Paused", by="ann")) == Note(False, "Paused", "Paused (asked by ann)")
+
+
+def test_an_ask_that_is_not_understood_is_told_once():
+    bad = condition("AskUnderstood", "False", "InvalidAnnotation", "metadata.annotations[mandate.dev/halt]: …")
+    text = "AskUnderstood: metadata.annotations[mandate.dev/halt]: …"
+    assert changes([], [bad]) == (Note(True, "InvalidAnnotation", text),)
+    assert changes([bad], [bad]) == changes([bad], []) == ()
