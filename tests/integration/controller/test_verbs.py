@@ -69,13 +69,16 @@ async def person(world: World, cluster: Path, name: str, *roles: str) -> AsyncIt
     known = chart_roles(world.namespace)
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": world.namespace}}
     await world.client.apply(ACCOUNTS, account)
-    made = [known[f"{world.namespace}-{role}"] for role in roles]
+    made = [
+        known[f"{world.namespace}-{role}"] | {"metadata": {"name": f"{world.namespace}-{role}-{name}"}}
+        for role in roles
+    ]
     for role in made:
         await world.client.apply(KINDS["ClusterRole"], role)
         binding = {
             "apiVersion": f"{RBAC}/v1",
             "kind": "RoleBinding",
-            "metadata": {"name": f"{name}-{role['metadata']['name']}", "namespace": world.namespace},
+            "metadata": {"name": role["metadata"]["name"], "namespace": world.namespace},
             "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role["metadata"]["name"]},
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": world.namespace}],
         }
@@ -130,7 +133,7 @@ async def test_whoever_may_only_halt_takes_down_even_a_model_whose_spec_is_broke
             await world.until("Ready", lambda item: condition(item, "Ready") == ("True", "Serving"))
             await in_force(world.client, world.namespace)
             # Only the operator knows that a cluster can't read this: the API server takes it.
-            broken = mdep(namespace=world.namespace, model__source__uri="s3://elsewhere/model.onnx")
+            broken = mdep(namespace=world.namespace, model__source__uri="model.onnx")
             await world.client.merge(MODEL_DEPLOYMENTS, broken)
             await world.until("told", lambda item: condition(item, "Stalled") == ("True", "InvalidSpec"))
             served = await world.get(SERVICES, "credit-suggest")
