@@ -15,6 +15,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mandate.api.asks import VERBS, annotation
 from mandate.api.criteria import Level
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
 from mandate.api.spec import Task
@@ -154,7 +155,8 @@ class Simulation:
             for revision, entry in item["spec"].get("grants", {}).items():
                 assert self._shown(revision) >= rank(entry["level"]), f"{self.revisions[revision]} at {entry['level']}"
             model = self.api.objects.get((MODEL_DEPLOYMENTS, NAMESPACE, NAME), {})
-            previous = (model.get("status") or {}).get("previous")
+            status = model.get("status") or {}
+            previous = None if "halted" in status else status.get("previous")
             kept = previous is None or previous.get("released") or previous["revision"] in item["spec"]["grants"]
             assert kept, "nobody left to fall back on"
         if resource == SERVICES and item["metadata"]["name"] in (NAME, f"{NAME}-suggest"):
@@ -166,6 +168,8 @@ class Simulation:
             for role in ("champion", "candidate"):
                 standing = (item.get("status") or {}).get(role) or {}
                 assert rank(standing.get("level")) <= self._shown(standing.get("revision", ""))
+                halted = (item.get("status") or {}).get("halted")
+                assert not halted or rank(standing.get("level")) <= rank(halted.get("level")), "it was halted"
         if resource == JOBS:
             running = [job["metadata"]["ownerReferences"][0]["uid"] for job in self.api.all(JOBS) if not _over(job)]
             assert len(running) == len(set(running)), "two Jobs of one evaluation run at once"
@@ -239,7 +243,7 @@ class Simulation:
                     generation = {**present["metadata"], "generation": present["metadata"]["generation"] + 1}
                     self.api.change(*place, spec=changed["spec"], metadata=generation)
             case 4 if present is not None:
-                annotations = {ANNOTATION_RETRY: str(self.dice.randrange(100))}
+                annotations = {**(present["metadata"].get("annotations") or {}), **self._ask()}
                 self.api.change(*place, metadata={**present["metadata"], "annotations": annotations})
             case 5:
                 kind = self.dice.choice([JOBS, DEPLOYMENTS, SERVICES, NETWORK_POLICIES, AUTONOMY_GRANTS, CONFIG_MAPS])
@@ -254,6 +258,15 @@ class Simulation:
                 self.api.take(*place)
             case _:
                 pass
+
+    def _ask(self) -> dict[str, str]:
+        """One verb, or something that is none."""
+        number = self.dice.randrange(100)
+        if self.dice.random() < 0.3:
+            return {ANNOTATION_RETRY: str(number)}
+        verb = self.dice.choice(VERBS)
+        level = self.dice.choice(["", " to Shadow"]) if verb == "Halt" else ""
+        return {annotation(verb): self.dice.choice([f"{number}{level} by ann", f"{number}{level} by ann: why", "?"])}
 
 
 def _ended(code: int, message: str, *, reason: str = "") -> dict[str, Any]:
@@ -310,19 +323,27 @@ def _check_end(world: Simulation) -> None:
     assert status["observedGeneration"] == item["metadata"]["generation"]
     assert conditions["Reconciling"]["status"] == "False", conditions
     watched = IN_USE in spec["gates"]
+    held_back = {"Pause", "Halt", "Abort", "Rollback"} & set(status.get("handled") or {})
     if kind == "drifts" and watched:
         assert all(rank(entry.get("level")) <= rank("Shadow") for entry in present), (standing, conditions)
     elif kind in TRUTH:
         reached = min(rank(TRUTH[kind]), rank(target))
-        assert [rank(entry.get("level")) for entry in present] == [reached], (kind, target, standing, conditions)
-        assert (conditions["CandidateRefused"]["status"] == "True") == (reached == 0)
+        levels = [rank(entry.get("level")) for entry in present]
+        if held_back:
+            assert len(levels) == 1, (kind, target, standing, conditions)
+            assert levels[0] <= reached, (kind, target, standing, conditions)
+        else:
+            assert levels == [reached], (kind, target, standing, conditions)
+            assert (conditions["CandidateRefused"]["status"] == "True") == (reached == 0)
     held = {entry["revision"]: entry["level"] for entry in standing if "level" in entry}
     behind = status.get("previous")
-    granted = {behind["revision"]: behind["level"]} if behind and not behind.get("released") else {}
+    kept = behind and not behind.get("released") and "halted" not in status and "level" in behind
+    granted = {behind["revision"]: behind["level"]} if kept else {}
     for revision, level in held.items():
         granted[revision] = max(level, granted.get(revision, level), key=rank)
     assert {revision: entry["level"] for revision, entry in grant["spec"]["grants"].items()} == granted
-    if behind and not behind.get("released") and spec["autonomy"]["automate"]["stepDuration"] == "30s":
+    soon = spec["autonomy"]["automate"]["stepDuration"] == "30s"
+    if behind and not behind.get("released") and soon and not held_back:
         least = min(rank(behind["level"]), rank(target))
         assert rank((status.get("champion") or {}).get("level")) < least, "its successor has held"
     assert (conditions["Ready"]["status"] == "True") == bool(held)
