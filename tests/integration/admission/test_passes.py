@@ -191,6 +191,18 @@ def test_a_large_template_stays_within_the_budget_of_cel(world: World) -> None:
         world.operator.merge(stored, {"spec": {"grants": dict.fromkeys(grants)}})
 
 
+def test_who_may_only_ask_verbs_holds_up_no_deletion(world: World) -> None:
+    model = world.alice.create(model_deployment("leaving"))
+    world.alice.merge(model, {"metadata": {"finalizers": ["example.dev/held"]}})
+    henry = world.admin.acting_as("henry")
+    free = {"metadata": {"finalizers": None}}
+    with pytest.raises(Refused, match="henry may only ask verbs"):
+        henry.merge(model, free)
+    world.alice.delete(model)
+    henry.merge(model, free)
+    assert eventually(lambda: _gone(world, model))
+
+
 VALUES = (
     "7 by ann",
     "7 by ann: because",

@@ -164,10 +164,11 @@ async def test_whoever_may_only_halt_takes_down_even_a_model_whose_spec_is_broke
                 ):
                     break
 
+            await _by_hand(watch, world, f"hand to Shadow by {who}: by kubectl alone")
             await _nothing_else(watch, world)
             code, out, err = await kubectl_mandate(watch, "status", *place)
             assert code == 0, err
-            assert f"halted, off by {who} since" in out
+            assert f"halted to Shadow by {who} since" in out
 
             # The spec is mended, the halt stays, until somebody lifts it who may.
             await world.client.merge(MODEL_DEPLOYMENTS, mdep(namespace=world.namespace))
@@ -186,6 +187,19 @@ async def test_whoever_may_only_halt_takes_down_even_a_model_whose_spec_is_broke
         code, out, err = await kubectl_mandate(crew, "pause", "other", "-n", world.namespace)
         assert code == 2
         assert '"other" not found' in err
+
+
+async def _by_hand(kubeconfig: Path, world: World, value: str) -> None:
+    """A verb needs no plugin."""
+    build = [sys.executable, str(ROOT / "hack" / "cluster"), "build", "kubectl"]
+    kubectl = (
+        await asyncio.to_thread(subprocess.run, build, check=True, capture_output=True, text=True)
+    ).stdout.strip()
+    annotate = ("annotate", "mdep", "credit", "-n", world.namespace, "--overwrite", f"mandate.dev/halt={value}")
+    command = [kubectl, "--kubeconfig", str(kubeconfig), *annotate]
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True)
+    item = await world.until("seen to", lambda item: item["status"]["handled"]["Halt"] == "hand")
+    assert (item["status"]["halted"]["level"], item["status"]["halted"]["why"]) == ("Shadow", "by kubectl alone")
 
 
 async def _nothing_else(kubeconfig: Path, world: World) -> None:
