@@ -96,9 +96,10 @@ def not_asked(mdep: Object) -> tuple[str, ...]:
     return asks(mdep["metadata"].get("annotations") or {})[1]
 
 
-def retry_of(mdep: Object) -> str:
-    """The id of the retry that is asked for; empty where none is."""
-    return next((ask.id for ask in asked_of(mdep) if ask.verb == "Retry"), "")
+def retry_of(mdep: Object, revision: str) -> str:
+    """The id of the retry that is asked for this revision; empty where none is."""
+    asks_it = (ask for ask in asked_of(mdep) if ask.verb == "Retry" and ask.revision in ("", revision))
+    return next((ask.id for ask in asks_it), "")
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,9 @@ def _declared(mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
     """The measurement as the spec declares it, whatever was measured before."""
     spec = understood(mdep)
     champion = _champion(mdep, spec, mevals)
-    return evaluation_spec(mdep["metadata"]["name"], spec, retry=retry_of(mdep), champion=champion)
+    name = mdep["metadata"]["name"]
+    retry = retry_of(mdep, key(revision_digest(name, spec)))
+    return evaluation_spec(name, spec, retry=retry, champion=champion)
 
 
 def _pinned(asked: ModelEvaluationSpec, mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:

@@ -9,7 +9,7 @@ import pytest
 
 from mandate.api.kinds import ModelDeploymentStatus
 from mandate.controller import desired
-from mandate.controller.choice import status_of, understood
+from mandate.controller.choice import status_of, understood, wanted
 from mandate.controller.decide import decide
 from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import Delete, SetStatus
@@ -444,6 +444,15 @@ def test_a_bad_value_asks_for_nothing_and_says_so_until_it_is_mended(value: str)
     snapshot, _ = settled(asking(snapshot, halt="2 by ann"), NOW + 2)
     assert not [item for item in status(snapshot).conditions if item.type == "AskUnderstood"]
     assert status(snapshot).halted is not None
+
+
+def test_a_retry_of_another_revision_measures_nothing() -> None:
+    snapshot, _ = settled(start(accuracy=0.3), NOW)
+    name = wanted(snapshot.mdep, snapshot.mevals).name
+    other, this = revision_of(declared("1")), revision_of(snapshot.mdep)
+    for number, (revision, again) in enumerate(((other, False), (this, True))):
+        asked = asking(snapshot, retry=f"{number} of {revision} by ann")
+        assert (wanted(asked.mdep, asked.mevals).name != name) is again
 
 
 def test_a_retry_with_a_name_is_the_same_retry_and_says_who() -> None:

@@ -48,6 +48,7 @@ def test_every_condition_is_explained() -> None:
     """The field's explanation names those that are always written, and those that sometimes are."""
     snapshot = judged(declared("1", useCase__fallback={"serviceRef": {"name": "rule", "port": 80}}), accuracy=0.8)
     snapshot.mevals[0]["status"]["criteriaDigest"] = "sha256:" + "9" * 64
+    snapshot.mdep["metadata"]["annotations"] = {"mandate.dev/halt": "off"}
     status = written(decide(snapshot, NOW))
     assert status is not None
     explained = re.findall("[A-Z][A-Za-z]+", ModelDeploymentStatus.model_fields["conditions"].description or "")
