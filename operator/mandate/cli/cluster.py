@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from .errors import InputError
@@ -28,7 +30,7 @@ async def connected(options: argparse.Namespace) -> AsyncIterator[tuple[Any, str
         from mandate.kube.client import connect, default_namespace
     except ImportError as error:
         raise InputError(f"{error.name} is missing; install mandate-operator[kubectl]") from None
-    given = {"kubeconfig": options.kubeconfig, "context": options.context}
+    given = {"kubeconfig": options.kubeconfig or _kubectls(), "context": options.context}
     try:
         namespace = options.namespace or default_namespace(**given)
         client = await connect(**given, manager=AGENT, agent=AGENT)
@@ -42,6 +44,12 @@ async def connected(options: argparse.Namespace) -> AsyncIterator[tuple[Any, str
 
 
 AGENT = "kubectl-mandate"
+
+
+def _kubectls() -> str | None:
+    """The kubeconfig that kubectl would use; None where it would ask for the Pod's own account."""
+    default = Path.home() / ".kube" / "config"
+    return os.environ.get("KUBECONFIG") or (str(default) if default.exists() else None)
 
 
 @contextmanager

@@ -272,6 +272,16 @@ def test_the_api_server_reads_verbs_as_the_operator_does(world: World, verb: Ver
     assert differ == []
 
 
+def test_a_model_with_a_generated_name_may_be_born_halted(world: World) -> None:
+    metadata = {"generateName": "other-", "namespace": LABELLED, "annotations": {annotation("Halt"): "1 by alice"}}
+    born = model_deployment() | {"metadata": metadata}
+    assert world.alice.rehearsing().create(born)
+    with pytest.raises(Refused, match="it takes the verb halt"):
+        world.admin.acting_as("dora").rehearsing().create(
+            changed(born, lambda item: item["metadata"]["annotations"].update({annotation("Halt"): "1 by dora"}))
+        )
+
+
 def test_every_verb_has_its_rule() -> None:
     said = [rule.says for rule in POLICIES["verbs"].rules]
     assert all(f"it takes the verb {verb.lower()} on" in text for verb, text in zip(VERBS, said, strict=False))

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import mandate
 from mandate.api.asks import VERBS, Ask, compose
 from mandate.cli import ask as command
-from mandate.cli import kubectl, ladder, parser
+from mandate.cli import cluster, kubectl, ladder, parser
 from mandate.cli.errors import InputError
 from mandate.kube.errors import UnavailableError
 from tests.unit.cli.test_parser import HEAVY
@@ -80,6 +81,61 @@ def test_a_level_is_for_halt_and_only_downwards(arguments: list[str]) -> None:
 def test_without_a_cluster_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert kubectl.main(["status", "credit", "--kubeconfig", str(tmp_path / "none")]) == 2
     assert "no cluster to talk to" in capsys.readouterr().err
+
+
+def kubeconfig(folder: Path) -> Path:
+    """Two contexts of one cluster that isn't there."""
+    contexts = [
+        {"name": name, "context": {"cluster": "c", "user": "u", **more}}
+        for name, more in (("here", {"namespace": "lending"}), ("there", {}))
+    ]
+    path = folder / "config"
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "contexts": contexts,
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "namespace"),
+    [
+        ((), "lending"),
+        (("--context", "there"), "default"),
+        (("-n", "other"), "other"),
+        (("--context", "there", "-n", "other"), "other"),
+    ],
+)
+def test_the_namespace_is_the_contexts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], namespace: str
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path)))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")  # as in a Pod: what is named comes first
+
+    async def found() -> str:
+        async with cluster.connected(parser.build_kubectl().parse_args(["status", "credit", *arguments])) as (_, name):
+            return name
+
+    assert asyncio.run(found()) == namespace
+
+
+def test_a_context_that_is_not_there_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--kubeconfig", str(kubeconfig(tmp_path)), "--context", "nowhere"]
+    assert kubectl.main(["pause", "credit", *given]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_an_api_server_that_does_not_answer_is_neither_success_nor_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("pause", "status"):
+        assert kubectl.main([verb, "credit", "--kubeconfig", str(kubeconfig(tmp_path))]) == 3
+        assert "127.0.0.1:9" in capsys.readouterr().err
 
 
 def test_help_loads_nothing_heavy_and_says_the_exit_codes() -> None:
