@@ -268,7 +268,7 @@ class Pinned(Spec):
     model: Digest | None = None
     """Of the model: written once for a revision, which is held to it from then on."""
     data: dict[Annotated[str, StringConstraints(max_length=16)], Digest] = Field(default_factory=dict, max_length=8)
-    """Of each table that the last verdict rests on."""
+    """Of each table: written once for a revision, unless another table or digest is declared."""
 
 
 class ModelDeploymentStatus(Spec):

@@ -316,6 +316,10 @@ class Slice(Spec):
     """Whether groups of this column must be treated alike."""
 
 
+DATA_TABLES = ("source", "train", "validation", "test")
+"""The fields of Data that are tables."""
+
+
 class Data(Spec):
     """The evaluation data: one `source` and how to split it, or train, validation and test one by one."""
 

@@ -10,6 +10,7 @@ from mandate.api.check import SpecError
 from mandate.api.criteria import Level
 from mandate.api.defaults import effective
 from mandate.api.kinds import EvaluationImages, GateSummary, ModelDeploymentSpec, ModelEvaluationSpec
+from mandate.api.spec import DATA_TABLES, Data
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, is_forgotten, status_of, understood, wanted
 from mandate.controller.conditions import cut, dumped, find, is_true
@@ -126,10 +127,22 @@ def _repeated(snapshot: ModelSnapshot, asked: ModelEvaluationSpec) -> float:
 
 
 def _same(made: ModelEvaluationSpec | None, asked: ModelEvaluationSpec) -> bool:
-    """Whether `asked` repeats `made`. The model is as the revision says, with or without the digest learnt of it."""
+    """Whether `asked` repeats `made`, with or without the digests learnt by then. The model is the revision's."""
     if made is None:
         return False
-    return made.model_copy(update={"repeat": asked.repeat, "model": asked.model, "images": asked.images}) == asked
+    like_asked = {"repeat": asked.repeat, "model": asked.model, "images": asked.images, "data": asked.data}
+    return _tables(made.data) == _tables(asked.data) and made.model_copy(update=like_asked) == asked
+
+
+def _tables(data: Data) -> Data:
+    """The data without the digests of its tables."""
+    return data.model_copy(
+        update={
+            name: table.model_copy(update={"digest": None})
+            for name in DATA_TABLES
+            if (table := getattr(data, name)) is not None
+        }
+    )
 
 
 def forget(meval: Object) -> SetStatus:

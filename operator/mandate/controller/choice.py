@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from mandate.api.asks import Ask, asks
 from mandate.api.check import Problem, SpecError, load_spec
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
-from mandate.api.spec import Model
+from mandate.api.spec import DATA_TABLES, Model
 from mandate.controller.moments import age
 from mandate.controller.pods import claim_of, ports_clash, source_uris
 from mandate.evidence.measurement import evaluation_name, evaluation_spec, key, measurement_digest, revision_digest
@@ -175,23 +175,36 @@ def _declared(mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
 
 
 def _pinned(asked: ModelEvaluationSpec, mdep: Object, mevals: Iterable[Object]) -> ModelEvaluationSpec:
-    """The measurement with the digest that its revision's model file had, where none is declared."""
-    source = asked.model.source
-    if source.uri is None or source.digest is not None:
-        return asked
-    status = status_of(mdep)
-    standing = (item for item in (status.champion, status.candidate, status.previous) if item is not None)
-    pinned = status.pinned
-    learnt = [pinned.model] if pinned is not None and pinned.revision == asked.revision else []
-    learnt += [item.model_digest for item in standing if item.revision == asked.revision]
-    learnt += [
-        evaluation_status(meval).model_digest
+    """The measurement with the digests that were learnt for its revision, where none are declared."""
+    made = [
+        (spec, evaluation_status(meval))
         for meval in sorted(mevals, key=age)
-        if (meval.get("spec") or {}).get("revision") == asked.revision
+        if (spec := evaluation_of(meval)) is not None and spec.revision == asked.revision
     ]
-    known = next((digest for digest in learnt if digest is not None), None)
-    model = asked.model.model_copy(update={"source": source.model_copy(update={"digest": known})})
-    return asked.model_copy(update={"model": model})
+    learnt = _learnt(asked.revision, status_of(mdep)) + [status.model_digest for _, status in made]
+    source = asked.model.source
+    if source.uri is not None and source.digest is None:
+        source = source.model_copy(update={"digest": next((known for known in learnt if known is not None), None)})
+    data = asked.data
+    for table in DATA_TABLES:
+        declared = getattr(data, table)
+        if declared is None or declared.digest is not None:
+            continue
+        same = (
+            status.data_digests[table]
+            for spec, status in made
+            if table in status.data_digests and getattr(spec.data, table).uri == declared.uri
+        )
+        data = data.model_copy(update={table: declared.model_copy(update={"digest": next(same, None)})})
+    return asked.model_copy(update={"model": asked.model.model_copy(update={"source": source}), "data": data})
+
+
+def _learnt(revision: str, status: ModelDeploymentStatus) -> list[str | None]:
+    """The digests of the revision's model that are on record, the one that was pinned first."""
+    pinned = status.pinned
+    known = [pinned.model] if pinned is not None and pinned.revision == revision else []
+    standing = (item for item in (status.champion, status.candidate, status.previous) if item is not None)
+    return [*known, *(item.model_digest for item in standing if item.revision == revision)]
 
 
 def is_forgotten(meval: Object) -> bool:

@@ -111,7 +111,7 @@ def _agree(found: str, *, declared: str | None, name: str) -> str:
     if declared is not None and found != declared:
         raise SourceError(
             "DigestMismatch",
-            f"{name}: its digest is {found}, declared is {declared}; "
-            "the file was changed, or the declaration belongs to another one",
+            f"{name}: its digest is {found}, expected is {declared}, as declared or as learnt when this version was "
+            "first measured; put that file back, or declare the new one's digest",
         )
     return found

@@ -50,6 +50,23 @@ def test_measured_again_it_must_be_the_very_same_model() -> None:
     assert wanted(document, [lost, third]).spec.repeat == 1
 
 
+def test_measured_again_it_must_be_the_very_same_rows() -> None:
+    table = "pvc://data/loans.parquet"
+    document = declared("1", data__source={"uri": table})
+    first = measured(document, stored=False)
+    first["status"]["dataDigests"] = {"source": OTHER}
+    source = wanted(document, [first]).spec.data.source
+    assert source is not None
+    assert source.digest == OTHER
+    for change in ({"uri": table, "digest": MODEL_DIGEST}, {"uri": "pvc://data/newer.parquet"}):
+        elsewhere = wanted(declared("1", data__source=change), [first]).spec.data.source
+        assert elsewhere is not None
+        assert elsewhere.digest == change.get("digest")
+    other = wanted(declared("2", data__source={"uri": table}), [first]).spec.data.source
+    assert other is not None
+    assert other.digest is None
+
+
 def test_measured_on_other_data_it_must_be_the_very_same_model() -> None:
     first = measured(declared("1", model__source=UNDECLARED), stored=True)
     elsewhere = declared("1", model__source=UNDECLARED, data__source={"uri": "pvc://data/newer.parquet"})
