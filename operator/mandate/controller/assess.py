@@ -21,7 +21,7 @@ from mandate.controller.plan import Create, Look, SetStatus
 from mandate.controller.serve import images_of
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.evidence.schema import Evidence
-from mandate.verdict.criteria import criteria_digest
+from mandate.verdict.criteria import criteria_digest, looked_digest
 from mandate.verdict.judge import GateVerdict, LevelVerdict, Verdict, judge
 from mandate.verdict.looks import look_at
 
@@ -185,7 +185,7 @@ def _judged(
     name = meval["metadata"]["name"]
     status = evaluation_status(meval)
     criteria = criteria_digest(spec)
-    taken = look_at(evidence, criteria=criteria)
+    taken = look_at(evidence, criteria=looked_digest(spec))
     look = snapshot.looks.get(taken.key)
     if look is None:
         action = Look(taken.sketch, taken.key)

@@ -150,8 +150,9 @@ def wanted(mdep: Object, mevals: Iterable[Object]) -> Wanted:
 
 def _asks_again(mdep: Object, asked: ModelEvaluationSpec) -> bool:
     """Whether the annotation asks for another try of a refused revision."""
-    refused = next((item for item in status_of(mdep).refused if item.revision == asked.revision), None)
-    return refused is not None and refused.retry != asked.retry
+    status = status_of(mdep)
+    refused = next((item for item in status.refused if item.revision == asked.revision), None)
+    return refused is not None and asked.retry not in (refused.retry, status.handled.get("Retry"))
 
 
 def _needed(declared: ModelEvaluationSpec, mdep: Object, every: Mapping[str, Object]) -> ModelEvaluationSpec:

@@ -22,7 +22,8 @@ MOST_BYTES = 4 * 2**20
 PATIENCE = 15.0
 """Seconds for one answer. A question about 200,000 predictions was seen to take 3."""
 REST = 10.0
-"""Seconds for which a recorder that couldn't be asked is left alone, whatever is asked: others wait for workers too."""
+"""Seconds for which a recorder that doesn't answer is left alone: by everybody where nobody can reach it, otherwise by
+whoever asked. Others wait for workers too."""
 Answer = Live | LiveUnavailable
 
 
@@ -50,18 +51,25 @@ class LiveSource:
             question["positive"] = str(task.positive)
         identity = repr((place, sorted(question.items())))
         known = self._recent.get(identity)
-        if known is not None and self._clock() - known[0] < self._every:
+        if known is not None and self._clock() < known[0]:
             return known[1]
         if self._down is not None and self._clock() - self._down[0] < REST:
             return self._down[1]
         try:
             answer = await self._asked(place, question)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            down = LiveUnavailable(f"the recorder at {self._url} can't be asked: {type(error).__name__}")
+        except aiohttp.ClientConnectionError as error:
+            down = self._unavailable(error)
             self._down = (self._clock(), down)
             return down
-        self._recent.put(identity, (self._clock(), answer))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            answer = self._unavailable(error)
+            self._recent.put(identity, (self._clock() + max(self._every, REST), answer))
+            return answer
+        self._recent.put(identity, (self._clock() + self._every, answer))
         return answer
+
+    def _unavailable(self, error: Exception) -> LiveUnavailable:
+        return LiveUnavailable(f"the recorder at {self._url} can't be asked: {type(error).__name__}")
 
     async def _asked(self, place: tuple[str, str], question: dict[str, str]) -> Answer:
         namespace, model = (quote(part, safe="") for part in place)

@@ -17,7 +17,7 @@ from mandate.evidence.schema import Evidence
 from mandate.rollout.inputs import Inputs, Judgement, Verb
 from mandate.rollout.record import rules_of, seen_of, state_of
 from mandate.rollout.state import Holder, State
-from mandate.verdict.criteria import criteria_digest
+from mandate.verdict.criteria import criteria_digest, looked_digest
 from mandate.verdict.judge import Verdict, judge
 from mandate.verdict.live import judge_live
 from mandate.verdict.looks import look_at
@@ -137,7 +137,7 @@ def _standing(snapshot: ModelSnapshot, holder: Holder) -> Judgement | None:
     if kept is None or measured is None or not isinstance(evidence, Evidence):
         return None
     criteria = criteria_digest(kept.spec)
-    look = snapshot.looks.get(look_at(evidence, criteria=criteria).key)
+    look = snapshot.looks.get(look_at(evidence, criteria=looked_digest(kept.spec)).key)
     if criteria != holder.criteria or look is None:
         return None
     verdict = judge(

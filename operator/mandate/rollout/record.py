@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mandate.api import kinds
-from mandate.api.criteria import Level, seconds
+from mandate.api.criteria import LEVELS, Level, seconds
 from mandate.api.kinds import ModelDeploymentStatus, PreviousChampion, Refusal, RevisionStatus
 from mandate.api.spec import Autonomy, Gate, LiveMinimum
 from mandate.evidence.live import Live
@@ -26,7 +26,8 @@ def rules_of(
     autonomy: Autonomy, gates: tuple[Gate, ...], *, whole: bool, approvals: frozenset[Level] = frozenset()
 ) -> Rules:
     """The rules in a spec; `whole` where the provider can't divide traffic."""
-    asked = (gate.require.texts() for gate in gates if gate.rows == "live")
+    # What a level asks, those above it ask as well.
+    lowest = [min(map(LEVELS.index, gate.require.texts())) for gate in gates if gate.rows == "live"]
     return Rules(
         target=autonomy.target,
         shadow=_minimum(autonomy.shadow),
@@ -34,7 +35,7 @@ def rules_of(
         steps=WHOLE if whole else tuple(int(step.removesuffix("%")) for step in autonomy.automate.steps),
         step_duration=seconds(autonomy.automate.step_duration),
         on_degradation=autonomy.on_degradation,
-        live=frozenset(level for texts in asked for level in texts),
+        live=frozenset(level for first in lowest for level in LEVELS[first:]),
         approvals=approvals,
     )
 

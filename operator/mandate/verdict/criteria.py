@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec
+from mandate.api.spec import Gate
 from mandate.evidence.canonical import digest
 from mandate.evidence.measurement import stated
 
 
 def criteria_digest(spec: ModelDeploymentSpec) -> str:
     """`sha256:…` of the gates in effect, in any order, and of the risk tier that sets their burden."""
-    gates = sorted((stated(gate) for gate in effective(spec).gates), key=lambda gate: str(gate["name"]))
-    return digest({"gates": gates, "tier": spec.use_case.risk_tier})
+    return _digest(spec, effective(spec).gates)
+
+
+def looked_digest(spec: ModelDeploymentSpec) -> str:
+    """The digest of those criteria that evidence is held against: what is asked of live rows looks at no others."""
+    return _digest(spec, (gate for gate in effective(spec).gates if gate.rows != "live"))
+
+
+def _digest(spec: ModelDeploymentSpec, gates: Iterable[Gate]) -> str:
+    listed = sorted((stated(gate) for gate in gates), key=lambda gate: str(gate["name"]))
+    return digest({"gates": listed, "tier": spec.use_case.risk_tier})

@@ -2,7 +2,7 @@
 
 A pass needs every place at the gate's own error: all must hold, so nothing has to be adjusted. A Fail takes traffic
 from something that runs, and one place is enough: each is tested at its share of the error (Bonferroni over all places
-of the level, which bounds Holm's first step).
+that there may ever be at the level, which bounds Holm's first step; values of a slice appear as rows come in).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mandate.api.catalogue import METRICS, Metric
 from mandate.api.criteria import LEVELS, OVERALL, Level, Limit, Range, Requirement, describe, number_text, requirements
 from mandate.api.kinds import VerdictWord, tier_burden
 from mandate.api.spec import Gate, RiskTier
-from mandate.evidence.live import BinaryOutcomes, Live, MulticlassOutcomes, RegressionOutcomes
+from mandate.evidence.live import MAX_SLICE_VALUES, BinaryOutcomes, Live, MulticlassOutcomes, RegressionOutcomes
 
 from .anytime import BURN_IN, bounded_limits, bounded_rows_to_decide, mean_limits, mean_rows_to_decide
 from .judge import SEVERITY, GateVerdict, LevelVerdict, Outcome
@@ -69,9 +69,14 @@ def judge_live(*, gates: Sequence[Gate], tier: RiskTier, live: Live) -> dict[Lev
             for place, part in _places(gate, live)
         ]
         names = dict.fromkeys(gate.name for gate, *_ in asked)
+        among = sum(
+            _tests(gate, requirement)
+            for index, gate in enumerate(gates)
+            if gate.rows == "live"
+            for requirement in _asked(gate, index, level)
+        )
         judged = [
-            (gate, _outcome(gate, requirement, place, part, share=len(asked)))
-            for gate, requirement, place, part in asked
+            (gate, _outcome(gate, requirement, place, part, among=among)) for gate, requirement, place, part in asked
         ]
         verdicts = tuple(
             _gate([(gate, outcome) for gate, outcome in judged if gate.name == name], level, tier) for name in names
@@ -86,6 +91,12 @@ def _asked(gate: Gate, index: int, level: Level) -> tuple[Requirement, ...]:
     return tuple(requirements(texts, metric=METRICS[gate.metric], field=f"spec.gates[{index}]")[level])
 
 
+def _tests(gate: Gate, requirement: Requirement) -> int:
+    """How many tests that could fail the requirement may ever be: of each place, on each side that it limits."""
+    places = sum(1 if name == OVERALL else MAX_SLICE_VALUES + 1 for name in gate.each or (OVERALL,))
+    return places * (2 if isinstance(requirement, Range) else 1)
+
+
 def _places(gate: Gate, live: Live) -> Iterator[tuple[str, Part | None]]:
     """Where the gate asks, in words, with what was counted there; None where no row was."""
     for name in gate.each or (OVERALL,):
@@ -96,6 +107,8 @@ def _places(gate: Gate, live: Live) -> Iterator[tuple[str, Part | None]]:
         if sliced is None:
             yield name, None
             continue
+        if not sliced.values and sliced.other is None:
+            yield name, None
         for value, part in sliced.values.items():
             yield f"{name} {value}", part
         if sliced.other is not None:
@@ -111,7 +124,7 @@ def _gate(judged: list[tuple[Gate, Outcome]], level: Level, tier: RiskTier) -> G
     return GateVerdict(gate.name, level, gate.metric, verdict, burden, SEVERITY[verdict] <= limit, tuple(outcomes))
 
 
-def _outcome(gate: Gate, requirement: Requirement, place: str, part: Part | None, *, share: int) -> Outcome:
+def _outcome(gate: Gate, requirement: Requirement, place: str, part: Part | None, *, among: int) -> Outcome:
     metric, alpha = METRICS[gate.metric], (1 - float(gate.confidence)) / 2
     asked = describe(requirement, unit=metric.unit)
     if not isinstance(requirement, Limit | Range):
@@ -125,14 +138,17 @@ def _outcome(gate: Gate, requirement: Requirement, place: str, part: Part | None
         message = f"{place}: {shown}, but no variance could be estimated, so nothing is shown"
         return Outcome("Inconclusive", asked, place, message, estimate=estimate)
     low, high = _bounds(requirement)
-    far = mean.limits(alpha / share) or limits
+    far = mean.limits(alpha / among) or limits
     verdict: VerdictWord = "Inconclusive"
     if limits[0] >= low and limits[1] <= high:
         verdict = "Pass"
     elif far[1] < low or far[0] > high:
         verdict = "Fail"
     words = {"Pass": "meets", "Fail": "misses", "Inconclusive": "can't be told from"}[verdict]
-    needed = _needed(mean, low, high, limits, alpha) if verdict == "Inconclusive" else None
+    needed: int | None = None
+    if verdict == "Inconclusive":
+        missed = limits[1] < low or limits[0] > high  # but not yet at its share of the error
+        needed = _needed(mean, low, high, *((far, alpha / among) if missed else (limits, alpha)))
     advice = "" if needed is None else f"; about {needed:,} more of its rows needed".replace(",", " ")
     return Outcome(
         verdict,

@@ -13,7 +13,7 @@ from mandate.controller.plan import Apply, Plan, SetStatus, stamped
 from mandate.controller.settings import Images, Settings
 from mandate.controller.snapshot import GrantSnapshot, ModelSnapshot
 from mandate.evidence.measurement import key, revision_digest
-from mandate.verdict.criteria import criteria_digest
+from mandate.verdict.criteria import looked_digest
 from mandate.verdict.looks import look_at
 from tests.unit.controller.samples import MODEL_DIGEST, evidence, mdep
 
@@ -105,7 +105,7 @@ def judged(
         services=services or {},
         records=(record,),
         evidence={name: found},
-        looks={look_at(found, criteria=criteria_digest(spec)).key: 1},
+        looks={look_at(found, criteria=looked_digest(spec)).key: 1},
         settings=SETTINGS,
     )
 

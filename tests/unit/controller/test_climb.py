@@ -275,6 +275,11 @@ def test_a_candidate_that_fails_a_live_gate_loses_its_traffic_then_its_place() -
     snapshot, _ = settled(used(snapshot, NOW + 60, predictions=1000, right=900, wrong=100), NOW + 60)
     new = status(snapshot).candidate
     assert new is not None
+    assert new.level == "Suggest"
+    assert "nothing was seen in use since it came to Suggest" in granted_words(snapshot), "Automate asks it as well"
+    snapshot, _ = settled(used(snapshot, NOW + 80, predictions=1000, right=900, wrong=100), NOW + 80)
+    new = status(snapshot).candidate
+    assert new is not None
     assert new.level == "Automate"
     snapshot, _ = settled(used(snapshot, NOW + 90, predictions=1000, right=880, wrong=120), NOW + 90)
     shown = next(gate for gate in status(snapshot).gates if gate.name == "in-use")

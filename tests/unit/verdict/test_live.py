@@ -92,14 +92,22 @@ def test_one_slice_is_enough_to_fail_and_all_are_needed_to_pass() -> None:
     assert verdict(asked, live("Binary", good))[0] == "Inconclusive", "no row says its age"
 
 
-def test_refuting_many_places_takes_more_than_refuting_one() -> None:
-    """What acts on something that runs is wrong in at most alpha of cases, over all places together."""
-    many = {"values": {str(number): binary(67, 0, 0, 40) for number in range(40)}}
-    one = {"values": {"0": binary(67, 0, 0, 40)}}
-    alone, among = (bounded_limits(rows=107, total=67, alpha=alpha)[1] for alpha in (0.025, 0.025 / 40))
-    asked = gate("recall", each=["age"], require={"Automate": f">= {(alone + among) / 2:.6f}"})
-    assert verdict(asked, live("Binary", binary(0, 0, 0, 0), {"age": one}))[0] == "Fail"
-    assert verdict(asked, live("Binary", binary(0, 0, 0, 0), {"age": many}))[0] == "Inconclusive"
+def test_refuting_one_of_many_places_takes_more_than_refuting_the_only_one() -> None:
+    """What acts on something that runs is wrong in at most alpha of cases, over all places that there may ever be."""
+    alone, among = (bounded_limits(rows=107, total=67, alpha=alpha)[1] for alpha in (0.025, 0.025 / 65))
+    asked = gate("recall", require={"Automate": f">= {(alone + among) / 2:.6f}"})
+    by_age = asked.model_copy(update={"each": ("age",)})
+    counted = binary(67, 0, 0, 40)
+    assert verdict(asked, live("Binary", counted))[0] == "Fail"
+    for values in ({"0": counted}, {str(number): counted for number in range(40)}):
+        found, words = verdict(by_age, live("Binary", counted, {"age": {"values": values}}))
+        assert found == "Inconclusive"
+        assert int(words.split("about ")[1].split(" ")[0]) > 1
+
+
+def test_a_slice_without_rows_holds_nothing() -> None:
+    asked = gate("recall", each=["age"], require={"Automate": ">= 0.5"})
+    assert verdict(asked, live("Binary", binary(9, 0, 0, 0), {"age": {"values": {}}}))[0] == "Inconclusive"
 
 
 def test_classes_and_numbers() -> None:
