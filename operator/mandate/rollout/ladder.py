@@ -285,7 +285,7 @@ def _judged(holder: Holder, inputs: Inputs) -> Holder:
 
 
 def _lowered(holder: Holder, state: State, inputs: Inputs, moment: int) -> tuple[Holder, tuple[Transition, ...]]:
-    """The holder at no more than verdict, target and halt allow; a halt is a fall, the others are not."""
+    """The holder at no more than verdict, target and halt allow. That is no fall: use showed nothing against it."""
     judgement = inputs.judgements.get(holder.revision)
     caps: list[tuple[Level | None, str, str, str]] = []
     if judgement is not None and judgement.reached is not None:
@@ -298,7 +298,7 @@ def _lowered(holder: Holder, state: State, inputs: Inputs, moment: int) -> tuple
         caps.append((state.halted.level, "Halted", state.halted.by, state.halted.why))
     for level, what, by, why in sorted(caps, key=lambda cap: rank(cap[0])):
         if rank(holder.rung.level) > rank(level):
-            after = replace(holder.at(top(level), moment), fallen=holder.fallen or what == "Halted")
+            after = holder.at(top(level), moment)
             return after, (_transition(what, holder, after, moment, by=by, why=why),)
     return holder, ()
 
