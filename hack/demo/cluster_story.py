@@ -13,9 +13,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import by_hand
 import example
 from story import DemoError, Story
 
@@ -23,6 +25,8 @@ NAMESPACE = "flights"
 SYSTEM = "mandate-system"
 OPERATOR = "mandate-controller"
 EXAMPLE = Path("examples") / "flights"
+IN_A_SLICE = re.compile(r"(origin|haul|daypart) \S+: \d\S* (\[\S+, \S+\]|against \d\S*) misses ")
+"""As in `daypart <9: 0.4329 [0.3759, 0.4985] misses within 0.67 .. 1.5`."""
 
 
 def tell(story: Story, root: Path, *, keep: bool) -> None:
@@ -33,11 +37,12 @@ def tell(story: Story, root: Path, *, keep: bool) -> None:
         _cluster(story, cluster)
         _install(story, root, cluster)
         _first_version(story)
-        _bypass(story)
-        _operator_down(story)
-        _second_version(story)
+        _bypass(story, root)
+        _operator_down(story, root)
+        _second_version(story, root)
         _served(story, root)
         _why_not_automate(story)
+        _explained(story)
         _metrics(story)
         _end(story, keep=keep or not ours)
     finally:
@@ -87,15 +92,19 @@ def _first_version(story: Story) -> None:
     _show(story)
     model = _model(story)
     story.expect(model["status"]["level"] == "None", "version 1 got no level at all")
+    failed = [gate["message"] for gate in model["status"]["gates"] if gate["verdict"] == "Fail"]
+    story.expect(any(IN_A_SLICE.match(message) for message in failed), "a Fail names its slice and its numbers")
+    story.expect(any("what may help: " in message for message in failed), "and what may help")
     story.expect(_backend(story, "flights") == "rule", "the Service `flights` answers with the fallback, today's rule")
 
 
-def _bypass(story: Story) -> None:
+def _bypass(story: Story, root: Path) -> None:
     story.chapter("Somebody starts it by hand, and the API server refuses")
-    _refused(story)
+    story.say("The Pod is, to the last field, what the operator would make of version 1: only the grant is missing.")
+    _refused(story, root)
 
 
-def _operator_down(story: Story) -> None:
+def _operator_down(story: Story, root: Path) -> None:
     story.chapter("The operator is gone, and the API server still refuses")
     story.run("kubectl", "-n", SYSTEM, "scale", "deployment", OPERATOR, "--replicas=0")
     story.wait(
@@ -103,12 +112,12 @@ def _operator_down(story: Story) -> None:
         lambda: not story.json("kubectl", "-n", SYSTEM, "get", "pods", "-o", "json")["items"],
         seconds=90,
     )
-    _refused(story)
+    _refused(story, root)
     story.run("kubectl", "-n", SYSTEM, "scale", "deployment", OPERATOR, "--replicas=1")
     story.quietly("kubectl", "-n", SYSTEM, "rollout", "status", f"deployment/{OPERATOR}", "--timeout", "120s")
 
 
-def _second_version(story: Story) -> None:
+def _second_version(story: Story, root: Path) -> None:
     story.chapter("Version 2 earns Suggest")
     story.run("kubectl", "apply", "-f", str(EXAMPLE / "flights-v2.yaml"))
     story.wait(
@@ -121,7 +130,8 @@ def _second_version(story: Story) -> None:
         seconds=900,
     )
     _show(story)
-    story.run("kubectl", "-n", NAMESPACE, "get", "deployments,services,modelevaluations")
+    story.run("kubectl", "-n", NAMESPACE, "get", "deployments,services,modelevaluations,autonomygrants")
+    _admitted(story, root)
 
 
 def _served(story: Story, root: Path) -> None:
@@ -146,6 +156,29 @@ def _why_not_automate(story: Story) -> None:
     story.expect(bool(lines), "the status says what is missing for Automate")
     for condition in lines:
         story.say(f"{condition['type']}={condition['status']} {condition['reason']}: {condition['message']}")
+
+
+def _explained(story: Story) -> None:
+    story.chapter("What is declared and what was found, where people look for it")
+    story.run("kubectl", "explain", "modeldeployment.spec.gates", shown_lines=24)
+    command = ("kubectl", "-n", NAMESPACE, "describe", "modeldeployment", "flights")
+    told = story.quietly(*command).splitlines()
+    story.say("")
+    story.say(f"$ {' '.join(command)}")
+    for title, most in (("Status:", 24), ("Events:", 12)):
+        lines = _section(told, title)
+        for line in lines[:most]:
+            story.say(line)
+        if len(lines) > most:
+            story.say(f"… and {len(lines) - most} more lines")
+        story.expect(any("version 2" in line for line in lines), f"`{title}` tells of version 2")
+
+
+def _section(lines: list[str], title: str) -> list[str]:
+    """What `kubectl describe` printed under a title: up to the next line that isn't indented."""
+    begin = next((index for index, line in enumerate(lines) if line.startswith(title)), len(lines))
+    inside = takewhile(lambda line: line.startswith(" "), lines[begin + 1 :])
+    return [*lines[begin : begin + 1], *inside]
 
 
 def _metrics(story: Story) -> None:
@@ -185,33 +218,31 @@ def _show(story: Story) -> None:
             )
 
 
-def _refused(story: Story) -> None:
-    model = _model(story)
-    revision = (model["status"].get("candidate") or model["status"]["refused"][-1])["revision"]
-    deployment = story.json("kubectl", "-n", NAMESPACE, "get", "deployment", "rule", "-o", "json")
-    rule = deployment["spec"]["template"]["spec"]
-    server = rule["containers"][0]
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": "by-hand",
-            "namespace": NAMESPACE,
-            "labels": {"mandate.dev/model": "flights", "mandate.dev/revision": revision},
-        },
-        # As locked down as the namespace asks, so that nothing but the missing grant stands in its way.
-        "spec": {
-            "automountServiceAccountToken": False,
-            "securityContext": rule["securityContext"],
-            "containers": [{name: server[name] for name in ("name", "image", "command", "securityContext")}],
-        },
-    }
-    text = story.run(
-        "kubectl", "apply", "-f", "-", stdin=json.dumps(pod), fails=True, show="kubectl apply -f by-hand.yaml"
-    )
+def _refused(story: Story, root: Path) -> None:
+    text = story.run("kubectl", "apply", "-f", _by_hand(story, root), fails=True)
     story.expect(
-        "ValidatingAdmissionPolicy" in text and "mandate.dev" in text, "Mandate's policy refused the Pod, and said why"
+        "ValidatingAdmissionPolicy" in text and f"not granted in namespace {NAMESPACE}" in text,
+        "Mandate's policy refused the Pod, and said why: its revision isn't granted",
     )
+
+
+def _admitted(story: Story, root: Path) -> None:
+    """The same by hand for what was granted, as a dry run: so nothing but the grant was missing before."""
+    text = story.run("kubectl", "apply", "--dry-run=server", "-f", _by_hand(story, root))
+    story.expect("created (server dry run)" in text, "made by hand in the same way, a Pod of version 2 is admitted")
+
+
+def _by_hand(story: Story, root: Path) -> str:
+    """Write the Pod that somebody would make by hand of the present revision; returns its manifest's path."""
+    status = _model(story)["status"]
+    revision = (status.get("candidate") or status["refused"][-1])["revision"]
+    if status["pinned"]["revision"] != revision:
+        raise DemoError(f"the status names no digest for revision {revision}: {status['pinned']}")
+    selector = f"mandate.dev/model=flights,mandate.dev/revision={revision}"
+    found = story.json("kubectl", "-n", NAMESPACE, "get", "controllerrevisions", "-l", selector, "-o", "json")
+    path = Path("out") / "by-hand.json"
+    (root / path).write_text(json.dumps(by_hand.pod(found["items"][0], digest=status["pinned"]["model"]), indent=2))
+    return str(path)
 
 
 def _model(story: Story) -> dict[str, Any]:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
+from hack.demo import by_hand
 from mandate.admission.template import granted
 from mandate.api.asks import VERBS, AskError, VerbName, annotation, parse
+from mandate.api.check import load_spec
 from mandate.api.names import ANNOTATION_RETRY
+from mandate.controller import desired
+from mandate.controller.settings import Images
 from tests.integration.admission.api import Object, Refused, eventually
 from tests.integration.admission.world import (
     ACTORS,
     BARE,
+    DIGEST,
     EVIDENCE,
     JOB,
+    JUDGE,
     LABELLED,
     OPEN,
     POLICIES,
+    PREDICTOR,
     REVISION,
+    ROOT,
     SUGGEST_SERVICE,
     TOKEN_REVISION,
     World,
@@ -90,6 +99,30 @@ def test_without_a_grant_labelled_pods_are_refused_and_others_run(world: World) 
     with pytest.raises(Refused, match="no params found"):
         world.mallory.rehearsing().create(world.managed(BARE))
     world.mallory.rehearsing().create(plain_pod(BARE, "registry.example/shop:1", name="shop"))
+
+
+def test_the_demos_pod_by_hand_lacks_nothing_but_the_grant(world: World) -> None:
+    manifest = ROOT / "examples" / "flights" / "flights-v1.yaml"
+    document = yaml.safe_load(manifest.read_text())
+    document["metadata"] |= {"namespace": LABELLED, "uid": "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"}
+    spec, images = load_spec(document["spec"]), Images(fetch=JUDGE, judge=JUDGE, predictor=PREDICTOR)
+    recorded = desired.controller_revision(document, spec, images=images)
+    pod = by_hand.pod(recorded, digest=DIGEST)
+    with pytest.raises(Refused, match=f"not granted in namespace {LABELLED}"):
+        world.mallory.rehearsing().create(pod)
+
+    revision = recorded["metadata"]["labels"]["mandate.dev/revision"]
+    workload = desired.deployment(
+        document, spec, revision=revision, replicas=1, images=images, digest=DIGEST, recorder_url=""
+    )
+    template = granted(world.operator.rehearsing().create(workload)["spec"]["template"])
+    stored = world.admin.get(grant(LABELLED, {}))
+    entry = stored["spec"]["grants"][REVISION] | {"model": "flights", "template": template}
+    world.operator.merge(stored, {"spec": {"grants": {revision: entry}}})
+    try:
+        assert eventually(lambda: world.mallory.rehearsing().create(pod))["metadata"]["name"] == by_hand.NAME
+    finally:
+        world.operator.merge(stored, {"spec": {"grants": {revision: None}}})
 
 
 def test_a_namespace_that_is_not_enrolled_is_left_alone(world: World) -> None:
