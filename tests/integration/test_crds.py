@@ -148,3 +148,20 @@ def test_every_field_is_explained(kubectl: Kubectl, kind: str) -> None:
         return missing + (unexplained(node["items"], f"{path}[]") if "items" in node else [])
 
     assert unexplained(schema["properties"]["spec"], "spec") == []
+
+
+def test_a_grant_shows_its_models_and_what_found_no_room(kubectl: Kubectl) -> None:
+    grant = {
+        "apiVersion": "mandate.dev/v1alpha1",
+        "kind": "AutonomyGrant",
+        "metadata": {"name": "mandate", "namespace": "default"},
+        "spec": {"models": ["credit", "flights"], "leftOut": {"flights": 4096}},
+    }
+    created = kubectl("create", "-f", "-", document=grant)
+    assert created.returncode == 0, created.stderr
+    try:
+        title, row = kubectl("get", "autonomygrants").stdout.splitlines()
+        assert title.split() == ["NAME", "MODELS", "LEFT", "OUT", "AGE"]
+        assert row.split()[:3] == ["mandate", '["credit","flights"]', '{"flights":4096}']
+    finally:
+        kubectl("delete", "autonomygrant", "mandate")

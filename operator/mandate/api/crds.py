@@ -206,7 +206,13 @@ def all_crds() -> dict[str, dict[str, Any]]:
             "server's admission policies. There is one per namespace, named mandate.",
             spec=AutonomyGrantSpec,
             status=None,
-            columns=[AGE],
+            # A column's path can't count: lists and maps show whole, as JSON.
+            columns=[
+                column("Models", ".spec.models"),
+                column("Left Out", ".spec.leftOut"),
+                column("Allowed Images", ".spec.allowedImages", wide=True),
+                AGE,
+            ],
             validations=[
                 {
                     "rule": "self.metadata.name == 'mandate'",
