@@ -28,6 +28,7 @@ def main() -> int:
             cluster_story.tell(story, ROOT, keep=options.keep)
     except DemoError as error:
         fail(error)
+    story.end()
     return 0
 
 

@@ -27,8 +27,12 @@ class Story:
     def chapter(self, title: str) -> None:
         """Begin a chapter."""
         self.chapters += 1
-        elapsed = int(time.monotonic() - self.began)
-        print(f"\n━━ {self.chapters}. {title}  ({elapsed // 60}:{elapsed % 60:02d})", flush=True)
+        print(f"\n━━ {self.chapters}. {title}  ({self._elapsed()})", flush=True)
+
+    def end(self) -> None:
+        """Say how long it all took."""
+        self.say("")
+        self.say(f"all of this took {self._elapsed()} (minutes:seconds)")
 
     def say(self, text: str) -> None:
         """A sentence of the story, wrapped."""
@@ -104,6 +108,10 @@ class Story:
     def json(self, *command: str) -> Any:
         """A command's JSON."""
         return json.loads(self.quietly(*command))
+
+    def _elapsed(self) -> str:
+        elapsed = int(time.monotonic() - self.began)
+        return f"{elapsed // 60}:{elapsed % 60:02d}"
 
     def _execute(self, command: tuple[str, ...], stdin: str | None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, input=stdin, capture_output=True, text=True, env=self.environment)
