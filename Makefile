@@ -110,6 +110,23 @@ test: venv ## everything, on a real API server and on a real node
 	  echo "=== $$stage took $$((SECONDS - began)) s"; \
 	done
 
+# Not what this folder, this user's home or a cluster that is up already has by chance.
+FRESH := demo demo-offline test
+.PHONY: fresh
+fresh: ## what a newcomer meets: HEAD cloned anew, an empty home, everything built again; demo, demo-offline, test
+	@if $(PYTHON) hack/cluster status >/dev/null 2>&1; then \
+	  echo "fresh: a local cluster is up, and would be taken as it is; run \`make cluster-down\` first" >&2; exit 1; \
+	fi
+	@folder=$$(mktemp -d); trap 'chmod -R u+w "$$folder"; rm -rf "$$folder"' EXIT; \
+	git clone --quiet . "$$folder/clone"; mkdir "$$folder/home"; \
+	echo "=== fresh: $$(git log -1 --oneline) in $$folder"; \
+	for target in $(FRESH); do \
+	  began=$$SECONDS; \
+	  env -u XDG_CACHE_HOME -u XDG_CONFIG_HOME -u PIP_CACHE_DIR -u GOPATH -u GOCACHE -u GOMODCACHE -u KUBECONFIG \
+	    HOME="$$folder/home" $(MAKE) --no-print-directory -C "$$folder/clone" $$target; \
+	  echo "=== fresh: $$target took $$((SECONDS - began)) s"; \
+	done
+
 .PHONY: cluster-up cluster-down
 cluster-up: ## a local cluster: kind where Docker or Podman runs, else a node from plain binaries
 	$(PYTHON) hack/cluster up
