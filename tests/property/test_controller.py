@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from typing import Any
 
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ from mandate.api.asks import VERBS, annotation
 from mandate.api.criteria import Level
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
 from mandate.api.spec import Task
-from mandate.controller.loop import WATCHED, Controller
+from mandate.controller.loop import Controller
 from mandate.controller.moments import stamp
 from mandate.controller.queue import Backoff
 from mandate.controller.settings import Images, Settings
@@ -32,6 +33,7 @@ from mandate.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    HTTP_ROUTES,
     JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
@@ -70,6 +72,10 @@ ACCURACY = {"none": 0.3, "shadow": 0.6, "suggest": 0.8, "automate": 0.97, "drift
 IN_USE = {"name": "in-use", "metric": "accuracy", "rows": "live", "require": {"Suggest": ">= 0.6"}}
 """A gate on live rows, that versions called `drifts` fail from when people have seen their answers."""
 ERRORS = ("garbled", "failure", "memory", "crash", "evicted", "hang", "flaky")
+ROUTED = {
+    "provider": "GatewayAPI",
+    "gateway": {"parentRefs": [{"name": "shared", "namespace": "gateway"}], "hostnames": ["credit.example.com"]},
+}
 VERSIONS = (*TRUTH, "automate", "drifts", *ERRORS)  # some more often
 
 
@@ -109,9 +115,13 @@ class Simulation:
         self.api = FakeApi(self.dice, faults=self.dice.choice([0.0, 0.05, 0.2]))
         self.api.deaf = self.dice.choice([0.0, 0.1, 0.5])
         self.surroundings = Surroundings(self.api, self._outcome)
-        self.api.after_write.append(self._check)
+        self.wrong: list[str] = []
+        self.api.after_write.append(self._look)
         self.recorder = Recorder(self)
         self.revisions: dict[str, str] = {}
+        self.deleted = False
+        self.routed: dict[str, dict[str, Any]] = {}
+        self.api.unknown = self.dice.choice([set(), {HTTP_ROUTES}])
         self.operator: asyncio.Task[None] | None = None
 
     def _outcome(self, pod: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -144,6 +154,13 @@ class Simulation:
             case _:
                 return _ended(1, "Traceback"), b""
 
+    def _look(self, resource: Resource, item: dict[str, Any] | None) -> None:
+        """Raised here, it would be one more failed attempt of the operator's, and forgotten with the next."""
+        try:
+            self._check(resource, item)
+        except AssertionError as error:
+            self.wrong.append(str(error))
+
     def _check(self, resource: Resource, item: dict[str, Any] | None) -> None:
         """What must be true after every single write."""
         if item is None:
@@ -163,7 +180,11 @@ class Simulation:
             revision = item["spec"]["selector"][LABEL_REVISION]
             least: Level = "Automate" if item["metadata"]["name"] == NAME else "Suggest"
             assert revision == "none" or self._shown(revision) >= rank(least), "an address leads to what may not answer"
-            assert revision == "none" or self._recorded(item, revision) >= rank(least), "it isn't on record"
+            assert revision == "none" or self._recorded(item, revision) >= rank(least), (
+                f"{item['kind']}: it isn't on record"
+            )
+        if resource == HTTP_ROUTES:
+            self._check_route(item)
         if resource == MODEL_DEPLOYMENTS:
             for role in ("champion", "candidate"):
                 standing = (item.get("status") or {}).get(role) or {}
@@ -173,6 +194,34 @@ class Simulation:
         if resource == JOBS:
             running = [job["metadata"]["ownerReferences"][0]["uid"] for job in self.api.all(JOBS) if not _over(job)]
             assert len(running) == len(set(running)), "two Jobs of one evaluation run at once"
+
+    def _check_route(self, item: dict[str, Any]) -> None:
+        """Everything goes to who may answer; who mayn't any more only gets less; and no step loses a request."""
+        address = item["metadata"]["name"]
+        least: Level = "Automate" if address == NAME else "Suggest"
+        [rule] = item["spec"]["rules"]
+        before = self.routed.get(item["metadata"]["uid"])
+        self.routed[item["metadata"]["uid"]] = rule
+        # A place that was left names a backend that stays, so one may be named twice.
+        old = Counter[str]()
+        for part in before["backendRefs"] if before else ():
+            old[part["name"]] += part["weight"]
+        assert sum(part["weight"] for part in rule["backendRefs"]) == 1_000_000
+        mirrors = [part["requestMirror"]["backendRef"]["name"] for part in rule.get("filters", ())]
+        for service in {part["name"] for part in rule["backendRefs"]} | set(mirrors):
+            there = (SERVICES, NAMESPACE, service) in self.api.objects
+            assert there or service in str(before) or self.deleted, f"{service} isn't there yet, or any more"
+        for place, part in enumerate(rule["backendRefs"]):
+            if part["weight"] > 1 and before:
+                known = before["backendRefs"][place]
+                assert known["weight"] > 0, "a share goes where no cluster is yet"
+                assert known["name"] == part["name"], "a place with a share changes hands"
+            revision = next((key for key in self.revisions if part["name"] == f"{NAME}-{key[:10]}"), None)
+            if revision is None:
+                assert part["name"] == f"{NAME}-nobody"
+            elif part["weight"] > old[part["name"]]:
+                assert self._shown(revision) >= rank(least), "a route leads to what may not answer"
+                assert self._recorded(item, revision) >= rank(least), f"{item['kind']}: it isn't on record"
 
     def _recorded(self, service: dict[str, Any], revision: str) -> int:
         """The rank at which the status has this revision, if it is still the model's whose Service this is."""
@@ -201,7 +250,7 @@ class Simulation:
         )
 
         def heard(resource: Resource, kind: str, item: dict[str, Any]) -> None:
-            if resource in WATCHED:
+            if resource in controller.watched:
                 controller.heard(resource, kind, item)
 
         async def forever() -> None:
@@ -232,6 +281,7 @@ class Simulation:
                 changed = mdep(
                     model__version=version,
                     autonomy__target=self.dice.choice(["Shadow", "Suggest", "Automate"]),
+                    serving=self.dice.choice([{}, ROUTED, ROUTED]),
                     autonomy__automate={"stepDuration": self.dice.choice(["30s", "30d"])},
                     autonomy__shadow={"minDuration": "0s", "minPredictions": self.dice.choice([0, 500])},
                     autonomy__onDegradation=self.dice.choice(["Demote", "Rollback"]),
@@ -246,10 +296,12 @@ class Simulation:
                 annotations = {**(present["metadata"].get("annotations") or {}), **self._ask()}
                 self.api.change(*place, metadata={**present["metadata"], "annotations": annotations})
             case 5:
-                kind = self.dice.choice([JOBS, DEPLOYMENTS, SERVICES, NETWORK_POLICIES, AUTONOMY_GRANTS, CONFIG_MAPS])
+                kinds = [JOBS, DEPLOYMENTS, SERVICES, HTTP_ROUTES, NETWORK_POLICIES, AUTONOMY_GRANTS, CONFIG_MAPS]
+                kind = self.dice.choice(kinds)
                 items = [item for item in self.api.all(kind) if item["metadata"]["namespace"] == NAMESPACE]
                 if items:
                     chosen = self.dice.choice(items)["metadata"]
+                    self.deleted = self.deleted or kind == SERVICES
                     self.api.take(kind, chosen["namespace"], chosen["name"])
             case 6:
                 for meval in self.api.all(MODEL_EVALUATIONS)[: self.dice.randrange(2)]:
@@ -295,6 +347,7 @@ async def simulate(seed: int) -> None:
             await world.stop()
             world.start()
     world.api.faults = world.api.deaf = 0.0
+    world.api.unknown = set()
     # An operator that hadn't yet heard of a deletion may have made something for the deleted object's uid.
     await asyncio.sleep(400)
     world.api.collect()
@@ -305,6 +358,7 @@ async def simulate(seed: int) -> None:
     world.start()
     await asyncio.sleep(800)
     await world.stop()
+    assert not world.wrong, world.wrong
     assert not world.api.writes, f"the operator isn't at rest: {world.api.writes}"
     _check_end(world)
 
@@ -324,7 +378,9 @@ def _check_end(world: Simulation) -> None:
     assert conditions["Reconciling"]["status"] == "False", conditions
     watched = IN_USE in spec["gates"]
     held_back = {"Pause", "Halt", "Abort", "Rollback"} & set(status.get("handled") or {})
-    if kind == "drifts" and watched:
+    # What failed in use stays refused also when nobody asks for that gate any more.
+    failed = [item for item in status.get("refused", ()) if item["reason"] == "Failed"]
+    if kind == "drifts" and (watched or spec["model"]["version"] in [item["version"] for item in failed]):
         assert all(rank(entry.get("level")) <= rank("Shadow") for entry in present), (standing, conditions)
     elif kind in TRUTH:
         reached = min(rank(TRUTH[kind]), rank(target))
@@ -350,6 +406,24 @@ def _check_end(world: Simulation) -> None:
     deployments = {entry["metadata"]["labels"][LABEL_REVISION] for entry in world.api.all(DEPLOYMENTS)}
     assert deployments == set(held)
     assert grant["spec"]["evaluations"] == {}
+    _check_routes(world, granted, routed=spec.get("serving") == ROUTED)
+
+
+def _check_routes(world: Simulation, granted: dict[str, Level], *, routed: bool) -> None:
+    """At rest, a model's routes and what is behind them are those that its provider has, and no others."""
+    routes = {item["metadata"]["name"]: item for item in world.api.all(HTTP_ROUTES)}
+    services = {item["metadata"]["name"] for item in world.api.all(SERVICES)}
+    if not routed:
+        assert routes == {}
+        assert services == {NAME, f"{NAME}-suggest"}
+        return
+    assert services - {NAME, f"{NAME}-suggest", f"{NAME}-nobody"} == {
+        item["metadata"]["name"] for item in world.api.all(DEPLOYMENTS)
+    }
+    for address, least in ((NAME, "Automate"), (f"{NAME}-suggest", "Suggest")):
+        may = {f"{NAME}-{revision[:10]}" for revision, level in granted.items() if rank(level) >= rank(least)}
+        backends = routes[address]["spec"]["rules"][0]["backendRefs"]
+        assert {part["name"] for part in backends if part["weight"]} <= may | {f"{NAME}-nobody"}
 
 
 @settings(max_examples=40, deadline=None)

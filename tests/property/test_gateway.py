@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mandate.rollout.gateway import LEAD, TOTAL, Backend, Mirror, Split, routes, step, suggest_hostnames, weights
+from mandate.rollout.gateway import (
+    CALM,
+    GONE,
+    HURRIED,
+    LEAD,
+    TOTAL,
+    Backend,
+    Mirror,
+    Split,
+    paced,
+    routes,
+    split_of,
+    step,
+    suggest_hostnames,
+    weights,
+)
 
 PARENTS = [{"name": "shared", "namespace": "gateway"}]
 
@@ -164,3 +180,61 @@ def test_what_may_only_suggest_never_acts() -> None:
     split = Split(backends=[backend])
     with pytest.raises(ValueError, match="new may only suggest"):
         routes(name="m", namespace="n", parents=PARENTS, hostnames=["m.example.com"], act=split, suggest=split)
+
+
+@given(act=splits(), copies=st.none() | st.integers(1, 100))
+def test_a_route_is_read_as_it_was_written(act: list[Backend], copies: int | None) -> None:
+    mirror = Mirror(service="shadow", port=80, share=Fraction(copies, 100)) if copies else None
+    exact = [replace(each, share=Fraction(weight, TOTAL)) for each, weight in zip(act, _weights(act), strict=True)]
+    split = Split(backends=exact, mirror=mirror)
+    for route in routes(
+        name="credit", namespace="lending", parents=PARENTS, hostnames=["credit.example.com"], act=split, suggest=split
+    ):
+        assert split_of(route) == split
+
+
+def _weights(backends: list[Backend]) -> list[int]:
+    return weights([each.share for each in backends])
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [],
+        [{}, {}],
+        [{"backendRefs": []}],
+        [{"backendRefs": [{"name": "theirs", "port": 80}]}],
+        [{"backendRefs": [{"name": "theirs", "port": 80, "weight": 1, "filters": []}]}],
+        [{"backendRefs": "?"}],
+    ],
+)
+def test_what_isnt_written_as_ours_isnt_understood(rules: object) -> None:
+    assert split_of({"metadata": {"name": "credit"}, "spec": {"rules": rules}}) is None
+
+
+OLD = Backend(service="old", port=80, share=Fraction(1), autonomy="Automate", version="6")
+NEW = Backend(service="new", port=80, share=Fraction(1), autonomy="Automate", version="7")
+
+
+@pytest.mark.parametrize(
+    ("hurry", "behind", "waits"),
+    [(False, False, CALM), (True, False, HURRIED), (True, True, HURRIED)],
+    ids=["a climb", "a fall", "a fall that the gateway hasn't heard of"],
+)
+def test_who_was_made_known_gets_its_share_after_a_while(hurry: bool, behind: bool, waits: float) -> None:
+    known = step([OLD], [NEW])
+    assert paced([OLD], [NEW], age=0, behind=behind, hurry=hurry) == (known, None)
+    assert paced(known, [NEW], age=0, behind=behind, hurry=hurry) == (known, waits)
+    assert paced(known, [NEW], age=waits, behind=behind, hurry=hurry) == (step(known, [NEW]), None)
+
+
+def test_a_climb_waits_for_the_gateway_and_a_place_is_dropped_last() -> None:
+    known = step([OLD], [NEW])
+    assert paced(known, [NEW], age=99, behind=True, hurry=False) == (known, None)
+    moved = step(known, [NEW])
+    for hurry in (False, True):
+        assert paced(moved, [NEW], age=1, behind=False, hurry=hurry) == (moved, GONE - 1)
+        assert paced(moved, [NEW], age=99, behind=True, hurry=hurry) == (moved, None)
+        assert paced(moved, [NEW], age=GONE, behind=False, hurry=hurry) == (step(moved, [NEW]), None)
+    done = step(moved, [NEW])
+    assert paced(done, [NEW], age=0, behind=False, hurry=False) == (done, None)

@@ -11,6 +11,19 @@ _ON_MANAGED_PODS = ("pod-template-hash", "topology.kubernetes.io/zone", "topolog
 ROUTES = ("httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes")
 
 
+_MODELS = "params.?spec.?models.orValue([])"
+
+
+def _of_revision(name: str) -> str:
+    """CEL: `name` is that of the Service of one revision, whether granted, or there, or not yet."""
+    return f"({name}.matches('-[0-9a-f]{{10}}$') && {name}.substring(0, {name}.size() - 11) in {_MODELS})"
+
+
+def _before(name: str, ending: str) -> str:
+    """CEL: `name` is a model's name with this ending."""
+    return f"({name}.endsWith('{ending}') && {name}.substring(0, {name}.size() - {len(ending)}) in {_MODELS})"
+
+
 def policies(actors: Actors) -> tuple[Policy, ...]:
     """Services, endpoints and routes that would reach managed Pods, or answer in their place."""
     foreign = not_operator(actors)
@@ -41,15 +54,14 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
         ),
         bindings=(Binding(enrolled=ENROLLED),),
     )
-    reserved = (
-        "name in params.?spec.?models.orValue([]) || (name.endsWith('-suggest') && "
-        "name.substring(0, name.size() - 8) in params.?spec.?models.orValue([]))"
+    reserved = " || ".join(
+        (f"name in {_MODELS}", _before("name", "-suggest"), _before("name", "-nobody"), _of_revision("name"))
     )
     names = Policy(
         name="service-names",
         point=3,
-        why="""The addresses NAME and NAME-suggest of a ModelDeployment are the operator's: nobody takes them while they
-        are free, and nobody adds endpoints to them.""",
+        why="""The addresses NAME and NAME-suggest of a ModelDeployment, and the Services behind its routes, are the
+        operator's: nobody takes them while they are free, and nobody adds endpoints to them.""",
         matches=(
             Match(group="", versions=("v1",), resources=("services",), operations=("CREATE",)),
             Match(
@@ -102,13 +114,12 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
             "backends": """
                 variables.rules.map(r, (r.?http.?paths.orValue([]).map(p, p.backend.?service.?name.orValue('')) +
                   r.?backendRefs.orValue([]).map(b, b.name) +
+                  r.?backendRefs.orValue([]).map(b,
+                    b.?filters.orValue([]).map(f, f.?requestMirror.?backendRef.?name.orValue('')).join(' ')) +
                   r.?filters.orValue([]).map(f, f.?requestMirror.?backendRef.?name.orValue(''))).join(' '))
                   .join(' ').split(' ') + [dyn(object).spec.?defaultBackend.?service.?name.orValue('')]
             """,
-            "revisions": """
-                params.?spec.?grants.orValue({}).map(k, params.spec.grants[k].model + '-' + k.substring(0, 10))
-            """,
-            "taken": "variables.backends.filter(b, b in variables.revisions)",
+            "taken": f"variables.backends.filter(b, {_of_revision('b')})",
         },
         rules=(
             Rule(
@@ -121,4 +132,30 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
         ),
         bindings=(Binding(enrolled=ENROLLED, without_grant="Allow"),),
     )
-    return selectors, names, routes
+    references = Policy(
+        name="references",
+        point=3,
+        why="""A ReferenceGrant lets routes of other namespaces, where nothing may be enforced, name Services of this
+        one: not those of one revision, and so not all of them.""",
+        matches=(
+            Match(group="gateway.networking.k8s.io", resources=("referencegrants",), operations=("CREATE", "UPDATE")),
+        ),
+        only_when=foreign | {"something-new": "oldObject == null || dyn(object).?spec != dyn(oldObject).?spec"},
+        variables={
+            "services": """
+                dyn(object).spec.?to.orValue([]).filter(t, t.?group.orValue('') == '' && t.kind == 'Service')
+                  .map(t, t.?name.orValue(''))
+            """,
+        },
+        rules=(
+            Rule(
+                holds=f"variables.services.all(s, s != '' && !{_of_revision('s')})",
+                says="""
+                    'ReferenceGrant ' + object.metadata.name + ' would let routes elsewhere reach Services of one ' +
+                    'revision past their level; name the Services it is for, such as a ModelDeployment\\'s NAME'
+                """,
+            ),
+        ),
+        bindings=(Binding(enrolled=ENROLLED, without_grant="Allow"),),
+    )
+    return selectors, names, routes, references

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from .catalogue import METRICS, Metric, derived, metrics_for
 from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
 from .kinds import ModelDeploymentSpec
+from .names import suggest_name
 from .spec import (
     LIVE_METRICS,
     Confidence,
@@ -27,9 +28,12 @@ from .spec import (
     Duration,
     Fraction,
     Gate,
+    Hostname,
     Name,
     Rate,
     RequireText,
+    Serving,
+    SomePercent,
     Uri,
     Version,
 )
@@ -46,6 +50,8 @@ _EXPECTED = {
         (Duration, "a whole number and its unit (ms, s, m, h or d), such as 24h"),
         (Rate, "whole requests per second, such as 50/s"),
         (Currency, "three letters, such as EUR"),
+        (SomePercent, "a whole percentage above 0 %, such as 25%"),
+        (Hostname, "a full host name, such as credit.example.com, with at most 55 characters before its first dot"),
         (Uri, "pvc://CLAIM/PATH; on the command line also a path or file:///PATH"),
         (
             RequireText,
@@ -213,7 +219,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "model.output.classes",
         "Multiclass probabilities need the class of each column, in order",
     )
-    found += _resources(spec.serving.resources)
+    found += _resources(spec.serving.resources) + _gateway(spec.serving)
     steps = [int(step.removesuffix("%")) for step in spec.autonomy.automate.steps]
     require(
         steps[-1] == 100 and steps[0] > 0 and all(later > earlier for earlier, later in pairwise(steps)),
@@ -249,6 +255,21 @@ def _resources(resources: dict[str, Any]) -> list[Problem]:
                 for name, amount in amounts.items()
                 if not isinstance(amount, str) or _QUANTITY.fullmatch(amount) is None
             ]
+    return found
+
+
+def _gateway(serving: Serving) -> list[Problem]:
+    gateway = serving.gateway
+    if (serving.provider == "GatewayAPI") != (gateway is not None):
+        return [Problem("spec.serving.gateway", "belongs to provider GatewayAPI: set both or neither")]
+    if gateway is None:
+        return []
+    found = []
+    for host in gateway.hostnames:
+        first, dot, rest = host.partition(".")
+        if (derived := f"{suggest_name(first)}{dot}{rest}") in gateway.hostnames:
+            message = f"{derived!r} is where suggestions for {host!r} are answered; leave it out"
+            found.append(Problem("spec.serving.gateway.hostnames", message))
     return found
 
 

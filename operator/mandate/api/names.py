@@ -29,3 +29,8 @@ MODEL_NAME_LENGTH = 40
 def suggest_name(model: str) -> str:
     """The address of a model that answers people."""
     return f"{model}-suggest"
+
+
+def nobody_name(model: str) -> str:
+    """The Service behind a model's routes that answers nobody, for where nothing may and no fallback is declared."""
+    return f"{model}-nobody"

@@ -22,11 +22,20 @@ DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{
 Fraction = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=11)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$", max_length=16)]
 Percent = Annotated[str, StringConstraints(pattern=r"^([1-9]?[0-9]|100)%$", max_length=4)]
+SomePercent = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]?|100)%$", max_length=4)]
+"""Above 0 %."""
 Rate = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}/s$", max_length=16)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$", max_length=3)]
 Confidence = Annotated[str, StringConstraints(pattern=r"^0\.9[5-9][0-9]{0,3}$", max_length=8)]
 RequireText = Annotated[str, StringConstraints(pattern=PATTERN, max_length=96)]
+Hostname = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,53}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$", max_length=245
+    ),
+]
+"""A full host name whose first label has room for `-suggest`."""
 Uri = Annotated[str, StringConstraints(pattern=r"^(pvc://[a-z0-9]|file:///|[^:]+$)", min_length=1, max_length=512)]
 PinnedImage = Annotated[str, StringConstraints(pattern=r"^.+@sha256:[0-9a-f]{64}$", max_length=512)]
 ImageRef = Annotated[str, StringConstraints(min_length=1, max_length=512)]
@@ -534,11 +543,58 @@ class Autonomy(Spec):
     """What happens when evidence turns."""
 
 
+class ParentRef(Spec):
+    """A Gateway, or one listener of it, that routes attach to."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    """Name of the Gateway."""
+    namespace: Annotated[str, StringConstraints(min_length=1, max_length=63)] | None = None
+    """Its namespace; the model's own where left out."""
+    section_name: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
+    """Name of the listener; all of them where left out."""
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] | None = None
+    """Port of the listener."""
+
+
+class GatewayRoutes(Spec):
+    """Through which Gateway the model's two addresses are reached, and by which host names."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!self.hostnames.exists(h, "
+                "(h.split('.')[0] + '-suggest' + h.substring(h.split('.')[0].size())) in self.hostnames)",
+                "hostnames holds a name at which suggestions are answered; leave it out",
+                field=".hostnames",
+            )
+        )
+    )
+
+    parent_refs: Annotated[tuple[ParentRef, ...], Field(min_length=1, max_length=4, json_schema_extra=LIST_ATOMIC)]
+    """The Gateways. They must let HTTPRoutes of this namespace attach."""
+    hostnames: Annotated[tuple[Hostname, ...], Field(min_length=1, max_length=8, json_schema_extra=LIST_SET)]
+    """Where NAME answers. NAME-suggest answers at each of them with `-suggest` behind its first label."""
+    mirror: SomePercent = "100%"
+    """Share of requests, to either address, that a revision at Shadow gets a copy of."""
+
+
 class Serving(Spec):
     """How the model is served once it is granted."""
 
-    provider: Literal["Service"] = "Service"
-    """`Service`: plain Services, whole shares only."""
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "(has(self.provider) && self.provider == 'GatewayAPI') == has(self.gateway)",
+                "gateway belongs to provider GatewayAPI: set both or neither",
+                field=".gateway",
+            )
+        )
+    )
+
+    provider: Literal["Service", "GatewayAPI"] = "Service"
+    """`Service`: plain Services, whole shares only. `GatewayAPI`: HTTPRoutes besides, with shares and copies."""
+    gateway: GatewayRoutes | None = None
+    """Where the routes attach; belongs to provider GatewayAPI."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     """Pods per revision. Left out, one to begin with, and a HorizontalPodAutoscaler or you may scale the Deployment."""
     resources: Annotated[

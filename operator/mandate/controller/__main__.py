@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from kubernetes.aio.client import ApiClient
 
-from mandate.controller.loop import WATCHED, Controller
+from mandate.controller.loop import OPTIONAL, WATCHED, Controller
 from mandate.controller.queue import Backoff
 from mandate.controller.server import serving
 from mandate.controller.settings import Images, Settings
@@ -156,7 +156,7 @@ async def run(options: Options) -> None:
         leading = True
         controller.metrics.leader.set(1)
         watching = asyncio.create_task(
-            watch(WATCHED, controller.heard, configuration, namespaces=options.namespaces, stop=stop)
+            watch({**WATCHED, **OPTIONAL}, controller.heard, configuration, namespaces=options.namespaces, stop=stop)
         )
         working = asyncio.create_task(controller.run(workers=options.workers, resync=options.resync))
         stopping = asyncio.create_task(stop.wait())
@@ -214,6 +214,10 @@ def set_up_logging(log_format: str) -> None:
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # Optional kinds may be missing, and it would say so at every kind that comes. Without ours, nothing works anyway.
+    logging.getLogger("kopf._core.reactor.observation").addFilter(
+        lambda record: not record.getMessage().startswith("Unresolved resources")
+    )
 
 
 def main() -> int:

@@ -78,7 +78,9 @@ class Applier:
         resource = resource_of(action.api_version, action.kind)
         identity = {"name": action.name, "namespace": action.namespace, "uid": action.uid}
         try:
-            await self._client.delete(resource, action.name, namespace=action.namespace, uid=action.uid)
+            gone = await self._client.delete(resource, action.name, namespace=action.namespace, uid=action.uid)
+            if gone:
+                self._store.remove(resource, {"metadata": identity})
         except NotFoundError:
             self._store.remove(resource, {"metadata": identity})
         except ConflictError:

@@ -24,6 +24,15 @@ class Finding:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """What a person must resolve, as a condition says it; `revision` where it is about one only."""
+
+    reason: str
+    message: str
+    revision: str = ""
+
+
 def merged(
     before: Iterable[Condition], findings: Iterable[Finding], *, generation: int, now: float
 ) -> tuple[Condition, ...]:

@@ -49,10 +49,10 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     assessment = assess(snapshot, now)
     spec = _spec(mdep)
     actions: list[Action] = list(record(snapshot, spec)) if spec is not None else []
-    observed, state = observe(snapshot), state_of(before)
+    observed, state = observe(snapshot, spec), state_of(before)
     told = inputs(snapshot, state, spec, assessment, observed)
     climb = step(state, told, now)
-    served = serve(snapshot, climb.state, spec=spec)
+    served = serve(snapshot, climb.state, spec=spec, now=now)
     if isinstance(assessment, Measuring):
         actions += assessment.actions
     asked = bool(snapshot.live) and bool(snapshot.settings.recorder_url)
@@ -63,6 +63,7 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     # What use shows changes without an event that says so.
     waits = (
         climb.again,
+        served.again,
         snapshot.settings.live_every if asked else None,
         assessment.again if isinstance(assessment, Measuring) else None,
     )

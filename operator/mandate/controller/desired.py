@@ -17,6 +17,7 @@ from mandate.api.names import (
     LABEL_MODEL,
     LABEL_RECORD,
     LABEL_REVISION,
+    nobody_name,
 )
 from mandate.controller import pods
 from mandate.controller.identity import evidence_name, job_name, workload_name
@@ -29,6 +30,8 @@ Object = dict[str, Any]
 ANNOTATION_REVISION_DIGEST = f"{GROUP}/revision-digest"
 ANNOTATION_REPLICAS = f"{GROUP}/replicas"
 """On Deployments: the number of replicas that is stated, where one is."""
+ANNOTATION_STEPPED = f"{GROUP}/stepped"
+"""On our routes: when what they say last changed."""
 SERVICE_PORT = 80
 NOBODY = "none"
 """A revision that no Pod has: a Service that selects it answers nobody."""
@@ -214,6 +217,28 @@ def service(mdep: Object, name: str, *, selector: Mapping[str, str], port: int |
             "ports": [{"name": "http", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": port}],
         },
     }
+
+
+def backend(mdep: Object, revision: str) -> Object:
+    """The Service of one revision, for routes to send a share to; admission lets nobody else's route name it."""
+    model = mdep["metadata"]["name"]
+    selector = {LABEL_MODEL: model, LABEL_REVISION: revision}
+    document = service(mdep, workload_name(model, revision), selector=selector, port="http")
+    document["metadata"]["labels"][LABEL_REVISION] = revision
+    return document
+
+
+def nobody(mdep: Object) -> Object:
+    """The Service that answers nobody, since a route must name one."""
+    model = mdep["metadata"]["name"]
+    selector = {LABEL_MODEL: model, LABEL_REVISION: NOBODY}
+    return service(mdep, nobody_name(model), selector=selector, port="http")
+
+
+def route(mdep: Object, document: Object, *, stepped: str) -> Object:
+    """One of the routes of `rollout.gateway`, as this model's own; `stepped` is when its content last changed."""
+    metadata = _metadata(mdep, document["metadata"]["name"]) | {"annotations": {ANNOTATION_STEPPED: stepped}}
+    return document | {"metadata": metadata | {"ownerReferences": [owner(mdep)]}}
 
 
 def grant(namespace: str, spec: AutonomyGrantSpec) -> Object:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
 from mandate.api.check import SpecError
-from mandate.api.names import GRANT_NAME, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, suggest_name
+from mandate.api.names import GRANT_NAME, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, nobody_name, suggest_name
 from mandate.controller import desired
 from mandate.controller.cache import Defaults, EvidenceCache
 from mandate.controller.choice import evaluation_status, understood, wanted
@@ -32,6 +33,7 @@ from mandate.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    HTTP_ROUTES,
     JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
@@ -48,12 +50,22 @@ Object = dict[str, Any]
 class Gatherer:
     """Reads snapshots."""
 
-    def __init__(self, client: Client, store: Store, ledger: Ledger, settings: Settings, live: LiveSource) -> None:
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        ledger: Ledger,
+        settings: Settings,
+        live: LiveSource,
+        *,
+        watched: Collection[Resource],
+    ) -> None:
         self._client = client
         self._store = store
         self._ledger = ledger
         self._settings = settings
         self._live = live
+        self._watched = watched
         self._evidence = EvidenceCache(client)
         self._defaults = Defaults(client)
 
@@ -127,19 +139,19 @@ class Gatherer:
         if mdep is None:
             return None
         mevals = self._measurements(namespace, name)
-        services = {
-            address: service
-            for address in (name, suggest_name(name))
-            if (service := store.get(SERVICES, namespace, address)) is not None
-        }
+        deployments = self._of_model(DEPLOYMENTS, namespace, name)
+        behind = (item["metadata"]["name"] for item in (*deployments, *self._of_model(SERVICES, namespace, name)))
+        addresses = (name, suggest_name(name))
+        services = self._named(SERVICES, namespace, (*addresses, nobody_name(name), *behind))
         return ModelSnapshot(
             mdep=mdep,
             namespace=store.get(NAMESPACES, "", namespace),
             grant=store.get(AUTONOMY_GRANTS, namespace, GRANT_NAME),
             mevals=mevals,
             revisions=self._owned(CONTROLLER_REVISIONS, namespace, name, mdep),
-            deployments=self._of_model(DEPLOYMENTS, namespace, name),
+            deployments=deployments,
             services=services,
+            routes=self._named(HTTP_ROUTES, namespace, addresses) if HTTP_ROUTES in self._watched else None,
             fallback=self._fallback(mdep),
             records=self._of_model(CONFIG_MAPS, namespace, name),
             evidence=await self._evidence_for(mdep, mevals),
@@ -147,6 +159,11 @@ class Gatherer:
             live=await self._live_of(mdep),
             settings=self._settings,
         )
+
+    def _named(self, resource: Resource, namespace: str, names: Iterable[str]) -> dict[str, Object]:
+        """The objects of these names that there are, whoever made them."""
+        every = ((name, self._store.get(resource, namespace, name)) for name in names)
+        return {name: item for name, item in every if item is not None}
 
     async def _live_of(self, mdep: Object) -> dict[str, Live | LiveUnavailable]:
         """What use shows of the revisions of which the spec asks that."""

@@ -30,6 +30,7 @@ from mandate.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
+    HTTP_ROUTES,
     JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
@@ -61,6 +62,10 @@ WATCHED: Mapping[Resource, str] = {
 """What is watched, and by which label selector. Services without one of ours may be fallbacks."""
 
 
+OPTIONAL: Mapping[Resource, str] = {HTTP_ROUTES: ""}
+"""What is watched where the cluster knows the kind. Routes without a label of ours may have a name that we need."""
+
+
 class Controller:
     """One operator's state and loop, for all namespaces or those named."""
 
@@ -84,7 +89,8 @@ class Controller:
         self.store = Store(self._changed)
         self._ledger = Ledger(client, namespace=operator_namespace)
         live = live or LiveSource(url=settings.recorder_url, every=settings.live_every)
-        self._gatherer = Gatherer(client, self.store, self._ledger, settings, live)
+        self.watched: dict[Resource, str] = dict(WATCHED)
+        self._gatherer = Gatherer(client, self.store, self._ledger, settings, live, watched=self.watched)
         self._recorder = Recorder(client, instance=identity)
         self._applier = Applier(client, self.store, self._ledger, self._recorder)
         self.listed = False
@@ -102,15 +108,31 @@ class Controller:
     async def run(self, *, workers: int, resync: float) -> None:
         """List everything once, then work for ever, with a diffing re-list every `resync` seconds."""
         await self._ledger.load()
+        await self.discover()
         await self.relist()
         self.listed = True
         async with asyncio.TaskGroup() as group:
             group.create_task(work(self.queue, self.reconcile, workers=workers))
             group.create_task(self._relist_for_ever(resync))
 
+    async def discover(self) -> None:
+        """Learn which optional kinds the cluster knows now; a change is news for every model."""
+        known = {resource: selector for resource, selector in OPTIONAL.items() if await self._client.serves(resource)}
+        gone = [resource for resource in OPTIONAL if resource in self.watched and resource not in known]
+        came = [resource for resource in known if resource not in self.watched]
+        for resource in gone:
+            del self.watched[resource]
+            for item in self.store.all(resource):
+                self.store.remove(resource, item)
+        self.watched.update(known)
+        if gone or came:
+            log.info("kinds that came: %s; that went: %s", _kinds(came), _kinds(gone))
+            for mdep in self.store.all(MODEL_DEPLOYMENTS):
+                self.queue.add(Key("Model", mdep["metadata"]["namespace"], mdep["metadata"]["name"]))
+
     async def relist(self) -> None:
         """Compare the store with the API server, kind by kind. Each difference is news and enqueues its keys."""
-        for resource, selector in WATCHED.items():
+        for resource, selector in tuple(self.watched.items()):
             for namespace in (self._namespaces if resource.namespaced else ()) or (None,):
                 listing = await self._client.list(resource, namespace=namespace, selector=selector)
                 items = [item for item in listing.items if self._looks_after(resource, item)]
@@ -127,6 +149,7 @@ class Controller:
         while True:
             await asyncio.sleep(resync)
             try:
+                await self.discover()
                 await self.relist()
             except ApiError as error:
                 log.warning("re-list: %s", error)
@@ -201,6 +224,10 @@ class Controller:
 
 def _words(key: Key) -> str:
     return f"{key.kind} {key.namespace}/{key.name}"
+
+
+def _kinds(resources: list[Resource]) -> str:
+    return ", ".join(resource.kind for resource in resources) or "none"
 
 
 def _kind(action: Action) -> str:

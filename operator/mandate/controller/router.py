@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL
+from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, nobody_name, suggest_name
 from mandate.controller.plan import Key
 from mandate.controller.serve import is_serving
 from mandate.controller.store import Store
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
     DEPLOYMENTS,
+    HTTP_ROUTES,
     JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
@@ -61,6 +62,8 @@ def _keys(resource: Resource, item: Object, store: Store) -> Iterator[Key]:
         job = store.get(JOBS, namespace, labels.get(LABEL_EVALUATION, ""))
         if job is not None:
             yield from _owners(job, namespace)
+    elif resource == HTTP_ROUTES:
+        yield from (Key("Model", namespace, mdep) for mdep in _addressed(namespace, name, store))
     elif resource == SERVICES:
         yield from _users_of(namespace, name, store)
     if LABEL_MODEL in labels and resource not in (PODS, MODEL_EVALUATIONS):
@@ -81,8 +84,16 @@ def _users_of(namespace: str, service: str, store: Store) -> Iterator[Key]:
     for mdep in store.all(MODEL_DEPLOYMENTS, namespace):
         name = mdep["metadata"]["name"]
         fallback = ((mdep.get("spec") or {}).get("useCase") or {}).get("fallback") or {}
-        if service in (name, f"{name}-suggest", (fallback.get("serviceRef") or {}).get("name")):
+        if service in (name, suggest_name(name), nobody_name(name), (fallback.get("serviceRef") or {}).get("name")):
             yield Key("Model", namespace, name)
+
+
+def _addressed(namespace: str, address: str, store: Store) -> Iterator[str]:
+    """Models of which this is an address, whoever made what has the name."""
+    for mdep in store.all(MODEL_DEPLOYMENTS, namespace):
+        name = mdep["metadata"]["name"]
+        if address in (name, suggest_name(name)):
+            yield name
 
 
 def _granted(before: Object | None, after: Object | None, store: Store) -> Iterator[Key]:

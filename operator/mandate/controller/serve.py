@@ -7,16 +7,17 @@ once. A Service has one answer for all: of shares, whoever has the largest gets 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mandate.api.criteria import Level
 from mandate.api.kinds import ModelDeploymentSpec
-from mandate.api.names import LABEL_MODEL, LABEL_REVISION, suggest_name
+from mandate.api.names import LABEL_MODEL, LABEL_REVISION, nobody_name, suggest_name
 from mandate.api.spec import Fallback
-from mandate.controller import desired
+from mandate.controller import desired, routing
 from mandate.controller.choice import evaluation_of
+from mandate.controller.conditions import Trouble
 from mandate.controller.identity import workload_name
 from mandate.controller.moments import age
 from mandate.controller.plan import Action, Create, bring, delete
@@ -39,15 +40,6 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """What a person must resolve, as a condition says it; `revision` where it is about one only."""
-
-    reason: str
-    message: str
-    revision: str = ""
-
-
-@dataclass(frozen=True)
 class Observed:
     """What is true now: where each address leads, who has a Pod that is ready, who can't get one, in words."""
 
@@ -67,13 +59,14 @@ class Served:
     """What is to be done so that the state is served.
 
     `waiting` says what isn't there yet, `trouble` what a person must resolve; `fallback` is a finding about the
-    fallback Service, empty where there is none.
+    fallback Service, empty where there is none. `again` is in how many seconds to look again.
     """
 
     actions: tuple[Action, ...]
     waiting: tuple[str, ...] = ()
     trouble: tuple[Trouble, ...] = ()
     fallback: str = ""
+    again: float | None = None
 
 
 def standing(state: State) -> tuple[Holder, ...]:
@@ -124,8 +117,8 @@ def recorded(revisions: tuple[Object, ...], revision: str, *, images: Images) ->
     return None
 
 
-def observe(snapshot: ModelSnapshot) -> Observed:
-    """What the addresses' selectors and the Deployments say.
+def observe(snapshot: ModelSnapshot, spec: ModelDeploymentSpec | None) -> Observed:
+    """What the routes say, or else the addresses' selectors, and the Deployments.
 
     A Service copies no requests to anyone: a revision counts as mirrored once it runs. How much it must have seen is
     the spec's to say (minPredictions).
@@ -135,11 +128,14 @@ def observe(snapshot: ModelSnapshot) -> Observed:
     deployments = _deployments(snapshot)
     ready = frozenset(revision for revision, item in deployments.items() if available(item))
     broken = {revision: why for revision, item in deployments.items() if (why := _broken(item))}
+    if routing.is_asked(snapshot, spec):
+        selected = {name: automate, suggest_name(name): suggest}
+        return Observed(routing.true_shares(snapshot, selected=selected), ready, broken)
     shares = Shares(automate={automate: 100}, suggest={suggest: 100}, mirrored=tuple(sorted(ready)))
     return Observed(shares, ready, broken)
 
 
-def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | None) -> Served:
+def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | None, now: float) -> Served:
     """Actions and findings for `state`; `spec` is the present one, None where it isn't understood.
 
     Then Deployments stay as they are, and so does an address unless it leads to whom it mayn't lead any more: nobody
@@ -177,24 +173,106 @@ def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | 
         if live is not None and not desired.is_ours(live, mdep):
             trouble.append(_taken("Service", address))
             continue
-        now = _selected(snapshot, address)
-        answers = _answers(snapshot, state, deployments, now=now, level=level)
+        leads = _selected(snapshot, address)
+        answers = _answers(snapshot, state, deployments, now=leads, level=level)
         if answers == FALLBACK:
             selector, port = targets
         else:
             selector, port = {LABEL_MODEL: name, LABEL_REVISION: answers}, "http"
             selected.add(answers)
         document = desired.service(mdep, address, selector=selector, port=port)
-        turned = bring(document, live) if spec is not None or not _may(state, now, level) else ()
+        turned = bring(document, live) if spec is not None or not _may(state, leads, level) else ()
         actions += turned
         if turned:
             waiting.append(f"Service {address} is being turned to who may answer there")
-        if now != FALLBACK:
-            selected.add(now)
+        if leads != FALLBACK:
+            selected.add(leads)
+    routed = _routed(snapshot, state, deployments, spec=spec, fallback=found, wanted=wanted, now=now)
+    busy = selected | routing.held(snapshot, now)
+    actions += routed.actions
     for revision, item in deployments.items():
-        if revision not in wanted and revision not in selected and not _leaving(item):
+        if revision not in wanted and revision not in busy and not _leaving(item):
             actions.append(delete(item))
-    return Served(tuple(actions), tuple(waiting), tuple(trouble), found)
+    actions += _superfluous(snapshot, spec=spec, wanted=wanted, fallback=found, now=now)
+    return Served(
+        tuple(actions),
+        (*waiting, *routed.waiting),
+        (*trouble, *routed.trouble),
+        found,
+        min((each for each in (routed.again, routing.settles(snapshot, now)) if each is not None), default=None),
+    )
+
+
+def _routed(
+    snapshot: ModelSnapshot,
+    state: State,
+    deployments: Mapping[str, Object],
+    *,
+    spec: ModelDeploymentSpec | None,
+    fallback: str,
+    wanted: Collection[str],
+    now: float,
+) -> routing.Routed:
+    """The Services behind the routes, which come before them, and the routes."""
+    if not routing.is_asked(snapshot, spec):
+        return routing.Routed(routing.leave(snapshot))
+    if snapshot.routes is None:
+        return routing.Routed(trouble=(Trouble("GatewayAPIMissing", routing.MISSING),))
+    mdep = snapshot.mdep
+    running = [revision for revision in deployments if revision in wanted]
+    documents = [desired.backend(mdep, revision) for revision in running]
+    declared = spec.use_case.fallback if spec is not None else None
+    usable = (declared.service_ref.name, declared.service_ref.port) if declared is not None and not fallback else None
+    if usable is None:
+        documents.append(desired.nobody(mdep))
+    actions: list[Action] = []
+    for document in documents:
+        live = snapshot.services.get(document["metadata"]["name"])
+        if live is not None and not desired.is_ours(live, mdep):
+            return routing.Routed(trouble=(_taken("Service", document["metadata"]["name"]),))
+        actions += bring(document, live)
+
+    def may(revision: str, level: Level) -> bool:
+        holder = next((item for item in _holders(state) if item.revision == revision), None)
+        granted = granted_level(snapshot.grant, holder) if holder is not None else None
+        return rank(granted) >= rank(level) and rank(state.granted().get(revision)) >= rank(level)
+
+    def able(level: Level, answering: Collection[str]) -> set[str]:
+        there = {
+            revision for revision in running if workload_name(mdep["metadata"]["name"], revision) in snapshot.services
+        }
+        ready = {revision for revision in there if available(deployments[revision])}
+        return {revision for revision in deployments if may(revision, level) and revision in {*ready, *answering}}
+
+    routed = routing.turn(
+        snapshot,
+        lambda able: desired_shares(state, able=able),
+        spec=spec,
+        versions={holder.revision: holder.version for holder in _holders(state)},
+        rights=routing.Rights(may=may, able=able, running=running),
+        fallback=usable,
+        now=now,
+    )
+    return replace(routed, actions=(*actions, *routed.actions))
+
+
+def _superfluous(
+    snapshot: ModelSnapshot, *, spec: ModelDeploymentSpec | None, wanted: Collection[str], fallback: str, now: float
+) -> list[Action]:
+    """The Services behind routes that no route names any more."""
+    mdep, asked = snapshot.mdep, routing.is_asked(snapshot, spec)
+    busy = routing.held(snapshot, now)
+    declared = spec is not None and spec.use_case.fallback is not None and not fallback
+    actions: list[Action] = []
+    for name, item in snapshot.services.items():
+        if not desired.is_ours(item, mdep) or _leaving(item):
+            continue
+        revision = _revision(item)
+        if revision and revision not in busy and not (asked and revision in wanted):
+            actions.append(delete(item))
+        elif name == nobody_name(mdep["metadata"]["name"]) and not routing.names_nobody(snapshot, now):
+            actions += () if asked and not declared else (delete(item),)
+    return actions
 
 
 def granted_level(grant: Object | None, holder: Holder) -> Level | None:

@@ -46,9 +46,10 @@ class LiveUnavailable:
 class ModelSnapshot:
     """One ModelDeployment and what belongs to it.
 
-    `services` holds the Services NAME and NAME-suggest whoever made them; `evidence` is by ModelEvaluation, `looks` by
-    look; `records` are the evidence ConfigMaps, without their data. `live` is what use shows of the revisions of which
-    the present rules ask that.
+    `services` holds the model's own Services, and by whomever those of the names that are its; `routes` the HTTPRoutes
+    NAME and NAME-suggest whoever made them, None where the cluster doesn't know the kind. `evidence` is by
+    ModelEvaluation, `looks` by look; `records` are the evidence ConfigMaps, without their data. `live` is what use
+    shows of the revisions of which the present rules ask that.
     """
 
     mdep: Object
@@ -58,6 +59,7 @@ class ModelSnapshot:
     revisions: tuple[Object, ...] = ()
     deployments: tuple[Object, ...] = ()
     services: Mapping[str, Object] = field(default_factory=dict)
+    routes: Mapping[str, Object] | None = None
     fallback: Object | None = None
     records: tuple[Object, ...] = ()
     evidence: Mapping[str, Evidence | IntakeError] = field(default_factory=dict)

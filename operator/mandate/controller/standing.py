@@ -14,7 +14,7 @@ from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
 from mandate.evidence.schema import Evidence
-from mandate.rollout.inputs import Inputs, Judgement, Verb
+from mandate.rollout.inputs import Inputs, Judgement, Rules, Verb
 from mandate.rollout.record import rules_of, seen_of, state_of
 from mandate.rollout.state import Holder, State
 from mandate.verdict.criteria import criteria_digest, looked_digest
@@ -51,7 +51,7 @@ def inputs(
         if known is not None:
             judgements[holder.revision] = known
     complete = effective(spec)
-    unknown = _unknown(snapshot, state)
+    unknown = _unknown(snapshot, state, spec)
     seen = {
         revision: seen_of(live, judge_live(gates=complete.gates, tier=spec.use_case.risk_tier, live=live))
         for revision, live in snapshot.live.items()
@@ -60,7 +60,7 @@ def inputs(
     return Inputs(
         revision=revision,
         version=spec.model.version,
-        rules=rules_of(spec.autonomy, complete.gates, whole=True),
+        rules=_rules(spec),
         judgements=judgements,
         seen=seen,
         unknown=unknown,
@@ -71,21 +71,27 @@ def inputs(
     )
 
 
-def _unknown(snapshot: ModelSnapshot, state: State) -> dict[str, str]:
+def _rules(spec: ModelDeploymentSpec) -> Rules:
+    """A Service leads to one revision as a whole; routes divide."""
+    return rules_of(spec.autonomy, effective(spec).gates, whole=spec.serving.provider == "Service")
+
+
+def _unknown(snapshot: ModelSnapshot, state: State, spec: ModelDeploymentSpec) -> dict[str, str]:
     """Why nothing can be seen of a revision in use, and what to do about it."""
     found = {}
     for revision, live in snapshot.live.items():
         if isinstance(live, LiveUnavailable):
             found[revision] = live.reason
         elif live.predictions == 0:
-            found[revision] = _silence(snapshot, state, revision)
+            found[revision] = _silence(snapshot, state, revision, spec)
     return {revision: why for revision, why in found.items() if why}
 
 
-def _silence(snapshot: ModelSnapshot, state: State, revision: str) -> str:
+def _silence(snapshot: ModelSnapshot, state: State, revision: str, spec: ModelDeploymentSpec) -> str:
     """Why no prediction of a revision may ever come by itself; empty where they should."""
     candidates = (holder for holder in (state.candidate, state.champion) if holder is not None)
-    if any(holder.revision == revision and holder.rung.level == "Shadow" for holder in candidates):
+    at_shadow = any(holder.revision == revision and holder.rung.level == "Shadow" for holder in candidates)
+    if spec.serving.provider == "Service" and at_shadow:
         return "the provider Service sends no copies of requests to Shadow; send some, or ask for minPredictions: 0"
     kept = recorded(snapshot.revisions, revision, images=snapshot.settings.images)
     if kept is not None and kept.spec.model.source.image is not None:
@@ -107,7 +113,7 @@ def judged_by(mdep: Object) -> frozenset[str]:
 
 def to_ask(mdep: Object, spec: ModelDeploymentSpec) -> tuple[Holder, ...]:
     """The revisions of whose use the present spec asks something."""
-    state, rules = state_of(status_of(mdep)), rules_of(spec.autonomy, effective(spec).gates, whole=True)
+    state, rules = state_of(status_of(mdep)), _rules(spec)
 
     def asked(holder: Holder) -> bool:
         level = holder.rung.level

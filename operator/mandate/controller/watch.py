@@ -50,11 +50,10 @@ def registry(watched: Mapping[Resource, str], heard: Heard, configuration: Any) 
 
 
 def settings(watched: Mapping[Resource, str]) -> kopf.OperatorSettings:
-    """kopf without what isn't wanted of it: events of its own, peering, the discovery of kinds that come later."""
+    """kopf without what isn't wanted of it: events of its own, peering. Kinds that come later are watched from then."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.peering.standalone = True
-    chosen.scanning.disabled = True
     chosen.networking.connect_timeout = CONNECT_TIMEOUT
     chosen.networking.request_timeout = 3 * CONNECT_TIMEOUT
     chosen.watching.server_timeout = SERVER_TIMEOUT

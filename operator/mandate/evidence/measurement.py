@@ -8,7 +8,7 @@ from mandate.api.catalogue import METRICS, derived
 from mandate.api.criteria import CHAMPION, Against, requirements
 from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
-from mandate.api.spec import Model, Spec
+from mandate.api.spec import Model, Serving, Spec
 
 from .canonical import digest
 
@@ -69,7 +69,8 @@ def evaluation_spec(
         baselines=complete.baselines,
         champion=champion if names_champion(spec) else None,
         loads=tuple(loads),
-        serving=spec.serving.model_copy(update={"replicas": None}),
+        # How many Pods there are and who leads there is about what is served, not about what is measured.
+        serving=Serving(resources=spec.serving.resources),
         retry=retry,
     )
 

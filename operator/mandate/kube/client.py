@@ -22,7 +22,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from mandate.api.names import FIELD_MANAGER
-from mandate.kube.errors import ApiError, InvalidError, UnavailableError, from_response
+from mandate.kube.errors import ApiError, InvalidError, NotFoundError, UnavailableError, from_response
 from mandate.kube.resources import PODS, Resource
 
 Object = dict[str, Any]
@@ -93,6 +93,14 @@ class Client:
             if not continued:
                 return Listing(tuple(items), str(metadata.get("resourceVersion", "")))
 
+    async def serves(self, resource: Resource) -> bool:
+        """Whether the API server knows this kind at all."""
+        try:
+            known = await self._json("GET", f"/apis/{resource.api_version}" if resource.group else "/api/v1")
+        except NotFoundError:
+            return False
+        return any(item["name"] == resource.plural for item in known.get("resources") or ())
+
     async def create(self, resource: Resource, document: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Create an object, or with `dry_run` only say what it would be; raises AlreadyExistsError."""
         path = resource.path(namespace=document["metadata"].get("namespace"))
@@ -139,8 +147,8 @@ class Client:
         uid: str | None = None,
         resource_version: str | None = None,
         propagation: str = "Background",
-    ) -> None:
-        """Delete one object.
+    ) -> bool:
+        """Delete one object; returns whether it is gone, rather than waiting for its finalizers.
 
         Raises ConflictError if `uid` or `resource_version` isn't what is there, NotFoundError if nothing is.
         """
@@ -151,7 +159,8 @@ class Client:
             "propagationPolicy": propagation,
             "preconditions": {key: value for key, value in preconditions.items() if value is not None},
         }
-        await self._json("DELETE", resource.path(namespace=namespace, name=name), body=body)
+        answer = await self._json("DELETE", resource.path(namespace=namespace, name=name), body=body)
+        return answer.get("kind") == "Status"
 
     async def log_tail(
         self, pod: str, *, namespace: str, container: str, lines: int, keep: int, read_at_most: int

@@ -30,6 +30,13 @@ MIRROR_PARTS = 1_000_000
 """A mirrored share is told exactly as percent, else as a fraction with at most this denominator."""
 HEADER_AUTONOMY = "Mandate-Autonomy"
 HEADER_VERSION = "Mandate-Model-Version"
+CALM = 20.0
+"""Seconds between making a backend known and sending it its share, where nothing hurries: longer than any gateway was
+seen to take until it carries a change."""
+HURRIED = 2.0
+"""The same where somebody must stop answering."""
+GONE = 5.0
+"""Seconds from a backend's last share until its place is dropped, and from then until its Service may be deleted."""
 LONGEST_LABEL = 63
 """Characters between two dots of a host name (RFC 1123)."""
 GATEWAY_API = "gateway.networking.k8s.io"
@@ -169,6 +176,29 @@ def step(now: Sequence[Backend], goal: Sequence[Backend]) -> list[Backend]:
     return [wanted.get(_key(each), idle) if each.share else idle for each in places]
 
 
+def paced(
+    now: Sequence[Backend], goal: Sequence[Backend], *, age: float, behind: bool, hurry: bool
+) -> tuple[list[Backend], float | None]:
+    """What to write `age` seconds after the last step: the next one, or what the route says `now` while it isn't time.
+
+    Second, in how many seconds it will be; None where there is nothing to wait for, or where the route's own news will
+    tell. `behind` is whether the gateway hasn't looked at the present route yet; `hurry`, that somebody must stop
+    answering, which waits for no gateway's word.
+    """
+    following = step(now, goal)
+    before, after = ({_key(each): each.share for each in split if each.share} for split in (now, following))
+    told, wait = True, 0.0
+    if after.keys() < before.keys():
+        wait = GONE
+    elif any(before.get(key) == LEAD and share > LEAD for key, share in after.items()):
+        told, wait = not hurry, HURRIED if hurry else CALM
+    else:
+        told = False
+    if age < wait:
+        return list(now), wait - age
+    return (list(now), None) if told and behind else (following, None)
+
+
 def _key(backend: Backend) -> tuple[str, int]:
     return backend.service, backend.port
 
@@ -249,6 +279,43 @@ def _parent(parent: Mapping[str, Any]) -> Object:
     return {"group": GATEWAY_API, "kind": "Gateway"} | dict(parent)
 
 
+# --- what a route says -----------------------------------------------------------------------------------------------
+
+
+def split_of(route: Mapping[str, Any]) -> Split | None:
+    """What a route says, in the form in which `routes` writes; None where it has another."""
+    try:
+        [rule] = route["spec"]["rules"]
+        split = Split(
+            backends=[_read_backend(reference) for reference in rule["backendRefs"]],
+            mirror=_read_mirror(rule["filters"]) if "filters" in rule else None,
+        )
+        weights([backend.share for backend in split.backends])
+        return split
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _read_backend(reference: Mapping[str, Any]) -> Backend:
+    [changed] = reference["filters"]
+    headers = {item["name"]: item["value"] for item in changed["responseHeaderModifier"]["set"]}
+    return Backend(
+        service=reference["name"],
+        port=reference["port"],
+        share=Fraction(reference["weight"], TOTAL),
+        autonomy=headers[HEADER_AUTONOMY],
+        version=headers.get(HEADER_VERSION, ""),
+    )
+
+
+def _read_mirror(filters: Sequence[Mapping[str, Any]]) -> Mirror:
+    [copied] = filters
+    mirror = copied["requestMirror"]
+    part = mirror.get("fraction") or {"numerator": mirror["percent"], "denominator": 100}
+    share = Fraction(part["numerator"], part.get("denominator", 100))
+    return Mirror(service=mirror["backendRef"]["name"], port=mirror["backendRef"]["port"], share=share)
+
+
 # --- what the gateway says -------------------------------------------------------------------------------------------
 
 _REMEDIES = {
@@ -268,46 +335,69 @@ _BAD_WHEN_TRUE = {"PartiallyInvalid", "RouteRulesOverlap"}
 """Conditions that name a problem; all others name what should be so."""
 
 
-def accepted(route: Mapping[str, Any]) -> str:
-    """What keeps the gateway from doing what the route says, and what to do about it; empty when nothing does.
+UNKNOWN_GATEWAY = "NothingSaid"
+"""No gateway says anything of the route."""
+NOT_LOOKED_AT = "NotLookedAt"
+"""A gateway has said something, but of an earlier generation of the route."""
+NO_PODS = "EndpointsNotFound"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that keeps the gateway from doing what a route says: the gateway's reason, and what to do, in words."""
+
+    reason: str
+    words: str
+
+
+def problems(route: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """What keeps the gateway from doing what the route says.
 
     Counts only what was said of the route's present generation, for each of its parentRefs.
     """
     metadata = route["metadata"]
     told = (route.get("status") or {}).get("parents") or ()
-    return "; ".join(
+    return tuple(
         problem
         for parent in route["spec"]["parentRefs"]
         for problem in _of_parent(parent, told, metadata["namespace"], metadata.get("generation", 0))
     )
 
 
+def accepted(route: Mapping[str, Any]) -> str:
+    """The problems in words; empty when there are none."""
+    return "; ".join(problem.words for problem in problems(route))
+
+
 def _of_parent(
     parent: Mapping[str, Any], told: Iterable[Mapping[str, Any]], namespace: str, generation: int
-) -> list[str]:
+) -> list[Problem]:
     """Several controllers may speak of one parentRef; each must be content."""
     where = f"{parent.get('kind', 'Gateway')} {parent.get('namespace', namespace)}/{parent['name']}"
     mine = [entry for entry in told if _same(entry["parentRef"], parent, namespace)]
     if not mine:
-        return [f"{where} says nothing of the route: check that it exists, and that its controller runs"]
-    problems = []
+        words = f"{where} says nothing of the route: check that it exists, and that its controller runs"
+        return [Problem(UNKNOWN_GATEWAY, words)]
+    found = []
     for entry in mine:
         conditions = {condition["type"]: condition for condition in entry.get("conditions") or ()}
         stale = [each for each in conditions.values() if each.get("observedGeneration", 0) < generation]
         if "Accepted" not in conditions or stale:
-            problems.append(f"{where} hasn't looked at the present route yet: wait, or look at its controller")
+            words = f"{where} hasn't looked at the present route yet: wait, or look at its controller"
+            found.append(Problem(NOT_LOOKED_AT, words))
             continue
         for condition in conditions.values():
             bad = "True" if condition["type"] in _BAD_WHEN_TRUE else "False"
             if condition["status"] == bad:
-                problems.append(_problem(where, condition))
-    return problems
+                found.append(_problem(where, condition))
+    return found
 
 
-def _problem(where: str, condition: Mapping[str, Any]) -> str:
+def _problem(where: str, condition: Mapping[str, Any]) -> Problem:
     remedy = _REMEDIES.get(condition["reason"], "see what the gateway says")
     said = str(condition.get("message") or "").strip().rstrip(".")
-    return f"{where}: {condition['type']} is {condition['status']} ({condition['reason']}: {said}): {remedy}"
+    words = f"{where}: {condition['type']} is {condition['status']} ({condition['reason']}: {said}): {remedy}"
+    return Problem(str(condition["reason"]), words)
 
 
 def _same(told: Mapping[str, Any], parent: Mapping[str, Any], namespace: str) -> bool:

@@ -580,21 +580,28 @@ def _unseen(holder: Holder, following: Rung, inputs: Inputs, moment: int) -> lis
         found += missing(holder.rung.level, minimum, seen, lived=lived, unknown=unknown)
     elif holder.rung.level == "Automate" and rules.step_duration > 0:
         if lived is None:
-            found.append(Missing(f"the provider doesn't serve {holder.rung} yet"))
+            # A share that isn't a step any more, as after a change of provider, may never be served.
+            if holder.rung.share in rules.steps:
+                found.append(Missing(f"the provider doesn't serve {holder.rung} yet"))
         elif lived < rules.step_duration:
             left = rules.step_duration - lived
             found.append(Missing(f"{holder.rung} must hold, {about(left)} more", left))
     if following.level == holder.rung.level:
         return found  # a failing one is cut off; a rung of the same level asks for no more than not to fail
-    if level in rules.live:
+    if holder.fallen and (seen is None or seen.predictions == 0):
+        found.append(Missing(f"it fell, and {_nothing_seen(holder, inputs)}"))
+    elif level in rules.live:
         verdict = seen.gates.get(level) if seen is not None else None
         if verdict is None:
             found.append(Missing(_nothing_seen(holder, inputs)))
-        elif not verdict.holds:
-            open_gates = (f"{gate.name}: {gate.verdict}: {gate.message}" for gate in verdict.gates if not gate.holds)
-            found.append(Missing("; ".join(open_gates) or f"no live gate asks anything at {level}"))
-    elif holder.fallen and (seen is None or seen.predictions == 0):
-        found.append(Missing(f"it fell, and {_nothing_seen(holder, inputs)}"))
+            return found
+        # Not to be refuted yet isn't enough for who fell: it would rise, be refuted, and fall, for ever.
+        open_gates = [
+            gate for gate in verdict.gates if not gate.holds or (holder.fallen and gate.verdict == "Inconclusive")
+        ]
+        if open_gates or not verdict.holds:
+            words = "; ".join(f"{gate.name}: {gate.verdict}: {gate.message}" for gate in open_gates)
+            found.append(Missing(words or f"no live gate asks anything at {level}"))
     return found
 
 

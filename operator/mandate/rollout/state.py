@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from mandate.api.criteria import LEVELS, Level
 
@@ -168,11 +169,12 @@ class State:
 class Shares:
     """Who answers: percent by revision (or FALLBACK) at NAME and at NAME-suggest; who gets copies of requests.
 
-    In order: a share that grows comes first, and so does the candidate where a provider can copy to one only.
+    What is wanted is whole percents; what is true may be any part of one. In order: a share that grows comes first, and
+    so does the candidate where a provider can copy to one only.
     """
 
-    automate: Mapping[str, int] = field(default_factory=lambda: {FALLBACK: 100})
-    suggest: Mapping[str, int] = field(default_factory=lambda: {FALLBACK: 100})
+    automate: Mapping[str, int | Fraction] = field(default_factory=lambda: {FALLBACK: 100})
+    suggest: Mapping[str, int | Fraction] = field(default_factory=lambda: {FALLBACK: 100})
     mirrored: tuple[str, ...] = ()
 
     def reach(self, revision: str) -> bool:

@@ -38,6 +38,7 @@ from tests.integration.admission.world import (
     model_deployment,
     model_evaluation,
     plain_pod,
+    reference_grant,
     route,
     service,
 )
@@ -400,6 +401,9 @@ def _reselect(selector: Object) -> Act:
     return lambda world: world.mallory.rehearsing().merge(service("shop", {}), {"spec": {"selector": selector}})
 
 
+NEXT = "credit-99aabbccdd"
+"""The Service of a revision that may come."""
+
 _own_pods = _serve({"app": "shop"})
 for title, attack in {
     "a foreign Service that selects by the model's label": _serve(OURS),
@@ -431,6 +435,9 @@ def _create(document: Object) -> Act:
 
 for title, attack, twin in (
     ("the model's free address taken", _create(service("credit", {"app": "shop"})), _own_pods),
+    ("the free Service of one revision taken", _create(service(NEXT, {"app": "shop"})), _own_pods),
+    ("the Service that answers nobody taken", _create(service("credit-nobody", {"app": "shop"})), _own_pods),
+    ("endpoints by hand behind one revision", _create(endpoint_slice(WORKLOAD)), _create(endpoint_slice("shop"))),
     (
         "endpoints by hand behind the model's address",
         _create(endpoint_slice("credit-suggest")),
@@ -443,9 +450,31 @@ for title, attack, twin in (
 for title, attack, twin in (
     ("a route to one revision", _create(route(WORKLOAD)), _create(route("credit-suggest"))),
     ("a mirror to one revision", _create(route("shop", mirror=WORKLOAD)), _create(route("shop", mirror="shop"))),
+    (
+        "a mirror on one backend",
+        _create(route("shop", backend_mirror=WORKLOAD)),
+        _create(route("shop", backend_mirror="shop")),
+    ),
     ("an Ingress to one revision", _create(ingress(WORKLOAD)), _create(ingress("credit"))),
 ):
     _case("routes", 0, title, attack, twin, f"would reach {WORKLOAD} past its level")
+_case(
+    "routes",
+    0,
+    "a route to a revision that isn't granted yet",
+    _create(route(NEXT)),
+    _create(route("shop-00112233")),
+    f"would reach {NEXT} past its level",
+)
+for title, attack, twin in (
+    ("every Service lent", _create(reference_grant()), _create(reference_grant("shop"))),
+    (
+        "the Service of one revision lent",
+        _create(reference_grant("shop", WORKLOAD)),
+        _create(reference_grant("credit")),
+    ),
+):
+    _case("references", 0, title, attack, twin, "would let routes elsewhere reach Services of one revision")
 
 # --- 4: who may say so -----------------------------------------------------------------------------------------------
 

@@ -222,15 +222,29 @@ def _owned_objects() -> tuple[Object, ...]:
     return SUGGEST_SERVICE, EVIDENCE, HISTORY, SEAL
 
 
-def route(backend: str, *, mirror: str = "") -> Object:
+def route(backend: str, *, mirror: str = "", backend_mirror: str = "") -> Object:
     """An HTTPRoute to a Service."""
+    mirrors = [{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": backend_mirror, "port": 80}}}]
+    to = {"name": backend, "port": 80} | ({"filters": mirrors} if backend_mirror else {})
     mirrored = {"filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": mirror, "port": 80}}}]}
-    rule = {"backendRefs": [{"name": backend, "port": 80}]} | (mirrored if mirror else {})
+    rule = {"backendRefs": [to]} | (mirrored if mirror else {})
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
         "metadata": {"name": "way", "namespace": LABELLED},
         "spec": {"rules": [rule]},
+    }
+
+
+def reference_grant(*services: str) -> Object:
+    """Routes of another namespace may name these Services; without any, all of them."""
+    to = [{"group": "", "kind": "Service", "name": name} for name in services] or [{"group": "", "kind": "Service"}]
+    whose = [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "elsewhere"}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "lent", "namespace": LABELLED},
+        "spec": {"from": whose, "to": to},
     }
 
 
@@ -261,27 +275,30 @@ def endpoint_slice(service_name: str) -> Object:
     }
 
 
-HTTP_ROUTES: Object = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {
-        "name": "httproutes.gateway.networking.k8s.io",
-        "annotations": {"api-approved.kubernetes.io": "unapproved, the test's stand-in for Gateway API"},
-    },
-    "spec": {
-        "group": "gateway.networking.k8s.io",
-        "scope": "Namespaced",
-        "names": {"kind": "HTTPRoute", "plural": "httproutes", "singular": "httproute"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
+def gateway_kind(kind: str) -> Object:
+    """A kind of the Gateway API that takes anything."""
+    plural = f"{kind.lower()}s"
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.gateway.networking.k8s.io",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, the test's stand-in for Gateway API"},
+        },
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                }
+            ],
+        },
+    }
 
 
 def someone_elses_service() -> Object:
@@ -414,9 +431,11 @@ def build(admin: Api) -> World:
     """Install CRDs and policies, create namespaces, users, a grant, and what the real controllers make of it."""
     for file in sorted((ROOT / "crds").glob("*.yaml")):
         admin.apply(yaml.safe_load(file.read_text()))
-    admin.apply(HTTP_ROUTES)
+    for kind in ("HTTPRoute", "ReferenceGrant"):
+        admin.apply(gateway_kind(kind))
     eventually(lambda: admin.request("GET", f"/apis/{API_VERSION}/autonomygrants"))
-    eventually(lambda: admin.request("GET", "/apis/gateway.networking.k8s.io/v1/httproutes"))
+    for plural in ("httproutes", "referencegrants"):
+        eventually(lambda plural=plural: admin.request("GET", f"/apis/gateway.networking.k8s.io/v1/{plural}"))
     enrolments = {LABELLED: "Labelled", STRICT: "Strict", OPEN: "", BARE: "Labelled", "mandate-system": ""}
     for name, mode in enrolments.items():
         labels = {"mandate.dev/enforce": mode} if mode else {}

@@ -81,21 +81,25 @@ def condition(item: Object, kind: str) -> tuple[str, str]:
     return "", ""
 
 
-@pytest.fixture(scope="session")
-def cluster(api_server: Path) -> Path:
-    """The API server with our CRDs; the administrator's kubeconfig."""
+def install(kubeconfig: Path, *paths: str) -> None:
+    """Apply definitions of kinds, and wait until the API server serves them."""
     binary = subprocess.run(
         [sys.executable, str(ROOT / "hack" / "cluster"), "build", "kubectl"],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     ).stdout.strip()
-    kubectl = [binary, "--kubeconfig", str(api_server)]
-    subprocess.run(
-        [*kubectl, "apply", "--server-side", "-f", str(ROOT / "crds")], check=True, stdout=subprocess.DEVNULL
-    )
+    kubectl = [binary, "--kubeconfig", str(kubeconfig)]
+    files = [part for path in paths for part in ("-f", path)]
+    subprocess.run([*kubectl, "apply", "--server-side", *files], check=True, stdout=subprocess.DEVNULL)
     wait = [*kubectl, "wait", "crd", "--all", "--for=condition=Established", "--timeout=30s"]
     subprocess.run(wait, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session")
+def cluster(api_server: Path) -> Path:
+    """The API server with our CRDs; the administrator's kubeconfig."""
+    install(api_server, str(ROOT / "crds"))
     return api_server
 
 

@@ -57,6 +57,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return spec
 
 
+GATEWAY: dict[str, Any] = {"parentRefs": [{"name": "shared"}], "hostnames": ["credit.example.com"]}
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown field": (changed("model.sauce", "x"), "model.sauce"),
     "unknown metric": (changed("gates.0.metric", "auc"), "gates[0].metric"),
@@ -103,6 +105,21 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nothing asked at Shadow": (changed("gates.1.require", {"Automate": ">= 0.70"}), "gates"),
     "reserved baseline": (changed("baselines.0.name", "champion"), "baselines[0]"),
     "reserved slice": (changed("data.slices.0.name", "overall"), "data.slices[0]"),
+    "gateway of no provider": (changed("serving", {"gateway": GATEWAY}), "serving.gateway"),
+    "provider without gateway": (changed("serving", {"provider": "GatewayAPI"}), "serving.gateway"),
+    "no copies": (changed("serving", {"provider": "GatewayAPI", "gateway": GATEWAY | {"mirror": "0%"}}), "serving"),
+    "any host": (
+        changed("serving", {"provider": "GatewayAPI", "gateway": GATEWAY | {"hostnames": ["*.b.c"]}}),
+        "serving",
+    ),
+    "no room for -suggest": (
+        changed("serving", {"provider": "GatewayAPI", "gateway": GATEWAY | {"hostnames": ["a" * 56 + ".b"]}}),
+        "serving",
+    ),
+    "one host for both addresses": (
+        changed("serving", {"provider": "GatewayAPI", "gateway": GATEWAY | {"hostnames": ["a.b", "a-suggest.b"]}}),
+        "serving.gateway.hostnames",
+    ),
     "bad digest": (changed("model.source.digest", "md5:1"), "model.source.digest"),
     "bad uri": (changed("data.source.uri", "s3://bucket/x.parquet"), "data.source.uri"),
     "empty column": (changed("task.target", ""), "task.target"),

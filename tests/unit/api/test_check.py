@@ -6,7 +6,7 @@ import pytest
 
 from mandate.api.check import SpecError, load_spec, problems
 from mandate.api.defaults import effective
-from tests.unit.api.specs import BAD, GOOD, changed
+from tests.unit.api.specs import BAD, GATEWAY, GOOD, changed
 
 
 def test_a_good_spec_has_no_problems() -> None:
@@ -19,6 +19,12 @@ def test_a_bad_spec_names_the_field(name: str) -> None:
     with pytest.raises(SpecError) as error:
         load_spec(document)
     assert any(problem.field.startswith(f"spec.{field}") for problem in error.value.problems), error.value
+
+
+def test_a_gateway_is_named_with_its_host_names() -> None:
+    spec = load_spec(changed("serving", {"provider": "GatewayAPI", "gateway": GATEWAY}))
+    assert spec.serving.gateway is not None
+    assert spec.serving.gateway.mirror == "100%"
 
 
 def test_every_problem_is_named_at_once() -> None:

@@ -18,7 +18,7 @@ from mandate.api.names import LABEL_EVALUATION
 from mandate.controller.moments import stamp
 from mandate.kube.client import Listing
 from mandate.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, UnavailableError
-from mandate.kube.resources import DEPLOYMENTS, EVENTS, JOBS, PODS, Resource
+from mandate.kube.resources import DEPLOYMENTS, EVENTS, HTTP_ROUTES, JOBS, PODS, Resource
 
 Object = dict[str, Any]
 EPOCH = 1_800_000_000.0
@@ -40,6 +40,7 @@ class FakeApi:
         self.dice = dice
         self.faults = faults
         self.deaf = 0.0
+        self.unknown: set[Resource] = set()
         self.version = 0
 
     # What the operator calls.
@@ -57,6 +58,10 @@ class FakeApi:
             if kind == resource and namespace in (None, space) and _selected(item, label, value)
         ]
         return Listing(tuple(items), str(self.version))
+
+    async def serves(self, resource: Resource) -> bool:
+        await self._network()
+        return resource not in self.unknown
 
     async def create(self, resource: Resource, document: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         await self._network()
@@ -107,7 +112,7 @@ class FakeApi:
 
     async def delete(
         self, resource: Resource, name: str, *, namespace: str | None = None, uid: str | None = None
-    ) -> None:
+    ) -> bool:
         await self._network()
         item = self._there(resource, namespace or "", name)
         if uid not in (None, item["metadata"]["uid"]):
@@ -115,6 +120,7 @@ class FakeApi:
         self.writes[f"delete {resource.kind}"] += 1
         self.take(resource, namespace or "", name)
         await self._network(answering=True)
+        return True
 
     async def log_tail(self, pod: str, **_: Any) -> bytes:
         await self._network()
@@ -221,7 +227,7 @@ def _merged(before: Any, stated: Any) -> Any:
 
 
 class Surroundings:
-    """The Job and Deployment controllers and the kubelet. `outcome` says what an evaluation Pod's status becomes."""
+    """The Job and Deployment controllers, the kubelet and a gateway. `outcome` gives an evaluation Pod's status."""
 
     def __init__(self, api: FakeApi, outcome: Callable[[Object], tuple[Object, bytes]]) -> None:
         self._api = api
@@ -234,6 +240,8 @@ class Surroundings:
         loop, dice = asyncio.get_running_loop(), self._api.dice
         if resource == JOBS and not item.get("status"):
             loop.call_later(dice.uniform(0.1, 2), self._run, item)
+        elif resource == HTTP_ROUTES:
+            loop.call_later(dice.uniform(0.05, 1), self._carry, item)
         elif resource == DEPLOYMENTS:
             loop.call_later(dice.uniform(0.1, 5), self._available, item)
 
@@ -273,6 +281,21 @@ class Surroundings:
             asyncio.get_running_loop().call_later(
                 0.2, lambda: self._api.change(JOBS, namespace, job["metadata"]["name"], status=over)
             )
+
+    def _carry(self, item: Object) -> None:
+        metadata = item["metadata"]
+        present = self._api.objects.get((HTTP_ROUTES, metadata["namespace"], metadata["name"]))
+        if present is not None:
+            seen = present["metadata"]["generation"]
+            parents = [
+                {
+                    "parentRef": parent,
+                    "conditions": [{"type": "Accepted", "status": "True", "reason": "-", "observedGeneration": seen}],
+                }
+                for parent in present["spec"]["parentRefs"]
+            ]
+            status = {"parents": parents}
+            self._api.change(HTTP_ROUTES, metadata["namespace"], metadata["name"], status=status)
 
     def _available(self, item: Object) -> None:
         metadata = item["metadata"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus
 from mandate.controller import desired
-from mandate.controller.choice import understood, wanted
+from mandate.controller.choice import status_of, understood, wanted
 from mandate.controller.conditions import dumped
-from mandate.controller.plan import Apply, Plan, SetStatus, stamped
+from mandate.controller.decide import decide
+from mandate.controller.plan import Apply, Delete, Plan, SetStatus, stamped
 from mandate.controller.settings import Images, Settings
 from mandate.controller.snapshot import GrantSnapshot, ModelSnapshot
 from mandate.evidence.measurement import key, revision_digest
+from mandate.rollout.record import state_of
 from mandate.verdict.criteria import looked_digest
 from mandate.verdict.looks import look_at
 from tests.unit.controller.samples import MODEL_DIGEST, evidence, mdep
@@ -108,6 +111,73 @@ def judged(
         looks={look_at(found, criteria=looked_digest(spec)).key: 1},
         settings=SETTINGS,
     )
+
+
+def gateway_says(route: Object, *, accepted: bool = True, generation: int | None = None) -> Object:
+    """A status in which the Gateway of each parentRef carries the route's `generation`, or doesn't take the route."""
+    seen = route["metadata"]["generation"] if generation is None else generation
+    conditions = [
+        {
+            "type": kind,
+            "status": "True" if accepted else "False",
+            "reason": kind if accepted else "NotAllowedByListeners",
+            "observedGeneration": seen,
+        }
+        for kind in ("Accepted", "ResolvedRefs")
+    ]
+    return {"parents": [{"parentRef": item, "conditions": conditions} for item in route["spec"]["parentRefs"]]}
+
+
+def carried_out(
+    snapshot: ModelSnapshot, plan: Plan, *, carries: Callable[[Object], Object] = gateway_says
+) -> ModelSnapshot:
+    """The snapshot after a plan: everyone is granted what is on record, Pods are ready at once, and `carries` gives the
+    status of routes.
+    """
+    status = written(plan)
+    if status is not None:
+        snapshot = replace(snapshot, mdep={**snapshot.mdep, "status": raw(status)})
+    grants = {
+        revision: {"level": level, "modelDigest": MODEL_DIGEST}
+        for revision, level in state_of(status_of(snapshot.mdep)).granted().items()
+    }
+    gone = {(action.kind, action.name) for action in plan.actions if isinstance(action, Delete)}
+    running = {item["metadata"]["name"]: item for item in snapshot.deployments}
+    for name, item in applied(plan, "Deployment").items():
+        stored = _stored(item, running.get(name))
+        status_of_pods = {"observedGeneration": stored["metadata"]["generation"], "availableReplicas": 1}
+        running[name] = stored | {"status": status_of_pods}
+    services = dict(snapshot.services)
+    for name, item in applied(plan, "Service").items():
+        services[name] = _stored(item, services.get(name))
+    routes = dict(snapshot.routes or {})
+    for name, item in applied(plan, "HTTPRoute").items():
+        routes[name] = _stored(item, routes.get(name))
+        routes[name]["status"] = carries(routes[name])
+    return replace(
+        snapshot,
+        grant={"metadata": {"name": "mandate", "namespace": "lending"}, "spec": {"grants": grants}},
+        deployments=tuple(item for name, item in running.items() if ("Deployment", name) not in gone),
+        services={name: item for name, item in services.items() if ("Service", name) not in gone},
+        routes=None
+        if snapshot.routes is None
+        else {name: item for name, item in routes.items() if ("HTTPRoute", name) not in gone},
+    )
+
+
+def _stored(item: Object, before: Object | None) -> Object:
+    generation = 1 if before is None else before["metadata"]["generation"] + int(before["spec"] != item["spec"])
+    return item | {"metadata": item["metadata"] | {"uid": f"uid-{item['metadata']['name']}", "generation": generation}}
+
+
+def settled(snapshot: ModelSnapshot, now: float) -> tuple[ModelSnapshot, float | None]:
+    """Decision after decision at one moment, each carried out at once, until all is done."""
+    for _ in range(20):
+        plan = decide(snapshot, now)
+        if not plan.actions:
+            return snapshot, plan.again
+        snapshot = carried_out(snapshot, plan)
+    raise AssertionError(f"it doesn't come to rest: {plan.actions}")
 
 
 def namespace(*documents: Object, grant: Object | None = None, **more: Any) -> GrantSnapshot:

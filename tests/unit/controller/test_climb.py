@@ -12,7 +12,7 @@ from mandate.controller import desired
 from mandate.controller.choice import status_of, understood, wanted
 from mandate.controller.decide import decide
 from mandate.controller.moments import instant, stamp
-from mandate.controller.plan import Delete, SetStatus
+from mandate.controller.plan import SetStatus
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.controller.standing import to_ask
 from mandate.evidence.live import Live
@@ -20,48 +20,19 @@ from mandate.rollout.record import state_of
 from mandate.verdict.criteria import criteria_digest
 from tests.unit.controller.judged import (
     SETTINGS,
-    applied,
     declared,
     deployment,
     judged,
-    raw,
     revision_of,
+    settled,
     standing,
     written,
 )
-from tests.unit.controller.samples import MODEL_DIGEST, SPEC
+from tests.unit.controller.samples import SPEC
 
 NOW = instant("2026-01-02T00:00:00Z")
 STEP = 6 * 3600.0
 OLD = standing("1", "Automate", share=100)
-
-
-def settled(snapshot: ModelSnapshot, now: float) -> tuple[ModelSnapshot, float | None]:
-    """Decision after decision at one moment, each carried out at once, with Pods ready at once, until all is done."""
-    for _ in range(20):
-        plan = decide(snapshot, now)
-        if not plan.actions:
-            return snapshot, plan.again
-        status = written(plan)
-        if status is not None:
-            snapshot = replace(snapshot, mdep={**snapshot.mdep, "status": raw(status)})
-        grants = {
-            revision: {"level": level, "modelDigest": MODEL_DIGEST}
-            for revision, level in state_of(status_of(snapshot.mdep)).granted().items()
-        }
-        gone = {action.name for action in plan.actions if isinstance(action, Delete)}
-        running = {item["metadata"]["name"]: item for item in snapshot.deployments}
-        running = {name: item for name, item in running.items() if name not in gone}
-        for name, item in applied(plan, "Deployment").items():
-            metadata = item["metadata"] | {"uid": f"uid-{name}", "generation": 1}
-            running[name] = item | {"metadata": metadata, "status": {"observedGeneration": 1, "availableReplicas": 1}}
-        snapshot = replace(
-            snapshot,
-            grant={"metadata": {"name": "mandate", "namespace": "lending"}, "spec": {"grants": grants}},
-            deployments=tuple(running.values()),
-            services={**snapshot.services, **applied(plan, "Service")},
-        )
-    raise AssertionError(f"it doesn't come to rest: {plan.actions}")
 
 
 def start(version: str = "2", *, accuracy: float = 0.97, **changes: Any) -> ModelSnapshot:

@@ -353,6 +353,32 @@ def test_what_was_demoted_rises_on_fresh_evidence_only() -> None:
     assert rungs(step(down, asks("a", rules=rules, seen=fresh), T0 + 2 * HOUR).state) == {"a": AUTOMATE}
 
 
+@pytest.mark.parametrize("share", [10, 50])
+def test_a_share_that_is_no_step_any_more_isnt_waited_for(share: int) -> None:
+    """The provider changed to one that can't divide: it never serves such a share, but the next one it does."""
+    state = State(champion=holder("a", AUTOMATE), candidate=holder("b", Rung("Automate", share), begun=None))
+    whole = Shares(automate={"a": 100}, suggest={"b": 100})
+    up = step(state, asks("b", rules=replace(RULES, steps=(100,)), true=whole), T0).state
+    assert rungs(up) == {"a": AUTOMATE, "b": AUTOMATE}
+    assert up.candidate is not None, "all of it must hold for as long as any step"
+    assert rungs(step(state, asks("b", true=whole), T0).state) == rungs(state)
+
+
+def test_not_refuted_yet_isnt_enough_for_what_fell() -> None:
+    """With a burden that lets Inconclusive pass it would rise, be refuted, and fall, for ever."""
+    rules = Rules(target="Automate", live=frozenset({"Automate"}))
+    failing = {"a": seen(T0, T0 + HOUR, failing=("Automate",))}
+    down = step(State(champion=holder("a", AUTOMATE)), asks("a", rules=rules, seen=failing), T0 + HOUR).state
+    gate = GateVerdict("live", "Automate", "recall", "Inconclusive", "NotRefuted", True, ())
+    open_still = LevelVerdict("Automate", True, (gate,))
+    for predictions in (0, 9):
+        found = replace(seen(T0 + HOUR, T0 + 2 * HOUR, predictions=predictions), gates={"Automate": open_still})
+        inputs = asks("a", rules=rules, seen={"a": found})
+        assert rungs(step(down, inputs, T0 + 2 * HOUR).state) == {"a": SUGGEST}
+        never_fell = State(champion=replace(holder("a", SUGGEST), since=T0 + HOUR))
+        assert rungs(step(never_fell, inputs, T0 + 2 * HOUR).state) == {"a": AUTOMATE}
+
+
 def test_a_failing_champion_at_shadow_has_nothing_left_to_lose() -> None:
     failing = {"a": seen(T0, T0 + HOUR, failing=LEVELS)}
     assert step(State(champion=holder("a", SHADOW)), asks("a", seen=failing), T0 + HOUR).transitions == ()

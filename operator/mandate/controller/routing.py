@@ -1,0 +1,345 @@
+"""What the provider GatewayAPI adds to Services: HTTPRoutes for the two addresses, changed in steps. Pure.
+
+The routes lead to one Service per revision, and to the fallback's own. What a route says now is read from the route,
+and since when from an annotation on it: nothing else needs to be remembered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from mandate.api.criteria import Level
+from mandate.api.kinds import ModelDeploymentSpec
+from mandate.api.names import LABEL_REVISION, nobody_name, suggest_name
+from mandate.controller import desired
+from mandate.controller.conditions import Trouble
+from mandate.controller.identity import workload_name
+from mandate.controller.moments import instant, stamp
+from mandate.controller.plan import Action, bring, delete, holds
+from mandate.controller.snapshot import ModelSnapshot
+from mandate.rollout.gateway import (
+    GONE,
+    LEAD,
+    NO_PODS,
+    NOT_LOOKED_AT,
+    Answering,
+    Backend,
+    Mirror,
+    Problem,
+    Split,
+    paced,
+    problems,
+    routes,
+    split_of,
+)
+from mandate.rollout.state import FALLBACK, Shares
+
+Object = dict[str, Any]
+Place = tuple[str, int]
+"""A Service's name and port."""
+
+GRACE = 30.0
+"""Seconds for which a gateway may take until it carries a route, before anybody is told that it doesn't."""
+MISSING = (
+    "spec.serving.provider: GatewayAPI: this cluster doesn't know HTTPRoutes (gateway.networking.k8s.io/v1); install "
+    "the Gateway API and a gateway, or use the provider Service. Until then only the Services answer"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rights:
+    """Who may answer at a level. `may`: the state and the grant let this revision; `able`: of those, whose Pods answer.
+
+    `able` is given the revisions that have a share of the address already.
+    """
+
+    may: Callable[[str, Level], bool]
+    able: Callable[[Level, Collection[str]], Collection[str]]
+    running: Collection[str]
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What is to be done to the routes, and what is found. `again` is in how many seconds they must be looked at."""
+
+    actions: tuple[Action, ...] = ()
+    waiting: tuple[str, ...] = ()
+    trouble: tuple[Trouble, ...] = ()
+    again: float | None = None
+
+
+def is_asked(snapshot: ModelSnapshot, spec: ModelDeploymentSpec | None) -> bool:
+    """Whether routes serve the model: by its spec, or where that isn't understood, because they do."""
+    return spec.serving.provider == "GatewayAPI" if spec is not None else bool(own(snapshot))
+
+
+def own(snapshot: ModelSnapshot) -> dict[str, Object]:
+    """Our routes, by name."""
+    every = (snapshot.routes or {}).items()
+    return {name: route for name, route in every if desired.is_ours(route, snapshot.mdep)}
+
+
+def true_shares(snapshot: ModelSnapshot, *, selected: Mapping[str, str]) -> Shares:
+    """Shares as the gateway carries them; `selected` is whom the Services NAME and NAME-suggest lead to.
+
+    Where the gateway doesn't say that it carries a route, its shares aren't known: whoever has any gets the least there
+    is, which is no share that anybody waits for, and not nothing. So does whom only the Service leads to.
+    """
+    name = snapshot.mdep["metadata"]["name"]
+    least = LEAD * 100
+    revisions = _revisions(snapshot)
+    found: list[dict[str, Fraction]] = []
+    copied: list[set[str]] = []
+    for address in (name, suggest_name(name)):
+        shares = {selected[address]: least}
+        route = own(snapshot).get(address)
+        split = split_of(route) if route is not None else None
+        if route is not None and split is not None:
+            carried = not _findings(route)
+            for each in split.backends:
+                if each.share:
+                    whose = revisions.get(each.service, FALLBACK)
+                    shares[whose] = each.share * 100 if carried else least
+            copied.append({revisions.get(split.mirror.service, "")} if carried and split.mirror else set())
+        found.append(shares)
+    mirrored = set.intersection(*copied) if len(copied) == len(found) else set[str]()
+    return Shares(automate=found[0], suggest=found[1], mirrored=tuple(sorted(mirrored)))
+
+
+def held(snapshot: ModelSnapshot, now: float) -> set[str]:
+    """Revisions whose Pods and Service a gateway may still be sending requests to."""
+    ours, revisions = own(snapshot), _revisions(snapshot)
+    if any(_age(route, now) < GONE or _behind(route) for route in ours.values()):
+        return set(revisions.values())
+    return {revisions[name] for route in ours.values() for name in _named(route) if name in revisions}
+
+
+def settles(snapshot: ModelSnapshot, now: float) -> float | None:
+    """In how many seconds a gateway carries what the routes have said since their last change; None if it does."""
+    ages = [_age(route, now) for route in own(snapshot).values()]
+    return max((GONE - age for age in ages if age < GONE), default=None)
+
+
+def names_nobody(snapshot: ModelSnapshot, now: float) -> bool:
+    """Whether a route names the Service that answers nobody, or did a moment ago."""
+    nobody = nobody_name(snapshot.mdep["metadata"]["name"])
+    ours = own(snapshot).values()
+    return any(nobody in _named(route) or _age(route, now) < GONE or _behind(route) for route in ours)
+
+
+def turn(
+    snapshot: ModelSnapshot,
+    shares: Callable[[Collection[str]], Shares],
+    *,
+    spec: ModelDeploymentSpec | None,
+    versions: Mapping[str, str],
+    rights: Rights,
+    fallback: Place | None,
+    now: float,
+) -> Routed:
+    """What brings the routes one step nearer to `shares` of those who are able; `fallback` is None where none answers.
+
+    Where the spec isn't understood, only an address that leads to whom it mayn't lead any more is turned.
+    """
+    if snapshot.routes is None:
+        return Routed(trouble=(Trouble("GatewayAPIMissing", MISSING),))
+    name = snapshot.mdep["metadata"]["name"]
+    levels: tuple[Level, Level] = ("Automate", "Suggest")
+    addresses = [
+        _Address(snapshot, address, level, spec=spec, rights=rights, fallback=fallback)
+        for address, level in zip((name, suggest_name(name)), levels, strict=True)
+    ]
+    foreign = [each.name for each in addresses if each.is_foreign]
+    if foreign:
+        words = f"HTTPRoute {foreign[0]} exists and isn't this ModelDeployment's; delete or rename it"
+        return Routed(trouble=(Trouble("NameTaken", words),))
+    if spec is None and not any(each.hurries for each in addresses):
+        return Routed()
+    if any(each.live is None for each in addresses) and (spec is None or _coming(snapshot, rights.running)):
+        return Routed(waiting=("routes wait until the Services behind them are there",))
+    parents, hostnames = _where(spec, addresses[0].live)
+    wanted = [each.wanted(shares, versions=versions, now=now) for each in addresses]
+    (act, _), (suggest, _) = wanted
+    documents = routes(
+        name=name,
+        namespace=snapshot.mdep["metadata"]["namespace"],
+        parents=parents,
+        hostnames=hostnames,
+        act=act,
+        suggest=suggest,
+    )
+    found = [
+        each.written(document, split, again=again, now=now)
+        for each, document, (split, again) in zip(addresses, documents, wanted, strict=True)
+    ]
+    return Routed(
+        tuple(action for each in found for action in each.actions),
+        tuple(words for each in found for words in each.waiting),
+        tuple(trouble for each in found for trouble in each.trouble),
+        min((each.again for each in found if each.again is not None), default=None),
+    )
+
+
+class _Address:
+    """One of the two addresses: its route as it is, and as it is to be."""
+
+    def __init__(
+        self,
+        snapshot: ModelSnapshot,
+        name: str,
+        level: Level,
+        *,
+        spec: ModelDeploymentSpec | None,
+        rights: Rights,
+        fallback: Place | None,
+    ) -> None:
+        self.name = name
+        self.live = (snapshot.routes or {}).get(name)
+        self.is_foreign = self.live is not None and not desired.is_ours(self.live, snapshot.mdep)
+        self._snapshot = snapshot
+        self._level: Level = level
+        self._spec = spec
+        self._rights = rights
+        self._revisions = _revisions(snapshot)
+        split = split_of(self.live) if self.live is not None else None
+        # What somebody else wrote isn't changed in steps: it goes at once.
+        self._now = split if split is not None and all(map(self._is_known, split.backends)) else Split(backends=())
+        remembered = next(((each.service, each.port) for each in self._now.backends if _is_fallback(each)), None)
+        nobody = (nobody_name(snapshot.mdep["metadata"]["name"]), desired.SERVICE_PORT)
+        self._fallback = fallback or (remembered if spec is None else None) or nobody
+        answering = [
+            self._revisions[each.service] for each in self._now.backends if each.share and not _is_fallback(each)
+        ]
+        self.hurries = not all(rights.may(revision, level) for revision in answering)
+
+    def _is_known(self, backend: Backend) -> bool:
+        return _is_fallback(backend) or backend.service in self._revisions
+
+    def wanted(
+        self,
+        shares: Callable[[Collection[str]], Shares],
+        *,
+        versions: Mapping[str, str],
+        now: float,
+    ) -> tuple[Split, float | None]:
+        """What the route is to say now, and in how many seconds it may say more."""
+        answering = {
+            self._revisions[each.service] for each in self._now.backends if each.share > LEAD and not _is_fallback(each)
+        }
+        able = self._rights.able(self._level, answering)
+        known = shares(able)
+        parts = known.automate if self._level == "Automate" else known.suggest
+        goal = [self._backend(revision, Fraction(part) / 100, versions) for revision, part in parts.items()]
+        age = _age(self.live, now) if self.live is not None else 0.0
+        behind = self.live is not None and _behind(self.live)
+        backends, again = paced(self._now.backends, goal, age=age, behind=behind, hurry=self.hurries)
+        return Split(backends=backends, mirror=self._mirror(known)), again
+
+    def _backend(self, revision: str, share: Fraction, versions: Mapping[str, str]) -> Backend:
+        if revision == FALLBACK:
+            service, port = self._fallback
+            return Backend(service=service, port=port, share=share, autonomy="Fallback")
+        service = workload_name(self._snapshot.mdep["metadata"]["name"], revision)
+        autonomy: Answering = "Automate" if self._level == "Automate" else "Suggest"
+        return Backend(
+            service=service, port=desired.SERVICE_PORT, share=share, autonomy=autonomy, version=versions[revision]
+        )
+
+    def _mirror(self, known: Shares) -> Mirror | None:
+        """A mirror to a Service that isn't there yet would turn every answer into an error."""
+        model, now = self._snapshot.mdep["metadata"]["name"], self._now.mirror
+        for revision in known.mirrored:
+            service = workload_name(model, revision)
+            mirrored = now is not None and now.service == service
+            able = revision in self._rights.able("Shadow", {revision} if mirrored else ())
+            if not able or not self._rights.may(revision, "Shadow"):
+                continue
+            if self._spec is None or self._spec.serving.gateway is None:
+                return now if mirrored else None
+            share = Fraction(int(self._spec.serving.gateway.mirror.removesuffix("%")), 100)
+            return Mirror(service=service, port=desired.SERVICE_PORT, share=share)
+        return None
+
+    def written(self, document: Object, split: Split, *, again: float | None, now: float) -> Routed:
+        """The write, if there is any; else what there is to say about the route as it is."""
+        live = self.live
+        same = live is not None and holds(document["spec"], live["spec"]) and split_of(live) == split
+        stepped = (_stepped(live) if live is not None and same else "") or stamp(math.ceil(now))
+        actions = bring(desired.route(self._snapshot.mdep, document, stepped=stepped), live)
+        if live is None or actions:
+            return Routed(actions, (f"HTTPRoute {self.name} is being turned to who may answer there",), again=again)
+        waiting = () if again is None else (f"HTTPRoute {self.name} is on its way to who may answer there",)
+        found = "; ".join(problem.words for problem in _findings(live))
+        if not found:
+            return Routed((), waiting, again=again)
+        left = GRACE - _age(live, now)
+        if left > 0:
+            return Routed((), (*waiting, found), again=min(left, again or left))
+        return Routed((), waiting, (Trouble("RouteNotAccepted", f"HTTPRoute {self.name}: {found}"),), again=again)
+
+
+def leave(snapshot: ModelSnapshot) -> tuple[Action, ...]:
+    """No routes any more, for a model that another provider serves."""
+    return tuple(delete(route) for route in own(snapshot).values() if not route["metadata"].get("deletionTimestamp"))
+
+
+def _where(spec: ModelDeploymentSpec | None, live: Object | None) -> tuple[list[Object], list[str]]:
+    """Gateways and host names: as the spec says, or where it isn't understood, as the route does."""
+    if spec is not None and spec.serving.gateway is not None:
+        asked = spec.serving.gateway
+        parents = [parent.model_dump(mode="json", by_alias=True, exclude_none=True) for parent in asked.parent_refs]
+        return parents, list(asked.hostnames)
+    assert live is not None
+    return live["spec"]["parentRefs"], live["spec"]["hostnames"]
+
+
+def _coming(snapshot: ModelSnapshot, running: Collection[str]) -> bool:
+    """Whether a Service that a new route would name isn't known to be there yet."""
+    model = snapshot.mdep["metadata"]["name"]
+    return any(workload_name(model, revision) not in snapshot.services for revision in running)
+
+
+def _revisions(snapshot: ModelSnapshot) -> dict[str, str]:
+    """The revisions that have a Service of ours, or Pods that it could lead to, by the Service's name."""
+    items = (*snapshot.deployments, *snapshot.services.values())
+    labelled = (item["metadata"] for item in items if desired.is_ours(item, snapshot.mdep))
+    return {item["name"]: item["labels"][LABEL_REVISION] for item in labelled if LABEL_REVISION in item["labels"]}
+
+
+def _is_fallback(backend: Backend) -> bool:
+    return backend.autonomy == "Fallback"
+
+
+def _named(route: Mapping[str, Any]) -> set[str]:
+    """The Services that a route names, whoever wrote it, those with no share too."""
+    rules = route["spec"].get("rules") or ()
+    backends = [reference["name"] for rule in rules for reference in rule.get("backendRefs") or ()]
+    filters = [item for rule in rules for item in rule.get("filters") or () if "requestMirror" in item]
+    return {*backends, *(item["requestMirror"]["backendRef"]["name"] for item in filters)}
+
+
+def _findings(route: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """What the gateway has against a route; Pods that aren't ready are told of where they are looked after."""
+    return tuple(problem for problem in problems(route) if problem.reason != NO_PODS)
+
+
+def _behind(route: Mapping[str, Any]) -> bool:
+    return any(problem.reason == NOT_LOOKED_AT for problem in problems(route))
+
+
+def _stepped(route: Mapping[str, Any]) -> str:
+    return str((route["metadata"].get("annotations") or {}).get(desired.ANNOTATION_STEPPED, ""))
+
+
+def _age(route: Mapping[str, Any], now: float) -> float:
+    """Seconds since what the route says last changed, rounded so that no wait gets shorter.
+
+    Where that isn't known, or is still to come since the clock was set back, nobody waits: someone may have to go.
+    """
+    stepped = _stepped(route)
+    age = now - instant(stepped) if stepped else math.inf
+    return age if age >= -1 else math.inf

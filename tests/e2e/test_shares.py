@@ -1,0 +1,161 @@
+"""A model behind a real gateway: shares and headers as the ladder says; no request is lost on the way up or down."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e import declared
+from tests.e2e.cluster import Cluster, Object, Space, eventually, holds, space
+from tests.models import columns_model
+
+AT_ONCE = {"minDuration": "0s", "minPredictions": 0, "minLabelled": 0}
+REQUESTS = 400
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for a request, and who the gateway says that it is from."""
+
+    status: int
+    autonomy: str
+    version: str
+
+
+@dataclass
+class Front:
+    """The model as callers outside see it."""
+
+    space: Space
+    address: str
+    parent: Object
+    host: str
+
+    def model(self, version: str, *, steps: list[str], step_duration: str, at_least: str = "0.60") -> Object:
+        source = declared.onnx({"1": "good.onnx", "2": "better.onnx"}[version])
+        document = declared.model("credit", version=version, source=source, at_least=at_least, fallback=True)
+        document["spec"]["autonomy"] = {
+            "target": "Automate",
+            "shadow": {"minDuration": "0s", "minPredictions": 0},
+            "suggest": AT_ONCE,
+            "automate": {"steps": steps, "stepDuration": step_duration},
+        }
+        document["spec"]["serving"] |= {
+            "provider": "GatewayAPI",
+            "gateway": {"parentRefs": [self.parent], "hostnames": [f"credit.{self.host}"]},
+        }
+        return document
+
+    def ask(self, count: int = 1, *, address: str = "credit", rule: bool = False) -> list[Answer]:
+        """Answers to loans as the model takes them, or as the `rule` does."""
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        log_odds = [{"name": "x", "datatype": "FP64", "shape": [1, 1], "data": [0.0]}]
+        loan: list[dict[str, Any]] = [
+            {"name": "amount", "datatype": "FP32", "shape": [1, 1], "data": [1.0]},
+            {"name": "age", "datatype": "INT64", "shape": [1, 1], "data": [40]},
+            {"name": "purpose", "datatype": "BYTES", "shape": [1, 1], "data": ["car"]},
+        ]
+        body = json.dumps({"inputs": log_odds if rule else loan})
+        headers = {"Host": f"{address}.{self.host}", "Content-Type": "application/json"}
+        found = []
+        try:
+            for _ in range(count):
+                connection.request("POST", "/v2/models/model/infer", body, headers)
+                answer = connection.getresponse()
+                answer.read()
+                autonomy, version = (
+                    answer.headers.get(f"Mandate-{name}", "") for name in ("Autonomy", "Model-Version")
+                )
+                found.append(Answer(answer.status, autonomy, version))
+        finally:
+            connection.close()
+        return found
+
+    def until(self, wanted: Answer, *, address: str = "credit", rule: bool = False) -> None:
+        eventually(
+            f"{address} to answer {wanted}",
+            lambda: self.ask(address=address, rule=rule) == [wanted] or None,
+            seconds=120,
+            seen=lambda: f"{self.ask(address=address, rule=rule)}; {self.space.describe('credit')}",
+        )
+
+    @contextmanager
+    def steady(self) -> Iterator[Counter[Answer]]:
+        """Requests, one after another, while the context lasts; counted."""
+        counted: Counter[Answer] = Counter()
+        over = threading.Event()
+
+        def run() -> None:
+            while not over.is_set():
+                counted.update(self.ask(20))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield counted
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def front(cluster: Cluster) -> Iterator[Front]:
+    made = cluster.gateway()
+    try:
+        socket.create_connection((made["address"], 80), timeout=10).close()
+    except OSError:
+        pytest.skip("only a node from plain binaries has its Services' addresses reachable from this machine")
+    namespace, _, gateway = made["gateway"].partition("/")
+    with space(cluster, "shares", enforce="Labelled") as found:
+        found.put(found.data / "loans.parquet", declared.table())
+        found.put(found.models / "good.onnx", columns_model(weight=1.0))
+        found.put(found.models / "better.onnx", columns_model(weight=1.2))
+        for document in declared.bystander(found, "rule"):
+            found.apply(document)
+        eventually("the rule to answer", lambda: found.endpoints("rule") or None, seconds=120)
+        yield Front(found, made["address"], {"name": gateway, "namespace": namespace}, f"{found.name}.test")
+
+
+def test_up_in_shares_and_down_to_the_fallback_and_no_request_is_lost(front: Front) -> None:
+    front.space.apply(front.model("1", steps=["100%"], step_duration="0s"))
+    front.space.until(
+        "credit",
+        "version 1 acts",
+        lambda item: holds(item, "Ready") and item["status"]["level"] == "Automate" and "champion" in item["status"],
+        seconds=400,
+    )
+    front.until(Answer(200, "Automate", "1"))
+    front.until(Answer(200, "Suggest", "1"), address="credit-suggest")
+
+    with front.steady() as counted:
+        front.space.apply(front.model("2", steps=["50%", "100%"], step_duration="1h"))
+        front.space.until("credit", "half of it for version 2", _half, seconds=400)
+        front.until(Answer(200, "Suggest", "2"), address="credit-suggest")
+        shares = Counter(front.ask(REQUESTS))
+        assert set(shares) == {Answer(200, "Automate", "1"), Answer(200, "Automate", "2")}
+        # Five standard deviations of a fair coin.
+        assert abs(shares[Answer(200, "Automate", "2")] - REQUESTS / 2) <= 5 * (REQUESTS / 4) ** 0.5
+
+        front.space.apply(front.model("2", steps=["50%", "100%"], step_duration="1h", at_least="0.99"))
+        front.until(Answer(200, "Automate", "1"))
+        front.space.until("credit", "version 2 refused", lambda item: holds(item, "CandidateRefused"))
+        eventually("version 2 to be gone", lambda: len(front.space.serving_pods("credit")) == 1 or None, seconds=120)
+    assert set(counted) == {Answer(200, "Automate", "1"), Answer(200, "Automate", "2")}, counted
+
+    front.space.apply(front.model("1", steps=["100%"], step_duration="0s", at_least="0.99"))
+    front.until(Answer(200, "Fallback", ""), rule=True)
+    assert set(front.ask(REQUESTS, rule=True)) == {Answer(200, "Fallback", "")}
+
+
+def _half(item: Object) -> bool:
+    candidate = (item.get("status") or {}).get("candidate") or {}
+    return holds(item, "Ready") and (candidate.get("level"), candidate.get("share")) == ("Automate", 50)
