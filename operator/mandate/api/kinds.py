@@ -311,7 +311,7 @@ class ModelDeploymentStatus(Spec):
     """The last transitions, the latest at the end."""
     conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
     """Ready, Reconciling, Stalled, Evaluated, Granted, CandidateRefused, Enforced; where there is something to say,
-    CriteriaChanged, FallbackReady and AskUnderstood."""
+    CriteriaChanged, Degraded, Watched, FallbackReady and AskUnderstood."""
 
 
 class EvaluationImages(Spec):

@@ -195,9 +195,26 @@ def _findings(
     wrong = not_asked(snapshot.mdep)
     if wrong:
         findings.append(Finding("AskUnderstood", "False", "InvalidAnnotation", "; ".join(wrong)))
+    findings += _in_use(situation)
     if situation.served.fallback:
         findings.append(Finding("FallbackReady", "False", "FallbackUnusable", situation.served.fallback))
     return tuple(findings)
+
+
+def _in_use(situation: _Situation) -> tuple[Finding, ...]:
+    """What use shows against the champion, whatever follows from it, or that it shows nothing though gates ask."""
+    champion, told = situation.state.champion, situation.told
+    if champion is None or champion.rung.level is None or told.rules is None:
+        return ()
+    seen, level = told.fresh(champion), champion.rung.level
+    what = f"version {champion.version} at {champion.rung}"
+    failing = told.failing(champion)
+    if failing:
+        return (Finding("Degraded", "True", "LiveGatesFail", f"{what}: {failing}"),)
+    if level not in told.live.get(champion.revision, told.rules.live) or (seen is not None and level in seen.gates):
+        return ()
+    why = told.unknown.get(champion.revision) or "nothing was seen in use since it came there"
+    return (Finding("Watched", "False", "NotSeen", f"{what}: its gates on live rows can't be judged: {why}"),)
 
 
 def _refused(assessment: Assessment, situation: _Situation) -> Finding | None:

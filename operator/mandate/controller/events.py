@@ -20,11 +20,12 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 NOTE_LIMIT = 1024
 CONTROLLER = "mandate.dev/controller"
-TOLD = ("AskUnderstood", "Stalled", "Failed", "CandidateRefused", "Evaluated", "Granted", "Ready")
+TOLD = ("AskUnderstood", "Degraded", "Stalled", "Failed", "CandidateRefused", "Evaluated", "Granted", "Ready")
 """Conditions whose changes are told, what says most first; the rest can be read from the object."""
 BAD_WHEN = {
     "AskUnderstood": "False",
     "CandidateRefused": "True",
+    "Degraded": "True",
     "Failed": "True",
     "Stalled": "True",
     "Ready": "",

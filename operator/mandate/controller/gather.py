@@ -134,6 +134,18 @@ class Gatherer:
             return None, f"the judge's log can't be read yet: {error.message}"
 
     async def _model(self, namespace: str, name: str) -> ModelSnapshot | None:
+        asking = self._stored(namespace, name)
+        if asking is None:
+            return None
+        # Its answers may take a while: what else is decided on is read afterwards, as it is then.
+        live = await self._live_of(asking)
+        snapshot = self._stored(namespace, name)
+        if snapshot is None:
+            return None
+        return replace(snapshot, live=live, evidence=await self._evidence_for(snapshot.mdep, snapshot.mevals))
+
+    def _stored(self, namespace: str, name: str) -> ModelSnapshot | None:
+        """What there is to read without waiting for anyone."""
         store = self._store
         mdep = store.get(MODEL_DEPLOYMENTS, namespace, name)
         if mdep is None:
@@ -154,9 +166,7 @@ class Gatherer:
             routes=self._named(HTTP_ROUTES, namespace, addresses) if HTTP_ROUTES in self._watched else None,
             fallback=self._fallback(mdep),
             records=self._of_model(CONFIG_MAPS, namespace, name),
-            evidence=await self._evidence_for(mdep, mevals),
             looks=dict(self._ledger.looks),
-            live=await self._live_of(mdep),
             settings=self._settings,
         )
 
@@ -165,14 +175,15 @@ class Gatherer:
         every = ((name, self._store.get(resource, namespace, name)) for name in names)
         return {name: item for name, item in every if item is not None}
 
-    async def _live_of(self, mdep: Object) -> dict[str, Live | LiveUnavailable]:
-        """What use shows of the revisions of which the spec asks that."""
+    async def _live_of(self, snapshot: ModelSnapshot) -> dict[str, Live | LiveUnavailable]:
+        """What use shows of the revisions of which that is asked."""
+        metadata = snapshot.mdep["metadata"]
         try:
-            spec = understood(mdep)
+            spec = understood(snapshot.mdep)
         except SpecError:
             return {}
-        place = (mdep["metadata"]["namespace"], mdep["metadata"]["name"])
-        return {holder.revision: await self._live.ask(place, holder, spec.task) for holder in to_ask(mdep, spec)}
+        place = (metadata["namespace"], metadata["name"])
+        return {holder.revision: await self._live.ask(place, holder, task) for holder, task in to_ask(snapshot, spec)}
 
     def _fallback(self, mdep: Object) -> Object | None:
         try:

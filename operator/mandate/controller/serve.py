@@ -126,7 +126,8 @@ def observe(snapshot: ModelSnapshot, spec: ModelDeploymentSpec | None) -> Observ
     name = snapshot.mdep["metadata"]["name"]
     automate, suggest = _selected(snapshot, name), _selected(snapshot, suggest_name(name))
     deployments = _deployments(snapshot)
-    ready = frozenset(revision for revision, item in deployments.items() if available(item))
+    # Whoever scales a Deployment changes it, and until its controller has looked nothing is said of what runs on.
+    ready = frozenset(revision for revision, item in deployments.items() if _ready_pods(item) > 0)
     broken = {revision: why for revision, item in deployments.items() if (why := _broken(item))}
     if routing.is_asked(snapshot, spec):
         selected = {name: automate, suggest_name(name): suggest}
@@ -138,8 +139,8 @@ def observe(snapshot: ModelSnapshot, spec: ModelDeploymentSpec | None) -> Observ
 def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | None, now: float) -> Served:
     """Actions and findings for `state`; `spec` is the present one, None where it isn't understood.
 
-    Then Deployments stay as they are, and so does an address unless it leads to whom it mayn't lead any more: nobody
-    knows the fallback, nor how many replicas are meant.
+    Then each Deployment keeps its number of replicas, and an address stays as it is unless it leads to whom it mayn't
+    lead any more: nobody knows the fallback.
     """
     mdep = snapshot.mdep
     name = mdep["metadata"]["name"]
@@ -161,8 +162,7 @@ def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | 
             if taken and not desired.is_ours(taken[0], mdep):
                 trouble.append(_taken("Deployment", document["metadata"]["name"]))
             else:
-                if spec is not None or holder.revision not in deployments:
-                    actions += bring(document, deployments.get(holder.revision))
+                actions += bring(document, deployments.get(holder.revision))
                 if not available(deployments.get(holder.revision)):
                     waiting.append(f"Deployment {document['metadata']['name']} has no Pod ready yet")
     selected: set[str] = set()
@@ -290,7 +290,11 @@ def available(deployment: Object | None) -> bool:
         return False
     status = deployment.get("status") or {}
     seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    return bool(seen and status.get("availableReplicas", 0) > 0)
+    return bool(seen and _ready_pods(deployment) > 0)
+
+
+def _ready_pods(deployment: Object) -> int:
+    return int((deployment.get("status") or {}).get("availableReplicas", 0))
 
 
 def _broken(deployment: Object) -> str:
@@ -332,7 +336,7 @@ def _deployment(
     kept = recorded(snapshot.revisions, holder.revision, images=snapshot.settings.images)
     if kept is None or holder.model_digest is None:
         return None, f"version {holder.version}: no ControllerRevision holds it, so its Deployment can't be made"
-    replicas = (spec or kept.spec).serving.replicas
+    replicas = spec.serving.replicas if spec is not None else kept.spec.serving.replicas if live is None else None
     document = desired.deployment(
         snapshot.mdep,
         kept.spec,

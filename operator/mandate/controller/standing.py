@@ -7,6 +7,7 @@ from typing import Any
 from mandate.api.criteria import LEVELS, Level
 from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec
+from mandate.api.spec import Task
 from mandate.controller.assess import Assessment, Judged, blocking, model_digest
 from mandate.controller.choice import asked_of, evaluation_of, status_of
 from mandate.controller.serve import Observed, recorded
@@ -15,10 +16,10 @@ from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
 from mandate.evidence.schema import Evidence
 from mandate.rollout.inputs import Inputs, Judgement, Rules, Verb
-from mandate.rollout.record import rules_of, seen_of, state_of
+from mandate.rollout.record import live_levels, rules_of, seen_of, state_of
 from mandate.rollout.state import Holder, State
 from mandate.verdict.criteria import criteria_digest, looked_digest
-from mandate.verdict.judge import Verdict, judge
+from mandate.verdict.judge import LevelVerdict, Verdict, judge
 from mandate.verdict.live import judge_live
 from mandate.verdict.looks import look_at
 
@@ -50,10 +51,14 @@ def inputs(
         known = _standing(snapshot, holder)
         if known is not None:
             judgements[holder.revision] = known
-    complete = effective(spec)
     unknown = _unknown(snapshot, state, spec)
+    criteria = {
+        holder.revision: criteria_of(snapshot, holder, spec=spec)
+        for holder in (state.champion, state.candidate)
+        if holder is not None
+    }
     seen = {
-        revision: seen_of(live, judge_live(gates=complete.gates, tier=spec.use_case.risk_tier, live=live))
+        revision: seen_of(live, _judged_live(live, criteria.get(revision)))
         for revision, live in snapshot.live.items()
         if isinstance(live, Live) and revision not in unknown
     }
@@ -63,6 +68,7 @@ def inputs(
         rules=_rules(spec),
         judgements=judgements,
         seen=seen,
+        live={item: _live_levels(kept) for item, kept in criteria.items() if item != revision},
         unknown=unknown,
         verbs=verbs,
         true=observed.true,
@@ -74,6 +80,28 @@ def inputs(
 def _rules(spec: ModelDeploymentSpec) -> Rules:
     """A Service leads to one revision as a whole; routes divide."""
     return rules_of(spec.autonomy, effective(spec).gates, whole=spec.serving.provider == "Service")
+
+
+def criteria_of(snapshot: ModelSnapshot, holder: Holder, *, spec: ModelDeploymentSpec) -> ModelDeploymentSpec | None:
+    """The spec by whose criteria a revision stands: the present one of the revision that it describes.
+
+    Another's are those recorded with it; None where it was last judged by others, which aren't kept anywhere.
+    """
+    if holder.revision == key(revision_digest(snapshot.mdep["metadata"]["name"], spec)):
+        return spec
+    kept = recorded(snapshot.revisions, holder.revision, images=snapshot.settings.images)
+    return kept.spec if kept is not None and criteria_digest(kept.spec) == holder.criteria else None
+
+
+def _judged_live(live: Live, criteria: ModelDeploymentSpec | None) -> dict[Level, LevelVerdict]:
+    if criteria is None:
+        return {}
+    return judge_live(gates=effective(criteria).gates, tier=criteria.use_case.risk_tier, live=live)
+
+
+def _live_levels(criteria: ModelDeploymentSpec | None) -> frozenset[Level]:
+    """The levels at which something is asked of live rows; all of them where nobody knows, so that it can't rise."""
+    return live_levels(effective(criteria).gates) if criteria is not None else frozenset(LEVELS)
 
 
 def _unknown(snapshot: ModelSnapshot, state: State, spec: ModelDeploymentSpec) -> dict[str, str]:
@@ -111,19 +139,20 @@ def judged_by(mdep: Object) -> frozenset[str]:
     return frozenset(holder.evaluation for holder in others(state_of(status_of(mdep)), "") if holder.evaluation)
 
 
-def to_ask(mdep: Object, spec: ModelDeploymentSpec) -> tuple[Holder, ...]:
-    """The revisions of whose use the present spec asks something."""
-    state, rules = state_of(status_of(mdep)), _rules(spec)
-
-    def asked(holder: Holder) -> bool:
-        level = holder.rung.level
-        if level is None or holder.leaving is not None:
-            return False
-        minimum = rules.minimum(level)
+def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[tuple[Holder, Task], ...]:
+    """The revisions of whose use something is asked, with the task that their answers are for."""
+    state, rules = state_of(status_of(snapshot.mdep)), _rules(spec)
+    found = []
+    for holder in (state.champion, state.candidate):
+        if holder is None or holder.rung.level is None or holder.leaving is not None:
+            continue
+        criteria = criteria_of(snapshot, holder, spec=spec)
+        minimum = rules.minimum(holder.rung.level)
         counted = minimum.predictions > 0 or minimum.labelled > 0 or minimum.max_override_rate is not None
-        return (counted and level != rules.target) or bool(rules.live) or holder.fallen
-
-    return tuple(holder for holder in (state.champion, state.candidate) if holder is not None and asked(holder))
+        watched = criteria is not None and bool(_live_levels(criteria))
+        if (counted and holder.rung.level != rules.target) or watched or holder.fallen:
+            found.append((holder, (criteria or spec).task))
+    return tuple(found)
 
 
 def _present(judged: Judged) -> Judgement:

@@ -105,6 +105,7 @@ class Verb:
 class Inputs:
     """Everything one step looks at.
 
+    `live`: for revisions that the spec doesn't describe, the levels at which their own criteria ask of live rows.
     `revision` and `version` are the spec's; empty, with `rules` None, where the spec isn't understood. A revision that
     is missing in `judgements` is one of which nothing new is known: it neither rises nor falls. `unknown` says why
     nothing can be seen of a revision in use, for those that are missing in `seen`. `true` is what the
@@ -116,6 +117,7 @@ class Inputs:
     rules: Rules | None
     judgements: Mapping[str, Judgement] = field(default_factory=dict)
     seen: Mapping[str, Seen] = field(default_factory=dict)
+    live: Mapping[str, frozenset[Level]] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
     approved: Mapping[str, frozenset[Level]] = field(default_factory=dict)
     verbs: tuple[Verb, ...] = ()

@@ -590,7 +590,7 @@ def _unseen(holder: Holder, following: Rung, inputs: Inputs, moment: int) -> lis
         return found  # a failing one is cut off; a rung of the same level asks for no more than not to fail
     if holder.fallen and (seen is None or seen.predictions == 0):
         found.append(Missing(f"it fell, and {_nothing_seen(holder, inputs)}"))
-    elif level in rules.live:
+    elif level in inputs.live.get(holder.revision, rules.live):
         verdict = seen.gates.get(level) if seen is not None else None
         if verdict is None:
             found.append(Missing(_nothing_seen(holder, inputs)))

@@ -26,8 +26,6 @@ def rules_of(
     autonomy: Autonomy, gates: tuple[Gate, ...], *, whole: bool, approvals: frozenset[Level] = frozenset()
 ) -> Rules:
     """The rules in a spec; `whole` where the provider can't divide traffic."""
-    # What a level asks, those above it ask as well.
-    lowest = [min(map(LEVELS.index, gate.require.texts())) for gate in gates if gate.rows == "live"]
     return Rules(
         target=autonomy.target,
         shadow=_minimum(autonomy.shadow),
@@ -35,9 +33,15 @@ def rules_of(
         steps=WHOLE if whole else tuple(int(step.removesuffix("%")) for step in autonomy.automate.steps),
         step_duration=seconds(autonomy.automate.step_duration),
         on_degradation=autonomy.on_degradation,
-        live=frozenset(level for first in lowest for level in LEVELS[first:]),
+        live=live_levels(gates),
         approvals=approvals,
     )
+
+
+def live_levels(gates: tuple[Gate, ...]) -> frozenset[Level]:
+    """The levels at which gates ask something of live rows: what a level asks, those above it ask as well."""
+    lowest = [min(map(LEVELS.index, gate.require.texts())) for gate in gates if gate.rows == "live"]
+    return frozenset(level for first in lowest for level in LEVELS[first:])
 
 
 def seen_of(live: Live, gates: Mapping[Level, LevelVerdict]) -> Seen:

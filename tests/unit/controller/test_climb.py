@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mandate.api.kinds import ModelDeploymentStatus
+from mandate.api.names import LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import status_of, understood, wanted
 from mandate.controller.decide import decide
@@ -20,8 +21,10 @@ from mandate.rollout.record import state_of
 from mandate.verdict.criteria import criteria_digest
 from tests.unit.controller.judged import (
     SETTINGS,
+    applied,
     declared,
     deployment,
+    granted,
     judged,
     revision_of,
     settled,
@@ -305,10 +308,10 @@ def test_only_what_is_asked_of_use_is_asked_of_the_recorder(
         autonomy__suggest=suggest,
         autonomy__shadow=shadow,
     )
-    assert bool(to_ask(document, understood(document))) is expected
+    assert bool(to_ask(judged(document, accuracy=0.97), understood(document))) is expected
     gates = [*SPEC["gates"], {"name": "l", "metric": "recall", "rows": "live", "require": {"Suggest": ">= 0.7"}}]
     watched = declared("1", status=document["status"], autonomy__target=target, gates=gates)
-    assert to_ask(watched, understood(watched))
+    assert to_ask(judged(watched, accuracy=0.97), understood(watched))
 
 
 def test_a_champion_that_fails_in_use_comes_down_a_level_and_back_on_fresh_evidence() -> None:
@@ -438,3 +441,94 @@ def test_a_retry_with_a_name_is_the_same_retry_and_says_who() -> None:
     assert after is not None
     assert after.handled == {"Retry": "1"}
     assert (after.history[-1].what, after.history[-1].by) == ("Retried", "ann")
+
+
+def champion_at(level: str, *, gates: list[Any], spec_gates: list[Any] | None = None, **more: Any) -> ModelSnapshot:
+    """Version 1 stands by `gates` of its own; the spec describes it, or with `spec_gates` a version 2."""
+    first = declared("1", gates=[*SPEC["gates"], *gates], autonomy__target="Automate")
+    criteria = criteria_digest(understood(first))
+    share = {"share": 100} if level == "Automate" else {}
+    place = standing("1", level, criteriaDigest=criteria, begun="2026-01-01T00:00:00Z", **share, **more)
+    document = declared(
+        "1" if spec_gates is None else "2",
+        status={"champion": place},
+        gates=[*SPEC["gates"], *(gates if spec_gates is None else spec_gates)],
+        autonomy__target="Automate",
+        autonomy__onDegradation="Hold" if spec_gates is None else "Demote",
+    )
+    snapshot = judged(document, accuracy=0.97, deployments=[deployment(first)], grant=granted(place))
+    kept = desired.controller_revision(first, understood(first), images=SETTINGS.images)
+    known = () if spec_gates is None else (kept,)
+    return replace(snapshot, revisions=(*snapshot.revisions, *known), settings=RECORDING)
+
+
+def of_live(level: str, least: str) -> dict[str, Any]:
+    return {"name": "in-use", "metric": "recall", "rows": "live", "require": {level: f">= {least}"}}
+
+
+def test_a_champion_is_watched_by_its_own_criteria_whatever_the_next_version_asks() -> None:
+    """Neither does it rise because the next one asks for less, nor fall because it asks for more."""
+    fell = champion_at("Suggest", gates=[of_live("Automate", "0.7")], spec_gates=[], fallen=True)
+    (known, _), *_ = to_ask(fell, understood(fell.mdep))
+    assert known.version == "1"
+    after, _ = settled(used(fell, NOW, "champion", predictions=1000, right=100, wrong=900), NOW)
+    champion = status(after).champion
+    assert champion is not None
+    assert (champion.version, champion.level) == ("1", "Suggest")
+
+    well = champion_at("Automate", gates=[of_live("Automate", "0.7")], spec_gates=[of_live("Automate", "0.95")])
+    after, _ = settled(used(well, NOW, "champion", predictions=1000, right=880, wrong=120), NOW)
+    champion = status(after).champion
+    assert champion is not None
+    assert (champion.version, champion.level) == ("1", "Automate")
+
+
+def test_what_use_shows_against_a_champion_is_said_whatever_follows() -> None:
+    snapshot = champion_at("Automate", gates=[of_live("Automate", "0.7")])
+    after, _ = settled(used(snapshot, NOW, "champion", predictions=1000, right=100, wrong=900), NOW)
+    champion = status(after).champion
+    assert champion is not None
+    assert champion.level == "Automate", "onDegradation: Hold"
+    (said,) = [item for item in status(after).conditions if item.type == "Degraded"]
+    assert (said.status, said.reason) == ("True", "LiveGatesFail")
+    assert said.message.startswith("version 1 at Automate at 100 %: in-use: overall: 0.1 [")
+    better, _ = settled(used(after, NOW + 9, "champion", predictions=1000, right=880, wrong=120), NOW + 9)
+    assert not {"Degraded", "Watched"} & {item.type for item in status(better).conditions}
+
+
+def test_that_nobody_watches_is_said() -> None:
+    snapshot = champion_at("Automate", gates=[of_live("Automate", "0.7")])
+    holder = status(snapshot).champion
+    assert holder is not None
+    blind = replace(snapshot, live={holder.revision: LiveUnavailable("the recorder sleeps")})
+    after, _ = settled(blind, NOW)
+    (said,) = [item for item in status(after).conditions if item.type == "Watched"]
+    assert (said.status, said.reason) == ("False", "NotSeen")
+    assert said.message.endswith("its gates on live rows can't be judged: the recorder sleeps")
+
+
+def test_scaling_interrupts_nothing() -> None:
+    """Until its controller has looked at a Deployment that somebody scaled, its Pods run on, and so does the step."""
+    snapshot, again = settled(start(), NOW)
+    new = revision_of(snapshot.mdep)
+    assert again == STEP
+    scaled = []
+    for item in snapshot.deployments:
+        lagging = item["metadata"] | ({"generation": 2} if item["metadata"]["labels"][LABEL_REVISION] == new else {})
+        scaled.append({**item, "metadata": lagging})
+    after, again = settled(replace(snapshot, deployments=tuple(scaled)), NOW + 60)
+    assert again == STEP - 60
+    candidate = status(after).candidate
+    assert candidate is not None
+    assert candidate.begun == stamp(NOW)
+
+
+def test_a_spec_that_is_not_understood_still_brings_the_template_that_is_granted() -> None:
+    """The grant holds the template by the present settings; a Pod by another couldn't be scheduled again."""
+    snapshot = champion_at("Suggest", gates=[])
+    served, _ = settled(snapshot, NOW)
+    broken = declared("1", status=served.mdep["status"], gates=[{"name": "x", "metric": "nonsense"}])
+    silent = replace(served, mdep=broken, settings=SETTINGS)
+    (document,) = applied(decide(silent, NOW + 1), "Deployment").values()
+    assert "--record" not in str(document["spec"]["template"])
+    assert "--record" in str(served.deployments[0]["spec"]["template"])
