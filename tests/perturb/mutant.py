@@ -48,7 +48,7 @@ class _Notes:
 
 def _run(package: Path, arguments: tuple[str, ...]) -> Outcome:
     notes = _Notes()
-    with contextlib.redirect_stdout(io.StringIO()) as text:
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(io.StringIO()) as text:
         pytest.main([*arguments, f"--rootdir={ROOT}", "-o", f"pythonpath={package} {ROOT}"], plugins=[notes])
     notes.outcome.text = text.getvalue()
     return notes.outcome

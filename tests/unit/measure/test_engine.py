@@ -3,11 +3,15 @@ import pyarrow as pa
 import pytest
 
 from mandate.api import spec
+from mandate.api.catalogue import METRICS as CATALOGUE
 from mandate.api.catalogue import metrics_for
+from mandate.evaluate.service import measured, not_measured
 from mandate.evidence.intervals import AllPairs, Beta, Fact, Paired, Unbounded
 from mandate.evidence.schema import Computed, Estimate, computed_bytes
+from mandate.inference.load import Loaded
 from mandate.measure.answers import Answers
 from mandate.measure.engine import compute
+from mandate.measure.metrics import METRICS
 from mandate.measure.split import PARTS, Split, divide, join
 
 SLICES = (
@@ -110,6 +114,22 @@ def test_places():
         assert len({e.quantity for e in computed.estimates}) == len(computed.estimates)
         faults = {e.fault.code for e in computed.estimates if e.fault}
         assert faults <= {"NoProbabilities", "NoSlope", "NoRatio", "NoRows", "NeverPredicted"}, faults
+
+
+def test_the_catalogue_holds_what_is_measured_and_nothing_else():
+    """By task, by origin, and by whether it is a fact: what the engine and the service measurement really emit."""
+    service = measured({"50/s": Loaded((np.ones(10),) * 10, 100, 0, 0, None)}, timeout=10, requests=1)
+    assert {e.quantity for e in not_measured(["50/s"], reason="offline")} == {e.quantity for e in service}
+    facts: set[str] = set()
+    for kind in TASKS:
+        computed = Case(kind, rows=300).compute().estimates
+        for origin, estimates in (("Computed", computed), ("Service", service)):
+            declared = {metric.name: metric for metric in metrics_for(kind) if metric.origin == origin}
+            assert {e.quantity.metric for e in estimates} == set(declared), (kind, origin)
+            exact = {e.quantity.metric for e in estimates if isinstance(e.interval, Fact)}
+            assert exact == {name for name, metric in declared.items() if metric.fact}
+        facts |= {e.quantity.metric for e in computed if isinstance(e.interval, Fact)}
+    assert set(CATALOGUE) == set(METRICS) | facts | {e.quantity.metric for e in service}
 
 
 @pytest.mark.parametrize("kind", list(TASKS))
