@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("pytest", "hypothesis", "numpy", "pandas", "pyarrow", "pydantic", "scipy.stats", "scipy.optimize")
 HEAVY += ("sklearn.metrics", "sklearn.linear_model", "sklearn.compose", "sklearn.svm", "statsmodels.api")
+HEAVY += tuple(plugin.module for plugin in entry_points(group="pytest11"))
 """What the tests import besides the package: imported once, and every process is forked from there."""
 
 
@@ -48,6 +51,7 @@ class _Notes:
 
 def _run(package: Path, arguments: tuple[str, ...]) -> Outcome:
     notes = _Notes()
+    gc.freeze()  # pytest collects garbage often, and there is none in what was imported before
     with contextlib.chdir(ROOT), contextlib.redirect_stdout(io.StringIO()) as text:
         pytest.main([*arguments, f"--rootdir={ROOT}", "-o", f"pythonpath={package} {ROOT}"], plugins=[notes])
     notes.outcome.text = text.getvalue()
