@@ -263,7 +263,10 @@ def test_verbs_have_roles_that_may_patch_and_not_update(helm: Helm) -> None:
 def test_watching_some_namespaces_takes_roles_there_only(helm: Helm) -> None:
     objects = render(helm, "--set", "watch.namespaces={lending,vault}")
     (role,) = [item for item in by_kind(objects, "ClusterRole") if item["metadata"]["name"] == "mandate-controller"]
-    assert role["rules"] == [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]}]
+    assert role["rules"] == [
+        {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["list", "watch"]},
+    ]
     namespaces = {item["metadata"].get("namespace") for item in by_kind(objects, "RoleBinding")}
     assert {"lending", "vault"} <= namespaces
 
