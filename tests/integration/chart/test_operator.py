@@ -124,11 +124,12 @@ async def a_namespace(client: Client, **labels: str) -> AsyncIterator[str]:
 
 
 async def everything(client: Client, namespace: str) -> dict[str, str]:
-    """The version of every object of the kinds that the operator reads or writes."""
+    """The version of every object of the kinds that the operator reads or writes, as far as the cluster has them."""
     kinds = [kind for kind in ALL if kind.namespaced and kind != CONFIG_MAPS]
     return {
         f"{kind.plural}/{item['metadata']['name']}": item["metadata"]["resourceVersion"]
         for kind in kinds
+        if await client.serves(kind)
         for item in (await client.list(kind, namespace=namespace)).items
     }
 
