@@ -19,6 +19,43 @@ Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
 # What only the operator can tell: the schema has no way to say it.
 OPERATOR_ONLY = {"nothing asked at Shadow"}
 
+TOLD = {
+    "unknown field": ".spec.model.sauce: field not declared in schema",
+    "unknown metric": 'spec.gates[0].metric: Unsupported value: "auc": supported values: "accuracy", ',
+    "metric of another task": "gate 'recall', metric: 'mean_absolute_error': Binary tasks don't have this metric; "
+    "known are accuracy, average_precision, ",
+    "unknown slice": "gate 'recall', each: unknown slice 'region'; use overall or a name that data.slices declares",
+    "unknown slice across": "gate 'fair', across: unknown slice 'region'; use a name that data.slices declares",
+    "unknown baseline": "gate 'beats', require: unknown reference in 'better than lin'; use champion, rest or a name "
+    "that baselines declares",
+    "unknown unit": 'spec.gates[3].require.Suggest: Invalid value: "<= 40sec": ',
+    "unknown format": 'spec.model.source.format: Unsupported value: "Pickle": supported values: "ONNX"',
+    "contradictory levels": "got Shadow '>= 0.7' Automate '>= 0.6': a level asks less than a level below",
+    "wrong direction": "'<= 0.7': recall is better higher, so ask for '>= …'",
+    "latency without load": "load: latency_p99 needs a load, for example 50/s",
+    "each and across": "set each or across, not both",
+    "no level": "at least one level must be set: Shadow, Suggest or Automate",
+    "live rows of a metric that has none": "'roc_auc' isn't known of live rows; leave rows out, or ask for one of ",
+    "live rows against another": "'better than linear': live rows are held against numbers only: '>= …', '<= …' or ",
+    "steps that fall": "[50%, 10%, 100%] must rise, from above 0%, and end at 100%",
+    "steps that stand still": "[50%, 50%, 100%] must rise, from above 0%, and end at 100%",
+    "steps that end early": "[50%] must rise, from above 0%, and end at 100%",
+    "no target": "spec.autonomy.target: Required value",
+    "two sources": "exactly one of uri, image or columns must be set, got uri image",
+    "no positive": "a Binary task needs positive: the class that counts",
+    "time without column": "data.split.method Time needs task.time: the column that says when a row happened",
+    "split beyond one": "train 0.9, validation 0.2 and test 0.2 add up to more than 1, must be at most 1",
+    "value for a class": "got 'Value': a Regression task needs Value, classification needs Probability or Label",
+    "no inputs": "model.inputs is needed: the columns that the model is fed",
+    "reserved baseline": "'champion' is taken; rename it",
+    "reserved slice": "'overall' is taken: it means all rows; rename it",
+    "bad digest": 'spec.model.source.digest: Invalid value: "md5:1": ',
+    "bad uri": 'spec.data.source.uri: Invalid value: "s3://bucket/x.parquet": ',
+    "empty column": 'spec.task.target: Invalid value: "": ',
+    "confidence below 95 %": 'spec.gates[0].confidence: Invalid value: "0.90": ',
+}
+"""What the API server says: beside the field, the value and what was expected, as far as its rules can tell."""
+
 
 @pytest.fixture(scope="module")
 def kubectl(api_server: Path) -> Kubectl:
@@ -72,11 +109,14 @@ def test_a_good_object_is_taken_and_defaulted(kubectl: Kubectl) -> None:
 def test_a_bad_object_is_refused_at_apply(kubectl: Kubectl, name: str) -> None:
     document, field = BAD[name]
     result = apply(kubectl, deployment(document))
+    # Rules are refused at the field that carries them: the words say which of its items is meant.
+    carrier = field.split("[")[0]
     if name in OPERATOR_ONLY:
         assert result.returncode == 0, result.stderr
         return
     assert result.returncode != 0, "the API server took it"
-    assert field.split(".")[0].split("[")[0] in result.stderr, result.stderr
+    assert f"spec.{carrier}" in result.stderr, result.stderr
+    assert TOLD[name] in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize("name", ["Credit", "1credit", "a" * 41, "cre.dit"])

@@ -26,6 +26,7 @@ from .spec import (
     Text,
     UseCase,
     cel,
+    quoted,
     rules,
 )
 
@@ -34,21 +35,40 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, max_lengt
 VerdictWord = Literal["Pass", "Fail", "Inconclusive", "Error", "Waived", "Skipped"]
 
 # Whole words are compared by the spaces around them: splitting costs more than the API server's budget for a rule.
-_REFERENCES_KNOWN = (
-    "!has(self.gates) || self.gates.all(g, [g.require.?Shadow.orValue(''), g.require.?Suggest.orValue(''), "
-    "g.require.?Automate.orValue('')].all(r, !r.contains(' than ') || (r + ' ').contains(' than champion ') || "
-    "(r + ' ').contains(' than rest ') || "
-    "(has(self.baselines) && self.baselines.exists(b, (r + ' ').contains(' than ' + b.name + ' ')))))"
+_REFERENCE_KNOWN = (
+    "(!r.contains(' than ') || (r + ' ').contains(' than champion ') || (r + ' ').contains(' than rest ') || "
+    "(has(self.baselines) && self.baselines.exists(b, (r + ' ').contains(' than ' + b.name + ' '))))"
 )
-
-
-_METRICS_OF_TASK = (
-    "!has(self.gates) || self.gates.all(g, "
+_REQUIREMENTS = "[g.require.?Shadow.orValue(''), g.require.?Suggest.orValue(''), g.require.?Automate.orValue('')]"
+_SLICE_KNOWN = "(has(self.data.slices) && self.data.slices.exists(d, d.name == {}))"
+_EACH_KNOWN = f"s == 'overall' || {_SLICE_KNOWN.format('s')}"
+_METRIC_KNOWN = (
+    "("
     + " && ".join(
         f"(self.task.type != '{task}' || g.metric in {[metric.name for metric in metrics_for(task)]})" for task in TASKS
     )
     + ")"
 )
+_TASKS_METRICS = str({task: ", ".join(sorted(metric.name for metric in metrics_for(task))) for task in TASKS})
+
+
+def _each_gate(holds: str) -> str:
+    """CEL: `holds` of each gate `g`."""
+    return f"!has(self.gates) || self.gates.all(g, {holds})"
+
+
+def _of_gates(fails: str, words: str) -> str:
+    """CEL: `words` about the first gate `g` that `fails`."""
+    # Texts are put together where the API server still knows how long the parts may be: within walks over what was
+    # declared, not over what a filter left.
+    return f"self.gates.map(g, {fails}, {words})[0]"
+
+
+_OUTPUTS = "': a Regression task needs Value, classification needs Probability or Label'"
+_GATE = '"gate \'" + g.name + "\', {} " + '
+_EACH = f"!has(g.each) || g.each.all(s, {_EACH_KNOWN})"
+_ACROSS = f"!has(g.across) || {_SLICE_KNOWN.format('g.across')}"
+_REFERENCES = f"{_REQUIREMENTS}.all(r, {_REFERENCE_KNOWN})"
 
 
 class ModelDeploymentSpec(Spec):
@@ -57,26 +77,44 @@ class ModelDeploymentSpec(Spec):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                "!has(self.gates) || self.gates.all(g, !has(g.each) || g.each.all(s, s == 'overall' || "
-                "(has(self.data.slices) && self.data.slices.exists(d, d.name == s))))",
+                _each_gate(_EACH),
                 "gates[].each names a slice that data.slices doesn't declare; use overall or a declared slice's name",
+                said=_of_gates(
+                    f"!({_EACH})",
+                    f"g.each.map(s, !({_EACH_KNOWN}), {_GATE.format('each: unknown slice')} {quoted('s')} + "
+                    "'; use overall or a name that data.slices declares')[0]",
+                ),
                 field=".gates",
             ),
             cel(
-                "!has(self.gates) || self.gates.all(g, !has(g.across) || "
-                "(has(self.data.slices) && self.data.slices.exists(d, d.name == g.across)))",
+                _each_gate(_ACROSS),
                 "gates[].across names a slice that data.slices doesn't declare",
+                said=_of_gates(
+                    f"!({_ACROSS})",
+                    f"{_GATE.format('across: unknown slice')} {quoted('g.across')} + "
+                    "'; use a name that data.slices declares'",
+                ),
                 field=".gates",
             ),
             cel(
-                _REFERENCES_KNOWN,
+                _each_gate(_REFERENCES),
                 "gates[].require compares with a baseline that baselines doesn't declare; "
                 "use a declared baseline's name, champion or rest",
+                said=_of_gates(
+                    f"!({_REFERENCES})",
+                    f"{_REQUIREMENTS}.map(r, !{_REFERENCE_KNOWN}, {_GATE.format('require: unknown reference in')} "
+                    f"{quoted('r')} + '; use champion, rest or a name that baselines declares')[0]",
+                ),
                 field=".gates",
             ),
             cel(
-                _METRICS_OF_TASK,
+                _each_gate(_METRIC_KNOWN),
                 "gates[].metric names a metric that this task doesn't have",
+                said=_of_gates(
+                    f"!{_METRIC_KNOWN}",
+                    f"{_GATE.format('metric:')} {quoted('g.metric')} + ': ' + self.task.type + "
+                    f'" tasks don\'t have this metric; known are " + {_TASKS_METRICS}[self.task.type]',
+                ),
                 field=".gates",
             ),
             cel(
@@ -97,11 +135,13 @@ class ModelDeploymentSpec(Spec):
             cel(
                 "!has(self.model.output) || self.task.type != 'Regression' || self.model.output.kind == 'Value'",
                 "a Regression task needs model.output.kind: Value",
+                said=f'"got " + {quoted("self.model.output.kind")} + {_OUTPUTS}',
                 field=".model.output",
             ),
             cel(
                 "!has(self.model.output) || self.task.type == 'Regression' || self.model.output.kind != 'Value'",
                 "a classification task needs model.output.kind: Probability or Label",
+                said=f'"got " + {quoted("self.model.output.kind")} + {_OUTPUTS}',
                 field=".model.output",
             ),
         )

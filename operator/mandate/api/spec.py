@@ -45,9 +45,28 @@ RiskTier = Literal["Low", "Medium", "High"]
 Burden = Literal["NotRefuted", "Shown"]
 
 
-def cel(rule: str, message: str, *, field: str | None = None) -> dict[str, Any]:
-    """One CEL rule for `x-kubernetes-validations`; `field` is a path below the type that carries it."""
-    return {"rule": rule, "message": message} | ({"fieldPath": field} if field else {})
+def cel(rule: str, message: str, *, said: str | None = None, field: str | None = None) -> dict[str, Any]:
+    """One CEL rule for `x-kubernetes-validations`; `field` is a path below the type that carries it.
+
+    `said` is CEL as well: words that name the value; `message` stands where they can't be had.
+    """
+    extra = {"messageExpression": said, "fieldPath": field}
+    return {"rule": rule, "message": message} | {key: value for key, value in extra.items() if value}
+
+
+def quoted(expression: str) -> str:
+    """CEL: a text in quotes, as the command line shows it."""
+    return f'"\'" + {expression} + "\'"'
+
+
+def _first(sign: str) -> str:
+    """CEL: a gate's first requirement that holds `sign`, in quotes."""
+    texts = ", ".join(f"self.require.?{level}.orValue('')" for level in LEVELS)
+    return quoted(f"[{texts}].filter(r, r.contains('{sign}'))[0]")
+
+
+_ALL_LEVELS = " + ".join(f"(has(self.{level}) ? \" {level} '\" + self.{level} + \"'\" : '')" for level in LEVELS)
+"""CEL: what each level requires."""
 
 
 def rules(*validations: dict[str, Any], **extra: Any) -> dict[str, Any]:
@@ -156,11 +175,15 @@ class ModelSource(Spec):
             cel(
                 "[has(self.uri), has(self.image), has(self.columns)].filter(x, x).size() == 1",
                 "exactly one of uri, image or columns must be set",
+                said="'exactly one of uri, image or columns must be set, got ' + "
+                "(has(self.uri) || has(self.image) || has(self.columns) ? (has(self.uri) ? 'uri ' : '') + "
+                "(has(self.image) ? 'image ' : '') + (has(self.columns) ? 'columns' : '') : 'none')",
             ),
             cel("has(self.uri) == has(self.format)", "format belongs to uri: set both or neither"),
             cel(
                 "!has(self.image) || has(self.digest) || self.image.matches('@sha256:[0-9a-f]{64}$')",
                 "image must be pinned by digest: name@sha256:<64 hex>",
+                said=f"{quoted('self.image')} + ' must be pinned by digest: name@sha256:<64 hex>'",
                 field=".image",
             ),
         )
@@ -289,6 +312,8 @@ class Split(Spec):
             cel(
                 "(double(self.train) + double(self.validation) + double(self.test)) <= 1.000001",
                 "train, validation and test must add up to at most 1",
+                said="'train ' + self.train + ', validation ' + self.validation + ' and test ' + self.test + "
+                "' add up to more than 1, must be at most 1'",
             ),
             cel("double(self.test) > 0.0", "test must be above 0", field=".test"),
         )
@@ -312,7 +337,9 @@ class Slice(Spec):
     """Rows by the value of one column."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(cel("self.name != 'overall'", "overall is taken: it means all rows", field=".name"))
+        json_schema_extra=rules(
+            cel("self.name != 'overall'", "'overall' is taken: it means all rows; rename it", field=".name")
+        )
     )
 
     name: Name
@@ -364,7 +391,12 @@ class Baseline(Spec):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            cel("!(self.name in ['champion', 'rest'])", "champion and rest are taken", field=".name"),
+            cel(
+                "!(self.name in ['champion', 'rest'])",
+                "champion and rest are taken; rename it",
+                said=f"{quoted('self.name')} + ' is taken; rename it'",
+                field=".name",
+            ),
             cel("(self.type == 'Column') == has(self.column)", "column belongs to type Column: set both or neither"),
         )
     )
@@ -383,14 +415,19 @@ class Require(Spec):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            cel("has(self.Shadow) || has(self.Suggest) || has(self.Automate)", "at least one level must be set"),
+            cel(
+                "has(self.Shadow) || has(self.Suggest) || has(self.Automate)",
+                "at least one level must be set: Shadow, Suggest or Automate",
+            ),
             cel(
                 _never_looser(">= ", "<="),
                 "a level asks less than a level below: '>= …' must not fall from Shadow to Suggest to Automate",
+                said=f"'got' + {_ALL_LEVELS} + \": a level asks less than a level below; '>= …' must not fall\"",
             ),
             cel(
                 _never_looser("<= ", ">="),
                 "a level asks less than a level below: '<= …' must not rise from Shadow to Suggest to Automate",
+                said=f"'got' + {_ALL_LEVELS} + \": a level asks less than a level below; '<= …' must not rise\"",
             ),
         )
     )
@@ -415,11 +452,22 @@ class Gate(Spec):
         json_schema_extra=rules(
             cel("!(has(self.each) && has(self.across))", "set each or across, not both"),
             cel("has(self.across) == has(self.as)", "as belongs to across: set both or neither"),
-            cel(_wrong_direction("<=", "Higher"), "this metric is better higher: ask for '>= …'", field=".require"),
-            cel(_wrong_direction(">=", "Lower"), "this metric is better lower: ask for '<= …'", field=".require"),
+            cel(
+                _wrong_direction("<=", "Higher"),
+                "this metric is better higher: ask for '>= …'",
+                said=f"{_first('<=')} + ': ' + self.metric + \" is better higher, so ask for '>= …'\"",
+                field=".require",
+            ),
+            cel(
+                _wrong_direction(">=", "Lower"),
+                "this metric is better lower: ask for '<= …'",
+                said=f"{_first('>=')} + ': ' + self.metric + \" is better lower, so ask for '<= …'\"",
+                field=".require",
+            ),
             cel(
                 "!self.metric.startsWith('latency_') || has(self.load)",
-                "latencies need load, for example 50/s",
+                "latencies need a load, for example 50/s",
+                said="'load: ' + self.metric + ' needs a load, for example 50/s'",
             ),
             cel(
                 "self.metric.startsWith('latency_') || self.metric == 'crashes' || !has(self.load)",
@@ -429,6 +477,8 @@ class Gate(Spec):
             cel(
                 f"self.rows != 'live' || self.metric in {sorted(set().union(*LIVE_METRICS.values()))}",
                 "this metric isn't known of live rows; leave rows out, or ask for one of those that are",
+                said=f"{quoted('self.metric')} + \" isn't known of live rows; leave rows out, or ask for one of "
+                f'{", ".join(sorted(set().union(*LIVE_METRICS.values())))}"',
                 field=".rows",
             ),
             cel(
@@ -443,6 +493,8 @@ class Gate(Spec):
                 )
                 + ")",
                 "live rows are held against numbers only: '>= …', '<= …' or 'within … .. …'",
+                said=f"{_first(' than ')} + \": live rows are held against numbers only: '>= …', '<= …' or "
+                "'within … .. …'\"",
                 field=".require",
             ),
         )
@@ -506,12 +558,14 @@ class Promotion(Spec):
             cel(
                 "!has(self.steps) || self.steps[size(self.steps) - 1] == '100%'",
                 "the last step must be 100%",
+                said="'[' + self.steps.join(', ') + '] must rise, from above 0%, and end at 100%'",
                 field=".steps",
             ),
             cel(
                 "!has(self.steps) || (self.steps.map(s, int(s.replace('%', ''))).isSorted() && "
                 "self.steps.all(a, a != '0%' && self.steps.exists_one(b, a == b)))",
                 "steps must rise, from above 0%",
+                said="'[' + self.steps.join(', ') + '] must rise, from above 0%, and end at 100%'",
                 field=".steps",
             ),
         )
