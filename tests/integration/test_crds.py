@@ -11,13 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.api.specs import BAD, GOOD, changed
+from tests.unit.api.specs import BAD, GOOD, OPERATOR_ONLY, changed
 
 ROOT = Path(__file__).parents[2]
 Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
-
-# What only the operator can tell: the schema has no way to say it.
-OPERATOR_ONLY = {"nothing asked at Shadow"}
 
 TOLD = {
     "unknown field": ".spec.model.sauce: field not declared in schema",
@@ -134,6 +131,8 @@ def test_the_largest_spec_is_still_within_the_rules_budget(kubectl: Kubectl) -> 
     document["data"]["slices"] = slices
     result = apply(kubectl, deployment(document))
     assert result.returncode == 0, result.stderr
+    gates[-1]["each"] = [*gate["each"][:-1], "region"]
+    assert "gate 'g63', each: unknown slice 'region'" in apply(kubectl, deployment(document)).stderr
 
 
 def test_an_evaluation_is_immutable_and_its_evidence_written_once(kubectl: Kubectl) -> None:

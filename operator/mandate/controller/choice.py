@@ -17,7 +17,7 @@ from mandate.api.check import Problem, SpecError, load_spec
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
 from mandate.api.spec import DATA_TABLES, Model
 from mandate.controller.moments import age
-from mandate.controller.pods import claim_of, ports_clash, source_uris
+from mandate.controller.pods import claim_of, ports_clash
 from mandate.evidence.measurement import evaluation_name, evaluation_spec, key, measurement_digest, revision_digest
 
 Object = dict[str, Any]
@@ -32,9 +32,18 @@ def understood(mdep: Object) -> ModelDeploymentSpec:
 @lru_cache(maxsize=4096)
 def _understood(text: str) -> ModelDeploymentSpec:
     spec = load_spec(json.loads(text))
-    uris = source_uris(evaluation_spec("any", spec))
+    sources = {"model.source": spec.model.source.uri} | {
+        f"data.{name}": table.uri
+        for name in ("source", "train", "validation", "test")
+        if (table := getattr(spec.data, name)) is not None
+    }
     outside = tuple(
-        Problem("spec", f"{uri!r}: in a cluster sources are pvc://CLAIM/PATH") for uri in uris if claim_of(uri) is None
+        Problem(
+            f"spec.{field}.uri",
+            f"got {uri!r}, expected pvc://CLAIM/PATH: in a cluster files are read from volumes; put it into one",
+        )
+        for field, uri in sources.items()
+        if uri is not None and claim_of(uri) is None
     )
     if outside:
         raise SpecError(outside)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mandate.api.check import SpecError, load_spec
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME
 from mandate.evaluate.frame import MARK, Failure, Result, frame
 from mandate.kube.client import Object
@@ -158,3 +159,22 @@ async def test_a_hung_evaluation_ends_with_the_overall_deadline(cluster: Path, t
             async for _ in eventually("the hung Job is deleted"):
                 if not await world.all(JOBS):
                     break
+
+
+async def test_a_spec_that_only_the_operator_refuses_is_stalled_in_the_words_of_the_command_line(
+    cluster: Path, tmp_path: Path
+) -> None:
+    asked = {"name": "accurate", "metric": "accuracy", "require": {"Automate": ">= 0.9"}}
+    async with a_world(cluster, tmp_path, lambda _: good(evidence(0.97))) as world:
+        document = mdep(namespace=world.namespace, gates=[asked])
+        with pytest.raises(SpecError, match="no gate asks anything at Shadow") as error:
+            load_spec(document["spec"])
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
+            await world.client.create(MODEL_DEPLOYMENTS, document)
+            item = await world.until("it is stalled", lambda item: condition(item, "Stalled")[0] == "True")
+            said = next(entry for entry in item["status"]["conditions"] if entry["type"] == "Stalled")
+            assert (said["reason"], said["message"]) == ("InvalidSpec", str(error.value))
+            assert not await world.all(MODEL_EVALUATIONS)
+
+            await world.client.merge(MODEL_DEPLOYMENTS, mdep(namespace=world.namespace))
+            await world.until("mended, it serves", lambda item: condition(item, "Ready") == ("True", "Serving"))

@@ -96,6 +96,19 @@ async def test_the_champion_serves_while_the_next_is_refused_and_until_one_takes
             assert await selected(world, "credit-suggest") == third
             assert len(await world.all(CONTROLLER_REVISIONS)) == 3
 
+            # Whoever applies a refused version again and again, as GitOps does, makes nothing happen.
+            measured = dict(world.node.seen)
+            await apply(world, model__version="bad")
+            await world.until("the second is refused still", refused("bad"))
+            await at_rest(world)
+            item = await credit(world)
+            assert refused("bad")(item)
+            assert serving("better")(item)
+            assert [entry["version"] for entry in item["status"]["refused"]].count("bad") == 1
+            assert world.node.seen == measured, "no Job ran anew"
+            assert len(await world.all(MODEL_EVALUATIONS)) == 3
+            assert set(await granted(world)) == {third}
+
             await apply(world, model__version="suggest")
             await world.until("back to the first", serving("suggest"))
             assert len(await world.all(MODEL_EVALUATIONS)) == 3, "what was measured isn't measured again"

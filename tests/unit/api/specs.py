@@ -124,4 +124,26 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "bad uri": (changed("data.source.uri", "s3://bucket/x.parquet"), "data.source.uri"),
     "empty column": (changed("task.target", ""), "task.target"),
     "confidence below 95 %": (changed("gates.0.confidence", "0.90"), "gates[0].confidence"),
+    "edges that fall": (changed("data.slices.0.edges", ["30", "20"]), "data.slices[0].edges"),
+    "a share with a unit": (changed("gates.1.require", {"Shadow": ">= 0.5ms"}), "gates[1].require.Shadow"),
+    "better than rest, overall": (changed("gates.0.require", {"Suggest": "better than rest"}), "gates[0].each"),
+    "probabilities of a label": (changed("model.output.kind", "Label"), "gates[0].metric"),
+    "latency by slice": (changed("gates.3.each", ["age"]), "gates[3].each"),
+    "latency of live rows": (changed("gates.3.rows", "train-test"), "gates[3].rows"),
+    "resources without a quantity": (
+        changed("serving", {"resources": {"limits": {"cpu": "lots"}}}),
+        "serving.resources.limits.cpu",
+    ),
 }
+
+OPERATOR_ONLY = {
+    "nothing asked at Shadow",
+    "edges that fall",
+    "a share with a unit",
+    "better than rest, overall",
+    "probabilities of a label",
+    "latency by slice",
+    "latency of live rows",
+    "resources without a quantity",
+}
+"""What the schema has no way to say, so that the API server takes it and the operator refuses."""

@@ -108,6 +108,8 @@ def test_what_shadow_must_still_see_is_said_and_the_champion_serves_on(minimum: 
     assert again == (3600.0 if "1h" in minimum.values() else None)
     ready = next(item for item in status(snapshot).conditions if item.type == "Ready")
     assert ready.status == "True", "time that must pass isn't work under way"
+    reconciling = next(item for item in status(snapshot).conditions if item.type == "Reconciling")
+    assert (reconciling.status, reconciling.reason) == ("False", "Settled")
 
 
 def test_a_champion_goes_on_by_the_criteria_it_was_judged_by() -> None:
