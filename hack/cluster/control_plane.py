@@ -195,6 +195,7 @@ def _alone(state: Path) -> ControlPlane:
 
 def apiserver_up(state: Path, *, controller_manager: bool) -> Path:
     """Start etcd and kube-apiserver on loopback, unprivileged; returns the administrator's kubeconfig."""
+    toolbox.ensure_linux("an API server of its own", instead="run this in a container or a virtual machine with Linux")
     toolbox.ensure_host(["openssl"])
     names = ["etcd", "kube-apiserver", "kubectl"] + (["kube-controller-manager"] if controller_manager else [])
     tools = toolbox.ensure(names)

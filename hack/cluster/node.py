@@ -188,6 +188,7 @@ class Node:
                 )
 
     def _check(self) -> None:
+        toolbox.ensure_linux("a node from plain binaries", instead="start Docker or Podman, where it becomes kind's")
         if os.geteuid() != 0:
             raise ClusterError(
                 "no Docker or Podman answers here, and a node from plain binaries needs root: "

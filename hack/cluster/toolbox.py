@@ -278,6 +278,12 @@ def cni_folder() -> Path | None:
     return next((folder for folder in CNI_FOLDERS if all((folder / plugin).exists() for plugin in CNI_PLUGINS)), None)
 
 
+def ensure_linux(what: str, *, instead: str) -> None:
+    """Say what to do `instead` where this machine's system isn't Linux: its /proc and namespaces are needed."""
+    if sys.platform != "linux":
+        raise ClusterError(f"{what} needs Linux, and this system is {sys.platform}: {instead}")
+
+
 def ensure_host(commands: Iterable[str], *, cni: bool = False) -> None:
     """Install with apt-get whichever of the commands are missing; say what to install where that can't be done."""
     packages = {DEBIAN_PACKAGES[command] for command in commands if shutil.which(command) is None}

@@ -78,13 +78,35 @@ def snapshot() -> dict[str, object]:
     }
 
 
+NAMESPACES = ("net", "pid")
+WARM_SECONDS = 30.0
+"""At most this long takes a node whose programs and images are in the cache."""
+
+
+def namespaces_of(process: str | int) -> set[str]:
+    """The network and the process namespace of a process, each with its kind."""
+    return {os.readlink(f"/proc/{process}/ns/{kind}") for kind in NAMESPACES}
+
+
 def processes_in(namespaces: set[str]) -> list[str]:
-    """The processes whose network namespace is one of these."""
+    """The processes of which a namespace is one of these."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(folder / "ns" / "net") in namespaces:
+            if namespaces_of(folder.name) & namespaces:
                 found.append((folder / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def namespaces_of_pods(cgroup: str) -> set[str]:
+    """The namespaces of what runs below a node's cgroup: Pods have their own, which the node's don't tell of."""
+    found: set[str] = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f":/{cgroup}/" in (folder / "cgroup").read_text():
+                found |= namespaces_of(folder.name)
         except OSError:
             continue
     return found
@@ -120,6 +142,13 @@ class Node:
 
     def process(self, name: str) -> int:
         return int(json.loads((self.state / "pids" / f"{name}.json").read_text())["pid"])
+
+    def pods_namespaces(self) -> set[str]:
+        """The namespaces of the Pods that run now, none of which may be this machine's."""
+        index = json.loads((self.state / "node.json").read_text())["index"]
+        found = namespaces_of_pods(f"mandate{index}")
+        assert not found & namespaces_of("self")
+        return found
 
     def create_pod(self, name: str, *arguments: str, restart: str = "Never", image: str = PROBE, **spec: Any) -> None:
         """Create a Pod under the strictest rules for Pods."""
@@ -178,9 +207,9 @@ def node() -> Iterator[Node]:
 def test_a_node_works_is_mended_and_leaves_nothing_behind(node: Node) -> None:
     before = snapshot()
     node.up()
-    namespaces = {os.readlink(f"/proc/{node.process('namespaces')}/ns/net")}
+    namespaces = namespaces_of(node.process("namespaces"))
     assert processes_in(namespaces)
-    assert namespaces != {os.readlink("/proc/self/ns/net")}
+    assert not namespaces & namespaces_of("self")
 
     # DNS, Services, and the way from the host to them.
     assert "10.96." in node.run_pod(
@@ -235,11 +264,15 @@ def test_a_node_works_is_mended_and_leaves_nothing_behind(node: Node) -> None:
     assert not node.connects("sealed", targets[1])
     assert node.kubectl("exec", "web", "--", "/pod", "get", "http://web.default") == "hello"
 
+    # The Pods as well: they live in namespaces of their own.
+    pods = node.pods_namespaces()
+    assert len(processes_in(pods)) > len(("web", "sealed", "free"))
+
     # All dead, as after a restart of the machine: the objects are still there, and run again.
     os.kill(node.process("namespaces"), signal.SIGKILL)
-    until(lambda: not processes_in(namespaces), seconds=20, what="the node's processes to end")
+    until(lambda: not processes_in(namespaces | pods), seconds=20, what="the node's processes to end")
     node.up()
-    namespaces.add(os.readlink(f"/proc/{node.process('namespaces')}/ns/net"))
+    namespaces |= namespaces_of(node.process("namespaces"))
     until(
         lambda: node.run_pod(f"again-{time.monotonic_ns()}", "get", "http://web.default") == "hello",
         seconds=60,
@@ -253,10 +286,28 @@ def test_a_node_works_is_mended_and_leaves_nothing_behind(node: Node) -> None:
     assert refused.returncode == 1
     assert "another command works on the node" in refused.stderr
 
+    pods |= node.pods_namespaces()
+    assert processes_in(pods)
     succeed("down", state=node.state)
-    assert not processes_in(namespaces)
+    assert not processes_in(namespaces | pods)
     assert snapshot() == before
     assert not list(node.state.parent.glob(node.state.name + "*"))
+
+
+def test_up_from_a_warm_cache_is_ready_with_dns_in_time(node: Node) -> None:
+    """The best of up to three: other work on the machine costs time, and none of it is the node's."""
+    node.up()
+    took: list[float] = []
+    while len(took) < 3 and min(took, default=WARM_SECONDS) >= WARM_SECONDS:
+        succeed("down", state=node.state)
+        began = time.monotonic()
+        node.up()
+        took.append(time.monotonic() - began)
+        ready = "-o", 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
+        assert node.kubectl("get", "nodes", *ready) == "True"
+        assert "10.96." in node.run_pod("resolve", "resolve", "kubernetes.default")
+    print(f"up from a warm cache, Ready with DNS: {', '.join(f'{seconds:.1f}' for seconds in took)} s")
+    assert min(took) < WARM_SECONDS
 
 
 def test_a_command_without_a_cluster_says_what_to_do(tmp_path: Path) -> None:
