@@ -25,6 +25,7 @@ SYSTEM = "mandate-system"
 OPERATOR = "mandate-controller"
 API = "mandate.dev/v1alpha1"
 DOCKERFILE = ROOT / "tests" / "e2e" / "images" / "Dockerfile"
+TEST_IMAGES = ("test-model", "test-dying", "test-judge")
 VALUES = {
     "evaluation.deadline": "260",
     "evaluation.podDeadline": "210",
@@ -343,7 +344,7 @@ def running() -> Iterator[Cluster]:
         kubeconfig = Path(_output(*hack, "up"))
         tools = {Path(path).name: path for path in _output(*hack, "build", "kubectl", "helm").split()}
         images = json.loads(_output(*hack, "images"))
-        images |= json.loads(_output(*hack, "images", "--file", str(DOCKERFILE), "test-model", "test-judge"))
+        images |= json.loads(_output(*hack, "images", "--file", str(DOCKERFILE), *TEST_IMAGES))
         cluster = Cluster(hack, kubeconfig, tools, images, connect(kubeconfig))
         cluster.values = VALUES | {"admission.allowedImages[0]": images["test-model"]} | _recorder(cluster)
         releases = json.loads(cluster.run("helm", "list", "--namespace", SYSTEM, "--output", "json"))

@@ -84,6 +84,12 @@ def behaving(space: Space, behaviour: str) -> Object:
     return {"image": space.cluster.images["test-model"], "port": PORTS[behaviour]}
 
 
+def dying(space: Space, name: str) -> Object:
+    """A ModelDeployment of a container that ends before it listens, again and again."""
+    source = {"image": space.cluster.images["test-dying"], "port": PORTS["honest"]}
+    return model(name, source=source, columns=("x",))
+
+
 def misbehaving(space: Space, name: str, behaviour: str, **more: Any) -> Object:
     """A ModelDeployment of such a container."""
     return model(name, source=behaving(space, behaviour), columns=("x",), **more)

@@ -25,12 +25,15 @@ DEADLINE = float(VALUES["evaluation.deadline"])
 
 @dataclass(frozen=True)
 class Bad:
-    """One bad input: what is declared, the code that names it, words of the message, and what mends it, if anything."""
+    """One bad input: what is declared, the code that names it, words of the message, and what mends it.
+
+    Two codes, parted by a space, where it is a matter of moments who sees it first.
+    """
 
     declare: Callable[[Space, str], Object]
     code: str
     words: tuple[str, ...]
-    mend: Callable[[Space, str], None] | None = None
+    mend: Callable[[Space, str], None]
 
 
 def _file(path: str) -> Callable[[Space, str], Object]:
@@ -100,13 +103,20 @@ BAD = {
         _put_model("broken.onnx"),
     ),
     "crashing": Bad(_behaving("crashing"), "PredictorCrashed", ("predictor was lost",), _behaving_now),
-    "hungry": Bad(_behaving("hungry"), "PredictorCrashed", ("out of memory",)),
+    # The kubelet, which then doesn't start the judge, or the judge, where the server was once seen to run.
+    "dying": Bad(
+        declared.dying,
+        "PredictorCrashLoop PredictorNotReady",
+        ("predictor ended ", "last with exit code 3: no weights in /weights"),
+        _behaving_now,
+    ),
+    "hungry": Bad(_behaving("hungry"), "PredictorCrashed", ("out of memory",), _behaving_now),
     "hanging": Bad(_behaving("hanging"), "PredictorTimeout", ("no answer within 30 s",), _behaving_now),
-    "unready": Bad(_behaving("unready"), "PredictorNotReady", ("503",)),
-    "short": Bad(_behaving("short"), "WrongShape", ("probabilities",)),
-    "wordy": Bad(_behaving("wordy"), "WrongType", ("BYTES",)),
-    "slow": Bad(_behaving("slow"), "DeadlineExceeded", ()),
-    "huge": Bad(_huge, "DeadlineExceeded", ("Unschedulable", "cpu")),
+    "unready": Bad(_behaving("unready"), "PredictorNotReady", ("503",), _behaving_now),
+    "short": Bad(_behaving("short"), "WrongShape", ("probabilities",), _behaving_now),
+    "wordy": Bad(_behaving("wordy"), "WrongType", ("BYTES",), _behaving_now),
+    "slow": Bad(_behaving("slow"), "DeadlineExceeded", (), _behaving_now),
+    "huge": Bad(_huge, "DeadlineExceeded", ("Unschedulable", "cpu"), _declared_again()),
 }
 
 
@@ -162,22 +172,22 @@ def test_bad_input_ends_in_an_error_that_names_it(ward: Space, name: str) -> Non
     bad = BAD[name]
     item = ward.failed(name, seconds=DEADLINE + 60)
     stalled = condition(item, "Stalled")
-    assert (stalled["status"], stalled["reason"]) == ("True", bad.code), ward.describe(name)
+    assert stalled["status"] == "True", ward.describe(name)
+    assert stalled["reason"] in bad.code.split(), ward.describe(name)
     for word in bad.words:
         assert word in stalled["message"]
     assert condition(item, "Granted")["status"] == "False"
     assert item["status"].get("level", "None") == "None"
     (evaluation,) = ward.evaluations(name)
-    assert condition(evaluation, "Failed")["reason"] == bad.code
+    assert condition(evaluation, "Failed")["reason"] == stalled["reason"]
     assert "evidence" not in evaluation["status"]
     assert _taken(evaluation) < DEADLINE + 30
     grant = ward.get("AutonomyGrant", "mandate")["spec"]
     assert name not in {entry["model"] for entry in grant.get("grants", {}).values()}
     assert ward.serving_pods(name) == []
-    if bad.mend is not None:
-        bad.mend(ward, name)
-        item = ward.until(name, "served once mended", lambda item: holds(item, "Ready"))
-        assert item["status"]["level"] == "Suggest"
+    bad.mend(ward, name)
+    item = ward.until(name, "served once mended", lambda item: holds(item, "Ready"))
+    assert item["status"]["level"] == "Suggest"
     ward.delete("ModelDeployment", name)
 
 
@@ -188,12 +198,14 @@ def _taken(evaluation: Object) -> float:
     return (ended - began).total_seconds()
 
 
-@pytest.mark.parametrize(("name", "words"), [("undefined", "ranks: "), ("only-bad", "same label")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("undefined", "answers are missing, NaN or infinite"), ("only-bad", "same label")]
+)
 def test_what_has_no_number_passes_no_gate(ward: Space, name: str, words: str) -> None:
     """Nothing but NaN for answers, nothing but one class for labels: measured, without a number, and so refused."""
     item = ward.judged(name)
     assert holds(item, "CandidateRefused"), ward.describe(name)
-    assert words in condition(item, "CandidateRefused")["message"]
+    assert words in condition(item, "CandidateRefused")["message"], ward.describe(name)
     assert item["status"]["level"] == "None"
     (gate,) = item["status"]["gates"]
     assert gate["verdict"] == "Error"

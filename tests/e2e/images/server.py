@@ -36,6 +36,8 @@ PORTS = {
     "hungry": 9011,
     "beacon": 9012,
 }
+DIES = os.environ.get("DIES", "")
+"""Where set, it ends at once, with these words."""
 LATE = 25.0
 """Seconds until `late` is ready."""
 SLOW = 25.0
@@ -315,6 +317,9 @@ class Server(ThreadingHTTPServer):
 
 
 def main() -> None:
+    if DIES:
+        Path("/dev/termination-log").write_text(DIES)
+        sys.exit(3)
     for behaviour, port in PORTS.items():
         threading.Thread(target=Server(behaviour, port).serve_forever, daemon=True).start()
     threading.Event().wait()
