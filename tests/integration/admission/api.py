@@ -29,6 +29,7 @@ _CLUSTER = {
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "Node",
     "PriorityClass",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
