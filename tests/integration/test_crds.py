@@ -49,6 +49,12 @@ TOLD = {
     "bad digest": 'spec.model.source.digest: Invalid value: "md5:1": ',
     "bad uri": 'spec.data.source.uri: Invalid value: "s3://bucket/x.parquet": ',
     "empty column": 'spec.task.target: Invalid value: "": ',
+    "gateway of no provider": "gateway belongs to provider GatewayAPI: set both or neither",
+    "provider without gateway": "gateway belongs to provider GatewayAPI: set both or neither",
+    "no copies": 'spec.serving.gateway.mirror: Invalid value: "0%": ',
+    "any host": 'spec.serving.gateway.hostnames[0]: Invalid value: "*.b.c": ',
+    "no room for -suggest": f'spec.serving.gateway.hostnames[0]: Invalid value: "{"a" * 56}.b": ',
+    "one host for both addresses": "hostnames holds a name at which suggestions are answered; leave it out",
     "confidence below 95 %": 'spec.gates[0].confidence: Invalid value: "0.90": ',
 }
 """What the API server says: beside the field, the value and what was expected, as far as its rules can tell."""
