@@ -54,7 +54,7 @@ TOLD = {
     "no copies": 'spec.serving.gateway.mirror: Invalid value: "0%": ',
     "any host": 'spec.serving.gateway.hostnames[0]: Invalid value: "*.b.c": ',
     "no room for -suggest": f'spec.serving.gateway.hostnames[0]: Invalid value: "{"a" * 56}.b": ',
-    "one host for both addresses": "hostnames holds a name at which suggestions are answered; leave it out",
+    "one host for both addresses": "[a.b, a-suggest.b] holds a name at which suggestions are answered; leave it out",
     "confidence below 95 %": 'spec.gates[0].confidence: Invalid value: "0.90": ',
 }
 """What the API server says: beside the field, the value and what was expected, as far as its rules can tell."""

@@ -619,6 +619,8 @@ class GatewayRoutes(Spec):
                 "!self.hostnames.exists(h, "
                 "(h.split('.')[0] + '-suggest' + h.substring(h.split('.')[0].size())) in self.hostnames)",
                 "hostnames holds a name at which suggestions are answered; leave it out",
+                said="'[' + self.hostnames.join(', ') + "
+                "'] holds a name at which suggestions are answered; leave it out'",
                 field=".hostnames",
             )
         )
