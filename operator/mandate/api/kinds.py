@@ -396,7 +396,7 @@ class ModelEvaluationSpec(Spec):
     retry: Annotated[str, StringConstraints(max_length=253)] = ""
     """The value of the annotation mandate.dev/retry that asked for this measurement."""
     repeat: Annotated[int, Field(ge=0)] = 0
-    """How many times this was measured before with evidence that isn't stored any more."""
+    """Tells apart measurements that are made again, as the evidence of those before isn't stored any more."""
 
 
 class ModelEvaluationStatus(Spec):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_ENFORCE, LABEL_RECORD, LABEL_REVISION
+from mandate.controller.moments import age
 from mandate.evaluate.frame import SETTINGS_VARIABLE, unpack
 from mandate.kube.client import Object
 from mandate.kube.resources import (
@@ -277,7 +278,10 @@ async def test_evidence_is_kept_for_the_last_three_and_the_champion_and_made_aga
 
             await apply(world, model__version="bad")
             await world.until("measured again and refused again", refused("bad"))
-            assert [item["spec"].get("repeat", 0) for item in await measurements(world, "bad")] == [0, 1]
+            first, again = await measurements(world, "bad")
+            assert "digest" not in first["spec"]["data"]["source"]
+            learnt = {"source": again["spec"]["data"]["source"]["digest"]}
+            assert learnt == first["status"]["dataDigests"], "it must be the very same rows"
             async for _ in eventually("the last three are others now"):
                 if set(await stored(world)) == {"suggest", "worst", "shadow", "bad"}:
                     break
@@ -315,7 +319,7 @@ async def credit(world: World) -> Object:
 async def measurements(world: World, version: str) -> list[Object]:
     """The measurements of a version, the first one first."""
     found = [item for item in await world.all(MODEL_EVALUATIONS) if item["spec"]["model"]["version"] == version]
-    return sorted(found, key=lambda item: item["spec"].get("repeat", 0))
+    return sorted(found, key=age)
 
 
 async def stored(world: World) -> dict[str, str]:
