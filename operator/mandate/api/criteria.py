@@ -208,6 +208,17 @@ def _replaces(later: Requirement, earlier: Requirement) -> bool:
             return False
 
 
+def bounds(requirement: Limit | Range) -> tuple[float, float]:
+    """Between which numbers, both included, the requirement is met."""
+    match requirement:
+        case Limit("AtLeast", number):
+            return float(number), math.inf
+        case Limit(_, number):
+            return -math.inf, float(number)
+        case Range(low, high):
+            return float(low), float(high)
+
+
 def describe(requirement: Requirement, *, unit: str = "") -> str:
     """The requirement in the language's own words."""
     match requirement:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mandate.api.criteria import Against, Limit, Range, Requirement
+from mandate.api.criteria import Against, Limit, Range, Requirement, bounds
 from mandate.verdict.judge import Outcome
 
 WIDTH = 240.0
@@ -103,15 +103,7 @@ def _marks(outcome: Outcome, asked: Requirement) -> list[float]:
 
 def _met(asked: Requirement) -> tuple[float, float]:
     """Between which numbers the requirement is met."""
-    match asked:
-        case Limit("AtLeast", number):
-            return float(number), math.inf
-        case Limit(_, number):
-            return -math.inf, float(number)
-        case Range(low, high):
-            return float(low), float(high)
-        case _:
-            return 0.0, math.inf
+    return bounds(asked) if isinstance(asked, Limit | Range) else (0.0, math.inf)
 
 
 def _ends(asked: Requirement) -> list[float]:

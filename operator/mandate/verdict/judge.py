@@ -14,9 +14,8 @@ from mandate.api.criteria import (
     OVERALL,
     Against,
     Level,
-    Limit,
-    Range,
     Requirement,
+    bounds,
     describe,
     number_text,
     requirements,
@@ -287,7 +286,7 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
     if limits is None:
         return _zero_variance(estimate, metric=metric, where=where, asked=asked)
     lower, upper = limits
-    low, high = _bounds(requirement)
+    low, high = bounds(requirement)
     if lower >= low and upper <= high:
         verdict: VerdictWord = "Pass"
     elif upper < low or lower > high:
@@ -326,16 +325,6 @@ def _measured(estimate: Estimate) -> float:
     if estimate.quantity.on != "train-test" or estimate.reference is None:
         return estimate.estimate
     return _direction(METRICS[estimate.quantity.metric]) * (estimate.estimate - estimate.reference)
-
-
-def _bounds(requirement: Limit | Range) -> tuple[float, float]:
-    match requirement:
-        case Limit("AtLeast", number):
-            return float(number), math.inf
-        case Limit(_, number):
-            return -math.inf, float(number)
-        case Range(low, high):
-            return float(low), float(high)
 
 
 def _limits(estimate: Estimate, *, metric: Metric, alpha: float) -> tuple[float, float] | None:

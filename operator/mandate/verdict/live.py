@@ -12,7 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mandate.api.catalogue import METRICS, Metric
-from mandate.api.criteria import LEVELS, OVERALL, Level, Limit, Range, Requirement, describe, number_text, requirements
+from mandate.api.criteria import (
+    LEVELS,
+    OVERALL,
+    Level,
+    Limit,
+    Range,
+    Requirement,
+    bounds,
+    describe,
+    number_text,
+    requirements,
+)
 from mandate.api.kinds import VerdictWord, tier_burden
 from mandate.api.spec import Gate, RiskTier
 from mandate.evidence.live import MAX_SLICE_VALUES, BinaryOutcomes, Live, MulticlassOutcomes, RegressionOutcomes
@@ -137,7 +148,7 @@ def _outcome(gate: Gate, requirement: Requirement, place: str, part: Part | None
     if limits is None:
         message = f"{place}: {shown}, but no variance could be estimated, so nothing is shown"
         return Outcome("Inconclusive", asked, place, message, estimate=estimate)
-    low, high = _bounds(requirement)
+    low, high = bounds(requirement)
     far = mean.limits(alpha / among) or limits
     verdict: VerdictWord = "Inconclusive"
     if limits[0] >= low and limits[1] <= high:
@@ -174,16 +185,6 @@ def _needed(mean: Mean, low: float, high: float, limits: tuple[float, float], al
 
 def _interval(shown: str, limits: tuple[float, float], metric: Metric) -> str:
     return f"{shown} [{number_text(limits[0], metric.unit)}, {number_text(limits[1], metric.unit)}]"
-
-
-def _bounds(requirement: Limit | Range) -> tuple[float, float]:
-    match requirement:
-        case Limit("AtLeast", number):
-            return float(number), math.inf
-        case Limit(_, number):
-            return -math.inf, float(number)
-        case Range(low, high):
-            return float(low), float(high)
 
 
 def _mean(metric: str, part: Part) -> Mean | None:
