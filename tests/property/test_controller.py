@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from mandate.api.asks import VERBS, annotation
 from mandate.api.criteria import Level
+from mandate.api.moments import stamp
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
 from mandate.api.spec import Task
 from mandate.controller.loop import Controller
-from mandate.controller.moments import stamp
 from mandate.controller.queue import Backoff
 from mandate.controller.settings import Images, Settings
 from mandate.controller.snapshot import LiveUnavailable

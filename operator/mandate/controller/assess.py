@@ -10,13 +10,13 @@ from mandate.api.check import SpecError
 from mandate.api.criteria import Level
 from mandate.api.defaults import effective
 from mandate.api.kinds import EvaluationImages, GateSummary, ModelDeploymentSpec, ModelEvaluationSpec
+from mandate.api.moments import instant, stamp
 from mandate.api.spec import DATA_TABLES, Data
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, is_forgotten, status_of, understood, wanted
 from mandate.controller.conditions import cut, dumped, find, is_true
 from mandate.controller.decide_evaluation import attempt_of, retry_in
 from mandate.controller.intake import IntakeError
-from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import Create, Look, SetStatus
 from mandate.controller.serve import images_of
 from mandate.controller.snapshot import ModelSnapshot

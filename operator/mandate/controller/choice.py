@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from mandate.api.asks import Ask, asks
 from mandate.api.check import Problem, SpecError, load_spec
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
+from mandate.api.moments import age
 from mandate.api.spec import DATA_TABLES, Model
-from mandate.controller.moments import age
 from mandate.controller.pods import claim_of, ports_clash
 from mandate.evidence.measurement import evaluation_name, evaluation_spec, key, measurement_digest, revision_digest
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from mandate.api.kinds import Condition, GateSummary
-from mandate.controller.moments import stamp
+from mandate.api.moments import stamp
 
 Status = Literal["True", "False", "Unknown"]
 MESSAGE_LIMIT = 4096

@@ -7,12 +7,12 @@ from typing import Any
 
 from mandate.api.check import SpecError
 from mandate.api.kinds import ModelEvaluationSpec, ModelEvaluationStatus
+from mandate.api.moments import elapsed, stamp
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, understood, wanted
 from mandate.controller.conditions import Finding, dumped, find, is_true, merged
 from mandate.controller.identity import job_name
 from mandate.controller.intake import IntakeError, summary
-from mandate.controller.moments import elapsed, stamp
 from mandate.controller.plan import Action, Apply, Create, Plan, SetStatus, delete
 from mandate.controller.progress import Failed, Measured, Progress, Under, ending, finished, progress
 from mandate.controller.room import GRANT_FULL, no_room

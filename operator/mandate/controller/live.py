@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import aiohttp
 from pydantic import ValidationError
 
+from mandate.api.moments import stamp
 from mandate.api.spec import Task
 from mandate.controller.cache import Recent
 from mandate.controller.snapshot import LiveUnavailable
@@ -45,8 +45,7 @@ class LiveSource:
             return LiveUnavailable(NO_RECORDER)
         if task.type == "Binary" and task.positive is None:
             return LiveUnavailable("spec.task.positive isn't declared, so the recorder can't tell the classes apart")
-        since = datetime.fromtimestamp(holder.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        question = {"revision": holder.revision, "task": task.type, "since": since}
+        question = {"revision": holder.revision, "task": task.type, "since": stamp(holder.since)}
         if task.type == "Binary":
             question["positive"] = str(task.positive)
         identity = repr((place, sorted(question.items())))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mandate.api.moments import instant
 from mandate.api.names import GRANT_NAME, LABEL_EVALUATION, LABEL_MODEL, LABEL_RECORD
 from mandate.controller.apply import Applier, describe
 from mandate.controller.choice import StatusNotUnderstoodError, evaluation_status
@@ -17,7 +18,6 @@ from mandate.controller.events import Note, Recorder, transitions
 from mandate.controller.gather import Gatherer
 from mandate.controller.ledger import Ledger
 from mandate.controller.live import LiveSource
-from mandate.controller.moments import instant
 from mandate.controller.plan import Action, Delete, Key, Look
 from mandate.controller.queue import Queue, work
 from mandate.controller.router import concerned

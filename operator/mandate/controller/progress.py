@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mandate.api.moments import age, elapsed
 from mandate.controller.intake import IntakeError
-from mandate.controller.moments import age, elapsed
 from mandate.evaluate.frame import FrameError, read_termination
 from mandate.evidence.schema import Evidence
 

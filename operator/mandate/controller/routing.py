@@ -14,11 +14,11 @@ from typing import Any
 
 from mandate.api.criteria import Level
 from mandate.api.kinds import ModelDeploymentSpec
+from mandate.api.moments import instant, stamp
 from mandate.api.names import LABEL_REVISION, nobody_name, suggest_name
 from mandate.controller import desired
 from mandate.controller.conditions import Trouble
 from mandate.controller.identity import workload_name
-from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import Action, bring, delete, holds
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.rollout.gateway import (

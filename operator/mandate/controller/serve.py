@@ -13,13 +13,13 @@ from typing import Any
 
 from mandate.api.criteria import Level
 from mandate.api.kinds import ModelDeploymentSpec
+from mandate.api.moments import age
 from mandate.api.names import LABEL_MODEL, LABEL_REVISION, nobody_name, suggest_name
 from mandate.api.spec import Fallback
 from mandate.controller import desired, routing
 from mandate.controller.choice import evaluation_of
 from mandate.controller.conditions import Trouble
 from mandate.controller.identity import workload_name
-from mandate.controller.moments import age
 from mandate.controller.plan import Action, Create, bring, delete
 from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Images

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from mandate.api import kinds
 from mandate.api.criteria import LEVELS, Level, seconds
 from mandate.api.kinds import ModelDeploymentStatus, PreviousChampion, Refusal, RevisionStatus
+from mandate.api.moments import instant, stamp
 from mandate.api.spec import Autonomy, Gate, LiveMinimum
 from mandate.evidence.live import Live
 from mandate.verdict.judge import LevelVerdict
@@ -47,8 +47,8 @@ def live_levels(gates: tuple[Gate, ...]) -> frozenset[Level]:
 def seen_of(live: Live, gates: Mapping[Level, LevelVerdict]) -> Seen:
     """What the recorder saw of a revision, with the verdict on gates that ask about live rows."""
     return Seen(
-        since=_instant(live.since),
-        until=_instant(live.until),
+        since=instant(live.since),
+        until=instant(live.until),
         predictions=live.predictions,
         labelled=live.labelled,
         decisions=live.decisions.shown.count,
@@ -81,7 +81,7 @@ def state_of(status: ModelDeploymentStatus) -> State:
         handled=tuple(sorted(status.handled.items())),
         history=tuple(
             Transition(
-                at=int(_instant(item.at)),
+                at=int(instant(item.at)),
                 what=item.what,
                 by=item.by,
                 why=item.why,
@@ -104,7 +104,7 @@ def update_of(state: State) -> dict[str, Any]:
         "candidate": _revision(state.candidate),
         "previous": PreviousChampion(
             **_revision_fields(behind.holder),
-            replaced=None if behind.alone is None else _stamp(behind.alone),
+            replaced=None if behind.alone is None else stamp(behind.alone),
             released=behind.released,
         )
         if behind is not None
@@ -124,7 +124,7 @@ def update_of(state: State) -> dict[str, Any]:
         "handled": dict(state.handled),
         "history": tuple(
             kinds.Transition(
-                at=_stamp(item.at),
+                at=stamp(item.at),
                 what=item.what,
                 by=item.by,
                 why=_cut(item.why),
@@ -184,10 +184,10 @@ def _revision_fields(holder: Holder) -> dict[str, Any]:
         "evaluation": holder.evaluation,
         "model_digest": holder.model_digest,
         "criteria_digest": holder.criteria,
-        "since": _stamp(holder.since),
+        "since": stamp(holder.since),
         "share": holder.rung.share or None,
-        "stepped": _stamp(holder.stepped),
-        "begun": None if holder.begun is None else _stamp(holder.begun),
+        "stepped": stamp(holder.stepped),
+        "begun": None if holder.begun is None else stamp(holder.begun),
         "fallen": holder.fallen,
         "leaving": None
         if leaving is None
@@ -198,13 +198,13 @@ def _revision_fields(holder: Holder) -> dict[str, Any]:
 def _asked(status: kinds.Asked | None) -> Asked | None:
     if status is None:
         return None
-    return Asked(by=status.by, at=int(_instant(status.at)), why=status.why, level=status.level)
+    return Asked(by=status.by, at=int(instant(status.at)), why=status.why, level=status.level)
 
 
 def _asked_status(asked: Asked | None) -> kinds.Asked | None:
     if asked is None:
         return None
-    return kinds.Asked(by=asked.by, at=_stamp(asked.at), why=_cut(asked.why), level=asked.level)
+    return kinds.Asked(by=asked.by, at=stamp(asked.at), why=_cut(asked.why), level=asked.level)
 
 
 def _rung_text(rung: Rung) -> str:
@@ -219,16 +219,8 @@ def _rung(text: str) -> Rung:
     return Rung(level, int(found["share"] or 0))
 
 
-def _stamp(moment: int) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _instant(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
-
-
 def _moment(text: str | None) -> int | None:
-    return None if text is None else int(_instant(text))
+    return None if text is None else int(instant(text))
 
 
 def _cut(text: str, most: int = MESSAGE) -> str:

@@ -9,8 +9,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from mandate.api.moments import age
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_ENFORCE, LABEL_RECORD, LABEL_REVISION
-from mandate.controller.moments import age
 from mandate.evaluate.frame import SETTINGS_VARIABLE, unpack
 from mandate.kube.client import Object
 from mandate.kube.resources import (

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mandate.api.moments import stamp
 from mandate.api.names import LABEL_EVALUATION
-from mandate.controller.moments import stamp
 from mandate.kube.client import Listing
 from mandate.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, UnavailableError
 from mandate.kube.resources import DEPLOYMENTS, EVENTS, HTTP_ROUTES, JOBS, PODS, Resource

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from mandate.api.moments import instant, stamp
 from mandate.controller.assess import NotJudged, assess
 from mandate.controller.choice import evaluation_status
 from mandate.controller.decide_evaluation import decide_evaluation
-from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import SetStatus
 from mandate.controller.progress import UNLOADABLE
 from mandate.controller.snapshot import EvaluationSnapshot, ModelSnapshot

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from mandate.api.kinds import ModelDeploymentStatus
+from mandate.api.moments import instant, stamp
 from mandate.api.names import LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import status_of, understood, wanted
 from mandate.controller.decide import decide
-from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import SetStatus
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.controller.standing import to_ask

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from mandate.api.moments import instant, stamp
 from mandate.api.names import ANNOTATION_RETRY
 from mandate.controller.decide import decide
 from mandate.controller.desired import owner
 from mandate.controller.intake import IntakeError
-from mandate.controller.moments import instant, stamp
 from mandate.controller.plan import Create, Delete, Look, SetStatus
 from mandate.controller.snapshot import ModelSnapshot
 from tests.unit.controller.judged import SETTINGS, declared, judged, standing

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from mandate.api.kinds import ModelDeploymentStatus
+from mandate.api.moments import instant
 from mandate.api.names import LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import status_of, understood
 from mandate.controller.decide import decide
-from mandate.controller.moments import instant
 from mandate.controller.plan import Delete
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.rollout.gateway import CALM, GONE, HURRIED, Backend, Mirror, split_of

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from mandate.api.moments import instant
 from mandate.controller.decide import decide
 from mandate.controller.decide_grant import holders
-from mandate.controller.moments import instant
 from mandate.controller.plan import Delete, Replace
 from mandate.controller.snapshot import GrantSnapshot, ModelSnapshot
 from tests.unit.controller.judged import (

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from mandate.api.moments import instant
 from mandate.api.names import LABEL_MODEL, LABEL_REVISION, suggest_name
 from mandate.controller import desired
 from mandate.controller.decide import decide
 from mandate.controller.decide_grant import holders
-from mandate.controller.moments import instant
 from mandate.controller.plan import Delete, Key, Replace
 from mandate.controller.router import concerned
 from mandate.controller.snapshot import GrantSnapshot

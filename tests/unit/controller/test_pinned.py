@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from mandate.api.moments import instant
 from mandate.controller import desired
 from mandate.controller.cache import Defaults
 from mandate.controller.choice import wanted
 from mandate.controller.decide import decide
-from mandate.controller.moments import instant
 from mandate.evidence.measurement import evaluation_name
 from mandate.kube.errors import ForbiddenError
 from tests.unit.controller.judged import declared, granted, judged, standing, written

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mandate.api.moments import stamp
 from mandate.controller.intake import IntakeError
-from mandate.controller.moments import stamp
 from mandate.controller.progress import Failed, Measured, Under, pod_to_read, progress
 from mandate.evaluate.frame import Failure, Result, frame
 from tests.unit.controller.samples import evidence

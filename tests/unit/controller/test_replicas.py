@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from mandate.api.moments import instant
 from mandate.controller.decide import decide
-from mandate.controller.moments import instant
 from tests.unit.controller.judged import applied, declared, deployment, granted, judged, standing, written
 
 NOW = instant("2026-01-02T00:00:00Z")

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from mandate.api.grant import AutonomyGrantSpec, GrantedEvaluation, GrantedRevision
 from mandate.api.kinds import Condition, ModelDeploymentStatus
+from mandate.api.moments import instant
 from mandate.controller import desired, room
 from mandate.controller.choice import evaluation_of
 from mandate.controller.conditions import find
 from mandate.controller.decide import decide
 from mandate.controller.decide_grant import attempts, holders
-from mandate.controller.moments import instant
 from mandate.controller.plan import Key, Replace
 from mandate.controller.router import concerned
 from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from mandate.api.check import SpecError, load_spec
+from mandate.api.moments import instant
 from mandate.controller.decide import decide
-from mandate.controller.moments import instant
 from mandate.controller.plan import SetStatus
 from tests.unit.api.specs import BAD, GOOD, OPERATOR_ONLY, changed
 from tests.unit.controller.judged import Object, declared, judged, written

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from mandate.api.kinds import ModelDeploymentStatus
+from mandate.api.moments import instant
 from mandate.controller.choice import StatusNotUnderstoodError, evaluation_status, status_of
 from mandate.controller.decide import decide
-from mandate.controller.moments import instant
 from tests.unit.controller.judged import declared, granted, judged, namespace, standing, written
 
 NOW = instant("2026-01-02T00:00:00Z")

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mandate.api.kinds import EvaluationImages
+from mandate.api.moments import instant
 from mandate.api.names import ANNOTATION_RETRY, LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, understood
@@ -16,7 +17,6 @@ from mandate.controller.conditions import find
 from mandate.controller.decide import decide
 from mandate.controller.decide_grant import attempts, holders
 from mandate.controller.identity import job_name
-from mandate.controller.moments import instant
 from mandate.controller.plan import Create, SetStatus
 from mandate.controller.serve import recorded
 from mandate.controller.settings import Images, Settings
