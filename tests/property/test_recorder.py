@@ -50,6 +50,7 @@ def facts_of(seed: int) -> tuple[list[Fact], Query]:
         positive="bad" if task == "Binary" else None,
         against=luck.choice(("B", "B", None)),
         since=since,
+        pairs_since=luck.choice((None, 0, since, since + 5)),
         until=since + luck.choice((0, 10, 30, 30, 30)),
         missing_before=10,
     )
@@ -181,6 +182,10 @@ class Reference:
 
     def within(self, time: int) -> bool:
         return self.query.since <= time < self.query.until
+
+    def compared(self, time: int) -> bool:
+        since = self.query.since if self.query.pairs_since is None else self.query.pairs_since
+        return since <= time < self.query.until
 
     def latency(self, prediction: Prediction) -> float | None:
         began = self.began.get(prediction.exchange or "")
@@ -346,6 +351,8 @@ class Reference:
         }
         if query.task == "Binary":
             result["positive"] = "bad"
+        if query.pairs_since is not None:
+            result["pairsSince"] = aggregates.rfc3339(query.pairs_since)
         if mine:
             result["first"] = aggregates.rfc3339(min(p.time for p in mine))
             result["last"] = aggregates.rfc3339(max(p.time for p in mine))
@@ -354,7 +361,7 @@ class Reference:
             rows = [
                 (b, partners.get((b.request, b.row)))
                 for b in self.predictions
-                if b.revision == "B" and self.within(b.time)
+                if b.revision == "B" and self.compared(b.time)
             ]
             result["against"] = "B"
             result["pairs"] = self.sliced(

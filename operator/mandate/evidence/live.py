@@ -140,7 +140,8 @@ class Live(_Aggregate):
 
     `failed` predictions were answered with an error; they have no part in `latency`, `labelled` and `outcomes`.
     `labelled`: predictions with an outcome, whenever that came. `first`, `last`: times of the first and last
-    prediction. `latency` is in milliseconds. `pairs` is missing where `against` wasn't asked for. `conflicts`: events
+    prediction. `latency` is in milliseconds. `pairs` is missing where `against` wasn't asked for; they are of what
+    `against` answered from `pairs_since`, or else `since`. `conflicts`: events
     of the stretch that contradict an earlier one of the same identity (the earlier one counts). `unknown`: outcomes
     and decisions of the model in the stretch that no prediction of any revision is known for, yet. `dropped`:
     predictions that the revision's servers couldn't deliver since they started.
@@ -150,6 +151,7 @@ class Live(_Aggregate):
     model: str
     revision: str
     against: str | None = None
+    pairs_since: Rfc3339 | None = None
     task: LiveTask
     positive: str | None = None
     since: Rfc3339

@@ -76,6 +76,7 @@ def compute(connection: sqlite3.Connection, query: Query) -> Live:
         model=query.model,
         revision=query.revision,
         against=query.against,
+        pairs_since=None if query.pairs_since is None else rfc3339(query.pairs_since),
         task=query.task,
         positive=query.positive,
         since=rfc3339(query.since),
@@ -265,7 +266,7 @@ def _pairs(connection: sqlite3.Connection, query: Query, ids: _Ids, slices: _Sli
         f"SELECT p.slices, coalesce(c.slices, 0), {_OUTCOME_SLICES}, {', '.join((*counts, *sums))} "  # noqa: S608
         "FROM predictions p LEFT JOIN predictions c "
         "ON c.model = p.model AND c.request = p.request AND c.row = p.row AND c.revision = :revision "
-        f"{_OUTCOMES} WHERE p.revision = :against AND p.time >= :since AND p.time < :until GROUP BY 1, 2, 3"
+        f"{_OUTCOMES} WHERE p.revision = :against AND p.time >= :pairs_since AND p.time < :until GROUP BY 1, 2, 3"
     )
     found = _tallies(connection, statement, _parameters(query, ids), keys=3, counts=len(counts))
     return Sliced[Pairs](**_sliced(_group(found, slices), _pair, weight=0))
@@ -368,6 +369,7 @@ def _parameters(query: Query, ids: _Ids) -> dict[str, Any]:
         "revision_name": query.revision,
         "against": ids.against,
         "since": query.since,
+        "pairs_since": query.since if query.pairs_since is None else query.pairs_since,
         "until": query.until,
         "positive": query.positive,
         "missing_before": query.missing_before,

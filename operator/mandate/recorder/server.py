@@ -67,6 +67,7 @@ class LiveParameters(BaseModel):
     positive: Text | None = None
     since: Time
     until: Time | None = None
+    pairs_since: Time | None = Field(default=None, alias="pairsSince")
     grace: float = Field(default=60.0, ge=0, le=86_400)
     """Seconds until a prediction without its partner counts as missing."""
 
@@ -78,6 +79,8 @@ class LiveParameters(BaseModel):
             raise PydanticCustomError("until", "until at or after since")
         if self.against == self.revision:
             raise PydanticCustomError("against", "another revision than revision")
+        if self.pairs_since is not None and self.against is None:
+            raise PydanticCustomError("pairsSince", "pairsSince only with against")
         return self
 
 
@@ -169,6 +172,7 @@ class Recorder:
             task=asked.task,
             positive=asked.positive,
             against=asked.against,
+            pairs_since=asked.pairs_since,
             since=asked.since,
             # Up to and with this very millisecond, where no end is given.
             until=max(now + 1, asked.since) if asked.until is None else asked.until,

@@ -23,8 +23,8 @@ class SchemaError(StorageError):
 class Query:
     """A question about one revision's predictions from `since` until before `until` (milliseconds since 1970).
 
-    `positive` is set for Binary only. A prediction of `against` from before `missing_before` that has no partner is
-    missing; a later one is waited for.
+    `positive` is set for Binary only. Pairs are of the predictions that `against` made from `pairs_since` (`since`
+    where None). One of them from before `missing_before` that has no partner is missing; a later one is waited for.
     """
 
     namespace: str
@@ -35,6 +35,7 @@ class Query:
     until: int
     positive: str | None = None
     against: str | None = None
+    pairs_since: int | None = None
     missing_before: int = 0
 
 

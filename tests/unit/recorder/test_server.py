@@ -270,6 +270,15 @@ async def test_pairs_are_waited_for_then_missing(client: Client) -> None:
     assert (await client.live(against="champion", grace="10"))["pairs"]["overall"]["missing"] == 2
 
 
+async def test_pairs_may_begin_later_than_what_else_is_asked(client: Client) -> None:
+    times = {"before": "2026-01-31T11:00:00Z", "since": "2026-01-31T11:30:00Z"}
+    for revision in ("r1", "champion"):
+        await client.send(*(prediction(name, revision=revision, time=time) for name, time in times.items()))
+    live = await client.live(against="champion", pairsSince="2026-01-31T11:30:00Z")
+    assert (live["predictions"], live["pairs"]["overall"]["paired"]) == (2, 1)
+    assert live["pairsSince"] == "2026-01-31T11:30:00.000Z"
+
+
 async def test_slices_are_bounded(client: Client) -> None:
     for start in range(0, 200, 100):
         names = range(start, start + 100)
@@ -303,6 +312,8 @@ async def test_drops_only_grow(client: Client) -> None:
         ({"positive": ""}, "positive"),
         ({"task": "Regression", "positive": "bad"}, ""),
         ({"against": "r1"}, ""),
+        ({"pairsSince": "2026-01-31T11:30:00Z"}, ""),
+        ({"against": "r2", "pairsSince": "noon"}, "pairsSince"),
         ({"grace": "-1"}, "grace"),
         ({"grace": "nan"}, "grace"),
         ({"level": "Shadow"}, "level"),
