@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mandate.api.criteria import LEVELS, Level
-from mandate.rollout.inputs import Inputs, Judgement, Minimum, Rules, Seen, Verb
+from mandate.rollout.inputs import Compared, Inputs, Judgement, Minimum, Rules, Seen, Verb
 from mandate.rollout.ladder import Step, step
 from mandate.rollout.shares import desired_shares
 from mandate.rollout.state import FALLBACK, HISTORY, REFUSALS, Holder, Rung, Shares, State, rank
@@ -23,17 +24,18 @@ from mandate.verdict.judge import GateVerdict, LevelVerdict
 
 levels = st.sampled_from(LEVELS)
 some_levels = st.just(frozenset[Level]()) | st.sets(levels, max_size=2).map(frozenset)
-minima = st.just(Minimum()) | st.builds(
-    Minimum,
-    duration=st.sampled_from([0.0, 0.0, 60.0, 86400.0]),
-    predictions=st.sampled_from([0, 0, 100]),
-    labelled=st.sampled_from([0, 0, 50]),
-    max_override_rate=st.sampled_from([None, None, 0.05, 0.5]),
-)
+ASKED = {
+    "duration": st.sampled_from([0.0, 0.0, 60.0, 86400.0]),
+    "predictions": st.sampled_from([0, 0, 100]),
+    "labelled": st.sampled_from([0, 0, 50]),
+    "max_override_rate": st.sampled_from([None, None, 0.05, 0.5]),
+}
+minima = st.just(Minimum()) | st.builds(Minimum, **ASKED)
+minima_of_shadow = minima | st.builds(Minimum, **ASKED, max_missing_pairs=st.sampled_from([None, 0.05, 0.5]))
 rules_of_a_spec = st.builds(
     Rules,
     target=st.sampled_from([*LEVELS, "Automate", "Automate"]),
-    shadow=minima,
+    shadow=minima_of_shadow,
     suggest=minima,
     steps=st.sampled_from([(10, 50, 100), (100,), (1, 2, 100)]),
     step_duration=st.sampled_from([0.0, 60.0, 21600.0]),
@@ -138,9 +140,21 @@ class Ladder(RuleBasedStateMachine):
                 assert inputs.rules is not None
                 below = change.before.level
                 asked = inputs.rules.minimum(below)
-                waived = replace(asked, duration=0.0)
                 seen = inputs.seen.get(change.revision)
                 holder = holders.get(change.revision)
+                rival = before.rival(holder) if holder is not None else None
+                waived = replace(asked, duration=0.0)
+                if rival is None or any(
+                    item.revision == rival.revision and item.after.height() < item.before.height()
+                    for item in result.transitions
+                ):
+                    waived = replace(waived, max_missing_pairs=None)  # nobody answers that it could be compared with
+                elif asked.max_missing_pairs is not None:
+                    assert holder is not None
+                    assert seen is not None
+                    assert seen.compared is not None, "missing evidence is never a pass"
+                    assert seen.compared.against == rival.revision
+                    assert seen.compared.since >= holder.since
                 assert not missing(below, waived, seen, lived=math.inf) or waived == Minimum()
                 if waived != Minimum():
                     assert holder is not None, "evidence of a level is gathered at that level"
@@ -238,9 +252,13 @@ class Ladder(RuleBasedStateMachine):
         overrides=st.sampled_from([0.0, 0.0, 0.2]),
         verdict=verdicts,
         requery=st.sampled_from([True, True, True, False]),
+        pairs=st.sampled_from([1.0, 1.0, 0.8, None]),
     )
-    def traffic(self, count: int, overrides: float, verdict: str, requery: bool) -> None:
-        """Answers, labels and decisions since each holder's level began, or (stale) since an earlier one did."""
+    def traffic(self, count: int, overrides: float, verdict: str, requery: bool, pairs: float | None) -> None:
+        """Answers, labels and decisions since each holder's level began, or (stale) since an earlier one did.
+
+        Of the champion's answers `pairs` have the candidate's beside them, now with this champion, now with an old one.
+        """
         self.true_time += 30
         for holder in (self.state.champion, self.state.candidate):
             if holder is None or holder.rung.level is None:
@@ -248,6 +266,13 @@ class Ladder(RuleBasedStateMachine):
             old = self.seen.get(holder.revision)
             if (requery or old is None) and (old is None or old.since != holder.since):
                 old = Seen(since=holder.since, until=holder.since)
+            compared, rival = old.compared, self.state.rival(holder)
+            if pairs is not None and rival is not None:
+                if compared is None or (requery and compared.against != rival.revision):
+                    since = float(holder.since)
+                    compared = Compared(against=rival.revision, since=since, copied=Fraction(1), paired=0, rows=0)
+                rows, paired = compared.rows + count, compared.paired + round(pairs * count)
+                compared = replace(compared, rows=rows, paired=paired)
             self.seen[holder.revision] = replace(
                 old,
                 until=max(self.true_time + self.recorder_ahead, old.until),
@@ -256,6 +281,7 @@ class Ladder(RuleBasedStateMachine):
                 decisions=old.decisions + count,
                 overridden=old.overridden + round(overrides * count),
                 gates={level: live(level, verdict) for level in LEVELS},
+                compared=compared,
             )
         self.advance()
 
@@ -324,7 +350,7 @@ class Ladder(RuleBasedStateMachine):
         for day in range(days):
             self.provider_catches_up(True)
             self.time_passes(90000.0)
-            self.traffic(1000, 0.0, last if day == days - 1 else "Pass", True)
+            self.traffic(1000, 0.0, last if day == days - 1 else "Pass", True, 1.0)
 
     @invariant()
     def one_champion(self) -> None:

@@ -300,6 +300,84 @@ class Refusal(Spec):
     """The retry annotation's value when it was refused."""
 
 
+NumberText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?$", max_length=16)]
+"""A measured number at six significant digits."""
+
+
+class MeanLimits(Spec):
+    """A mean with limits that hold at any time of looking, at 95 % two-sided."""
+
+    mean: NumberText
+    """The mean, or the share."""
+    lower: NumberText | None = None
+    """Lower limit; absent where nothing can be said yet."""
+    upper: NumberText | None = None
+    """Upper limit."""
+
+
+class PairedRight(Spec):
+    """Pairs with an outcome, by whose answer was right."""
+
+    both: Annotated[int, Field(ge=0)] = 0
+    """Both."""
+    candidate: Annotated[int, Field(ge=0)] = 0
+    """Only the candidate's."""
+    champion: Annotated[int, Field(ge=0)] = 0
+    """Only the champion's."""
+    neither: Annotated[int, Field(ge=0)] = 0
+    """Neither."""
+
+
+class PairedSlice(Spec):
+    """The pairs in one value of a slice."""
+
+    slice: Annotated[str, StringConstraints(max_length=64)]
+    """The slice."""
+    value: Annotated[str, StringConstraints(max_length=256)]
+    """Its value."""
+    compared: Annotated[int, Field(ge=0)]
+    """Pairs in which both answered."""
+    agreement: MeanLimits
+    """Share of them in which both said the same; the limits hold for all values of all slices together."""
+
+
+class PairsStatus(Spec):
+    """The candidate at Shadow beside the champion, on the same requests; differences are candidate - champion."""
+
+    revision: Revision
+    """The candidate."""
+    against: Revision
+    """The champion."""
+    since: Time
+    """Since when they are compared: since this share of requests is copied."""
+    copied: Annotated[str, StringConstraints(pattern=r"^[0-9]+/[0-9]+$", max_length=16)]
+    """Share of requests that the candidate gets copies of, as a fraction."""
+    until: Time | None = None
+    """Until when that was counted; absent while nothing was."""
+    paired: Annotated[int, Field(ge=0)] = 0
+    """The champion's answers that have the candidate's beside them."""
+    unpaired: Annotated[int, Field(ge=0)] = 0
+    """Those that don't, not copied ones too, and after a minute."""
+    waiting: Annotated[int, Field(ge=0)] = 0
+    """Those that don't yet."""
+    missing: MeanLimits | None = None
+    """Of the copies that must have been sent, the share without the candidate's answer."""
+    compared: Annotated[int, Field(ge=0)] = 0
+    """Pairs in which neither answer was an error."""
+    agreement: MeanLimits | None = None
+    """Share of them in which both said the same."""
+    score_difference: MeanLimits | None = None
+    """Of values, or of probabilities."""
+    latency_difference: MeanLimits | None = None
+    """In milliseconds."""
+    right: PairedRight | None = None
+    """Classes: who was right, where the outcome is known."""
+    error_difference: MeanLimits | None = None
+    """Regression: of absolute errors, where the outcome is known."""
+    slices: Annotated[tuple[PairedSlice, ...], Field(max_length=3)] = ()
+    """Where they agree least."""
+
+
 class Pinned(Spec):
     """Digests that weren't declared, as the evaluation learnt them."""
 
@@ -327,6 +405,8 @@ class ModelDeploymentStatus(Spec):
     previous: PreviousChampion | None = None
     """The champion before this one: granted until this one has held for autonomy.automate.stepDuration, and remembered
     for a rollback after that."""
+    pairs: PairsStatus | None = None
+    """The candidate beside the champion, on the same requests; absent without one of them."""
     pinned: Pinned | None = None
     """Digests that the evaluation learnt."""
     criteria_digest: Digest | None = None

@@ -537,6 +537,14 @@ class LiveMinimum(Spec):
     """How many of them with their outcome."""
 
 
+class ShadowMinimum(LiveMinimum):
+    """What Shadow must have seen in use, and how much of it must be comparable with the champion."""
+
+    max_missing_pairs: Fraction | None = None
+    """While a champion answers, it must be shown, with the upper limit, that at most this share of the requests that
+    are copied to Shadow is without an answer."""
+
+
 class SuggestMinimum(LiveMinimum):
     """What Suggest must have seen in use, and how people's decisions are taken there."""
 
@@ -587,7 +595,7 @@ class Autonomy(Spec):
 
     target: Level
     """The highest level it may reach."""
-    shadow: LiveMinimum = LiveMinimum()
+    shadow: ShadowMinimum = ShadowMinimum()
     """Asked of Shadow before Suggest."""
     suggest: SuggestMinimum = SuggestMinimum()
     """Asked of Suggest before Automate."""

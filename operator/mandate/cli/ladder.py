@@ -10,6 +10,11 @@ Object = Mapping[str, Any]
 RUNGS = ("Automate", "Suggest", "Shadow")
 TELLING = {"Stalled": "True", "CandidateRefused": "True", "AskUnderstood": "False", "FallbackReady": "False"}
 """Conditions worth a line of their own, under which status."""
+DIFFERENCES = {
+    "scoreDifference": "score, candidate - champion",
+    "latencyDifference": "latency in ms, candidate - champion",
+    "errorDifference": "absolute error, candidate - champion",
+}
 LAST = 8
 """Changes shown."""
 
@@ -24,6 +29,7 @@ def lines(mdep: Object) -> tuple[str, ...]:
     found += _stopped(status)
     found += ["", *_ladder(status, target), ""]
     found += _conditions(status)
+    found += _pairs(status)
     shown = history(mdep)[-LAST:]
     if shown:
         found += ["", "last changes:", *(f"  {entry['at']}  {sentence(entry)}" for entry in shown)]
@@ -84,6 +90,49 @@ def _holder(role: str, holder: Object) -> str:
     leaving = holder.get("leaving")
     out = f", leaving: {leaving.get('message') or leaving['reason']}" if leaving else ""
     return f"{role} version {holder['version']}{share}{since}{used}{out}"
+
+
+def _pairs(status: Object) -> list[str]:
+    """The candidate beside the champion, on the same requests."""
+    pairs = status.get("pairs")
+    if not pairs:
+        return []
+    champion, candidate = (status.get(role) or {} for role in ("champion", "candidate"))
+    digest = candidate.get("modelDigest")
+    same = ", the same model: what differs is noise" if digest and digest == champion.get("modelDigest") else ""
+    found = ["", f"candidate beside champion since {pairs['since']}{same}:"]
+    if not pairs.get("until"):
+        return [*found, "  nothing counted yet"]
+    found.append(f"  {pairs.get('paired', 0)} pairs{_limits(', of the copies {} are missing', pairs.get('missing'))}")
+    compared = pairs.get("compared", 0)
+    if compared != pairs.get("paired", 0):
+        found.append(f"  {compared} without an error")
+    if pairs.get("agreement"):
+        found.append(_limits("  the same answer: {}", pairs["agreement"]))
+    found += [
+        _limits(f"    where {part['slice']} is {part['value']}: {{}}, of {part['compared']}", part["agreement"])
+        for part in pairs.get("slices") or ()
+    ]
+    for field, words in DIFFERENCES.items():
+        if pairs.get(field):
+            found.append(_limits(f"  {words}: {{}}", pairs[field], share=False))
+    right = pairs.get("right")
+    if right:
+        parts = ("both", "candidate", "champion", "neither")
+        found.append("  right: " + ", ".join(f"{part} {right.get(part, 0)}" for part in parts))
+    return found
+
+
+def _limits(words: str, limits: Object | None, *, share: bool = True) -> str:
+    """A mean with its limits where `words` say so; empty where there is none."""
+    if not limits:
+        return ""
+
+    def shown(text: str) -> str:
+        return f"{100 * float(text):.1f} %" if share else f"{float(text):.4g}"
+
+    ends = [shown(limits[end]) for end in ("lower", "upper") if end in limits]
+    return words.replace("{}", shown(limits["mean"]) + (f" [{', '.join(ends)}]" if ends else ""))
 
 
 def _conditions(status: Object) -> list[str]:

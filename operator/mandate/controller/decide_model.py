@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
-from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus, Pinned
+from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus, PairsStatus, Pinned
 from mandate.api.names import GROUP, LABEL_ENFORCE
 from mandate.controller.assess import (
     Assessment,
@@ -27,10 +27,12 @@ from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
 from mandate.controller.room import GRANT_FULL
 from mandate.controller.serve import Observed, Served, observe, record, serve, standing
 from mandate.controller.snapshot import ModelSnapshot
-from mandate.controller.standing import inputs
+from mandate.controller.standing import compares, inputs
+from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
 from mandate.rollout.inputs import Inputs
 from mandate.rollout.ladder import GATES_NOT_MET, Step, step
+from mandate.rollout.pairs import follow, is_news
 from mandate.rollout.record import state_of, update_of
 from mandate.rollout.state import Refused, State, rank
 
@@ -118,6 +120,7 @@ def _status(
         "observed_generation": generation,
         "level": level or "None",
         "version": shown.version if shown is not None else "",
+        "pairs": _pairs(snapshot, before, situation, now=now),
     }
     spec = _spec(snapshot.mdep)
     if isinstance(assessment, Judged) and spec is not None:
@@ -135,13 +138,30 @@ def _status(
     findings = _findings(snapshot, assessment, situation, level)
     update["conditions"] = merged(before.conditions, findings, generation=generation, now=now)
     after = before.model_copy(update=update)
-    if after.model_copy(update={"conditions": before.conditions, "gates": before.gates}) != before:
+    kept = {"conditions": before.conditions, "gates": before.gates, "pairs": before.pairs}
+    if after.model_copy(update=kept) != before or is_news(before.pairs, after.pairs):
         return after
     return after.model_copy(
         update={
             "conditions": steady(before.conditions, after.conditions),
             "gates": steady(before.gates, after.gates),
+            "pairs": before.pairs,
         }
+    )
+
+
+def _pairs(
+    snapshot: ModelSnapshot, before: ModelDeploymentStatus, situation: _Situation, *, now: float
+) -> PairsStatus | None:
+    """The candidate beside the champion; as it was known, where they aren't compared any more."""
+    state, compared = situation.state, compares(_spec(snapshot.mdep))
+    live = snapshot.live.get(state.candidate.revision) if state.candidate is not None else None
+    return follow(
+        before.pairs,
+        state,
+        copied=situation.observed.copied if compared else {},
+        live=live if isinstance(live, Live) and compared else None,
+        now=now,
     )
 
 

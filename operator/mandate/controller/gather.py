@@ -183,7 +183,8 @@ class Gatherer:
         except SpecError:
             return {}
         place = (metadata["namespace"], metadata["name"])
-        return {holder.revision: await self._live.ask(place, holder, task) for holder, task in to_ask(snapshot, spec)}
+        questions = to_ask(snapshot, spec)
+        return {asked.holder.revision: await self._live.ask(place, asked) for asked in questions}
 
     def _fallback(self, mdep: Object) -> Object | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from urllib.parse import quote
@@ -10,11 +11,9 @@ import aiohttp
 from pydantic import ValidationError
 
 from mandate.api.moments import stamp
-from mandate.api.spec import Task
 from mandate.controller.cache import Recent
-from mandate.controller.snapshot import LiveUnavailable
+from mandate.controller.snapshot import LiveUnavailable, Question
 from mandate.evidence.live import Live
-from mandate.rollout.state import Holder
 
 NO_RECORDER = "no recorder is configured; install the chart with recorder.enabled=true"
 MOST_BYTES = 4 * 2**20
@@ -24,6 +23,8 @@ PATIENCE = 15.0
 REST = 10.0
 """Seconds for which a recorder that doesn't answer is left alone: by everybody where nobody can reach it, otherwise by
 whoever asked. Others wait for workers too."""
+ALONE = 600.0
+"""Seconds for which a revision's pairs aren't asked for, once they took longer than PATIENCE: the rest takes half."""
 Answer = Live | LiveUnavailable
 
 
@@ -37,10 +38,15 @@ class LiveSource:
         self._every = every
         self._clock = clock
         self._recent: Recent[tuple[float, Answer]] = Recent(size)
+        self._slow: Recent[float] = Recent(size)
         self._down: tuple[float, LiveUnavailable] | None = None
 
-    async def ask(self, place: tuple[str, str], holder: Holder, task: Task) -> Answer:
-        """The revision's use since it came to its level; `place` is the model's namespace and name. Never raises."""
+    async def ask(self, place: tuple[str, str], asked: Question) -> Answer:
+        """The revision's use since it came to its level; `place` is the model's namespace and name. Never raises.
+
+        Where the answer with pairs took too long, the next ones for a while are without.
+        """
+        holder, task = asked.holder, asked.task
         if not self._url:
             return LiveUnavailable(NO_RECORDER)
         if task.type == "Binary" and task.positive is None:
@@ -48,6 +54,9 @@ class LiveSource:
         question = {"revision": holder.revision, "task": task.type, "since": stamp(holder.since)}
         if task.type == "Binary":
             question["positive"] = str(task.positive)
+        alone = repr((place, sorted(question.items())))
+        if asked.compared is not None and self._clock() >= (self._slow.get(alone) or -math.inf):
+            question |= {"against": asked.compared.against, "pairsSince": asked.compared.since}
         identity = repr((place, sorted(question.items())))
         known = self._recent.get(identity)
         if known is not None and self._clock() < known[0]:
@@ -61,6 +70,8 @@ class LiveSource:
             self._down = (self._clock(), down)
             return down
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if "against" in question and isinstance(error, TimeoutError):
+                self._slow.put(alone, self._clock() + ALONE)
             answer = self._unavailable(error)
             self._recent.put(identity, (self._clock() + max(self._every, REST), answer))
             return answer
@@ -98,6 +109,7 @@ def _live(body: bytes, question: dict[str, str]) -> Answer:
         live = Live.model_validate_json(body)
     except ValidationError as error:
         return LiveUnavailable(f"the recorder's answer isn't understood ({error.error_count()} fields)")
-    if (live.revision, live.task, live.positive) != tuple(map(question.get, ("revision", "task", "positive"))):
+    names = ("revision", "task", "positive", "against")
+    if (live.revision, live.task, live.positive, live.against) != tuple(map(question.get, names)):
         return LiveUnavailable("the recorder answered another question")
     return live

@@ -110,6 +110,21 @@ def true_shares(snapshot: ModelSnapshot, *, selected: Mapping[str, str]) -> Shar
     return Shares(automate=found[0], suggest=found[1], mirrored=tuple(sorted(mirrored)))
 
 
+def copied(snapshot: ModelSnapshot) -> dict[str, Fraction]:
+    """The share of requests that the gateway copies to a revision; empty where it doesn't carry the same at both
+    addresses.
+    """
+    revisions, ours = _revisions(snapshot), own(snapshot)
+    found: set[tuple[str, Fraction]] = set()
+    for address in (name := snapshot.mdep["metadata"]["name"], suggest_name(name)):
+        route = ours.get(address)
+        split = split_of(route) if route is not None else None
+        if route is None or split is None or split.mirror is None or _findings(route):
+            return {}
+        found.add((revisions.get(split.mirror.service, FALLBACK), split.mirror.share))
+    return dict(found) if len(found) == 1 else {}
+
+
 def held(snapshot: ModelSnapshot, now: float) -> set[str]:
     """Revisions whose Pods and Service a gateway may still be sending requests to."""
     ours, revisions = own(snapshot), _revisions(snapshot)

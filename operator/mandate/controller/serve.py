@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 from mandate.api.criteria import Level
@@ -41,11 +42,16 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is true now: where each address leads, who has a Pod that is ready, who can't get one, in words."""
+    """What is true now: where each address leads, who has a Pod that is ready, who can't get one, in words.
+
+    `copied` is the share of requests, by revision, that it is sent copies of. Where nobody but the caller can copy,
+    callers are taken at their word: all requests, for who has a Pod.
+    """
 
     true: Shares
     ready: frozenset[str]
     broken: Mapping[str, str] = field(default_factory=dict)
+    copied: Mapping[str, Fraction] = field(default_factory=dict)
 
     def answering(self, revision: str) -> Level | None:
         """The highest address that leads to this revision."""
@@ -131,9 +137,10 @@ def observe(snapshot: ModelSnapshot, spec: ModelDeploymentSpec | None) -> Observ
     broken = {revision: why for revision, item in deployments.items() if (why := _broken(item))}
     if routing.is_asked(snapshot, spec):
         selected = {name: automate, suggest_name(name): suggest}
-        return Observed(routing.true_shares(snapshot, selected=selected), ready, broken)
+        shares = routing.true_shares(snapshot, selected=selected)
+        return Observed(shares, ready, broken, routing.copied(snapshot))
     shares = Shares(automate={automate: 100}, suggest={suggest: 100}, mirrored=tuple(sorted(ready)))
-    return Observed(shares, ready, broken)
+    return Observed(shares, ready, broken, dict.fromkeys(ready, Fraction(1)))
 
 
 def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | None, now: float) -> Served:

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mandate.api.spec import Task
 from mandate.controller.intake import IntakeError
 from mandate.controller.settings import Settings
 from mandate.evidence.live import Live
 from mandate.evidence.schema import Evidence
+from mandate.rollout.pairs import Comparison
+from mandate.rollout.state import Holder
 
 Object = dict[str, Any]
 
@@ -40,6 +43,15 @@ class LiveUnavailable:
     """Why nothing is known of a revision's use."""
 
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of a revision's use: `task` is what its answers are for."""
+
+    holder: Holder
+    task: Task
+    compared: Comparison | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

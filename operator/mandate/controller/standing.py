@@ -7,15 +7,15 @@ from typing import Any
 from mandate.api.criteria import LEVELS, Level
 from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec
-from mandate.api.spec import Task
 from mandate.controller.assess import Assessment, Judged, blocking, model_digest
 from mandate.controller.choice import asked_of, evaluation_of, status_of
 from mandate.controller.serve import Observed, recorded
-from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
+from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot, Question
 from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
 from mandate.evidence.schema import Evidence
 from mandate.rollout.inputs import Inputs, Judgement, Rules, Verb
+from mandate.rollout.pairs import compared, comparison
 from mandate.rollout.record import live_levels, rules_of, seen_of, state_of
 from mandate.rollout.state import Holder, State
 from mandate.verdict.criteria import criteria_digest, looked_digest
@@ -57,8 +57,9 @@ def inputs(
         for holder in (state.champion, state.candidate)
         if holder is not None
     }
+    pairs = status_of(snapshot.mdep).pairs
     seen = {
-        revision: seen_of(live, _judged_live(live, criteria.get(revision)))
+        revision: seen_of(live, _judged_live(live, criteria.get(revision)), compared(pairs, live))
         for revision, live in snapshot.live.items()
         if isinstance(live, Live) and revision not in unknown
     }
@@ -139,9 +140,20 @@ def judged_by(mdep: Object) -> frozenset[str]:
     return frozenset(holder.evaluation for holder in others(state_of(status_of(mdep)), "") if holder.evaluation)
 
 
-def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[tuple[Holder, Task], ...]:
-    """The revisions of whose use something is asked, with the task that their answers are for."""
-    state, rules = state_of(status_of(snapshot.mdep)), _rules(spec)
+def compares(spec: ModelDeploymentSpec | None) -> bool:
+    """Whether a candidate at Shadow is compared with the champion: where the provider copies requests, or as asked.
+
+    Elsewhere most have nothing to compare, and looking for it would cost a recorder as much as the rest together.
+    """
+    if spec is None:
+        return False
+    return spec.serving.provider == "GatewayAPI" or spec.autonomy.shadow.max_missing_pairs is not None
+
+
+def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[Question, ...]:
+    """The revisions of whose use something is asked; the candidate's is one question with its pairs."""
+    status = status_of(snapshot.mdep)
+    state, rules = state_of(status), _rules(spec)
     found = []
     for holder in (state.champion, state.candidate):
         if holder is None or holder.rung.level is None or holder.leaving is not None:
@@ -150,8 +162,9 @@ def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[tuple[Ho
         minimum = rules.minimum(holder.rung.level)
         counted = minimum.predictions > 0 or minimum.labelled > 0 or minimum.max_override_rate is not None
         watched = criteria is not None and bool(_live_levels(criteria))
-        if (counted and holder.rung.level != rules.target) or watched or holder.fallen:
-            found.append((holder, (criteria or spec).task))
+        beside = comparison(status.pairs, state, holder) if compares(spec) else None
+        if (counted and holder.rung.level != rules.target) or watched or holder.fallen or beside is not None:
+            found.append(Question(holder=holder, task=(criteria or spec).task, compared=beside))
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
@@ -21,12 +22,14 @@ class Minimum:
     """What a level must have seen in use before the next one; `duration` in seconds.
 
     `max_override_rate`: people's decisions must show that they differ from the model's answer at most this often.
+    `max_missing_pairs`: it must be shown that at most this share of the copies is without an answer.
     """
 
     duration: float = 0.0
     predictions: int = 0
     labelled: int = 0
     max_override_rate: float | None = None
+    max_missing_pairs: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +72,27 @@ class Judgement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compared:
+    """How many answers of `against` since `since` (seconds since the epoch) have the revision's beside them.
+
+    `paired` of `rows`, of which those from the last minute may still get it; `copied` is the share of requests that the
+    revision got copies of all the while.
+    """
+
+    against: str
+    since: float
+    copied: Fraction
+    paired: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """What was seen of a revision in use, from `since` until `until` (seconds since the epoch; not after now).
 
     Ask for it from Holder.since on: what begins earlier decides nothing, and a decision uses up what it rests on.
     `decisions` were taken by people who saw the answer; `overridden` of them differ from it. `gates` is the verdict on
-    gates that ask about live rows, by level.
+    gates that ask about live rows, by level. `compared` is None where nothing was compared with the champion.
     """
 
     since: float
@@ -84,6 +102,7 @@ class Seen:
     decisions: int = 0
     overridden: int = 0
     gates: Mapping[Level, LevelVerdict] = field(default_factory=dict)
+    compared: Compared | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

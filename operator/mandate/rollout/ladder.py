@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from mandate.api.asks import VerbName
 from mandate.api.criteria import LEVELS, Level
 
-from .inputs import Inputs, Rules, Verb
+from .inputs import Compared, Inputs, Rules, Verb
 from .shares import desired_shares
 from .state import (
     HISTORY,
@@ -559,13 +559,13 @@ def _missing(holder: Holder, state: State, inputs: Inputs, clock: _Clock) -> tup
         found.append(Missing("its test evidence isn't judged yet"))
     elif rank(judgement.reached) < rank(level):
         found.append(Missing(judgement.blocking.get(level, "the verdict doesn't carry it")))
-    found += _unseen(holder, following, inputs, clock.moment)
+    found += _unseen(holder, following, state, inputs, clock.moment)
     if level in rules.approvals and level not in inputs.approved.get(holder.revision, frozenset()):
         found.append(Missing(f"nobody approved {level} yet"))
     return tuple(found)
 
 
-def _unseen(holder: Holder, following: Rung, inputs: Inputs, moment: int) -> list[Missing]:
+def _unseen(holder: Holder, following: Rung, state: State, inputs: Inputs, moment: int) -> list[Missing]:
     """What use must still show on this rung before the next."""
     assert inputs.rules is not None
     if holder.rung.level is None:
@@ -576,7 +576,11 @@ def _unseen(holder: Holder, following: Rung, inputs: Inputs, moment: int) -> lis
     found: list[Missing] = []
     if following.level != holder.rung.level:
         unknown = inputs.unknown.get(holder.revision, "")
-        minimum = rules.minimum(holder.rung.level)
+        minimum, rival = rules.minimum(holder.rung.level), state.rival(holder)
+        if rival is None:  # where no champion answers there is nothing to compare with
+            minimum = replace(minimum, max_missing_pairs=None)
+        elif seen is not None and seen.compared is not None and not _is_fresh(seen.compared, holder, rival):
+            seen = replace(seen, compared=None)
         found += missing(holder.rung.level, minimum, seen, lived=lived, unknown=unknown)
     elif holder.rung.level == "Automate" and rules.step_duration > 0:
         if lived is None:
@@ -603,6 +607,11 @@ def _unseen(holder: Holder, following: Rung, inputs: Inputs, moment: int) -> lis
             words = "; ".join(f"{gate.name}: {gate.verdict}: {gate.message}" for gate in open_gates)
             found.append(Missing(words or f"no live gate asks anything at {level}"))
     return found
+
+
+def _is_fresh(compared: Compared, holder: Holder, rival: Holder) -> bool:
+    """Whether it is about this champion, and began since the holder came to its level."""
+    return compared.against == rival.revision and compared.since >= holder.since
 
 
 def _nothing_seen(holder: Holder, inputs: Inputs) -> str:

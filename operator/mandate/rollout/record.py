@@ -14,7 +14,7 @@ from mandate.api.spec import Autonomy, Gate, LiveMinimum
 from mandate.evidence.live import Live
 from mandate.verdict.judge import LevelVerdict
 
-from .inputs import Minimum, Rules, Seen
+from .inputs import Compared, Minimum, Rules, Seen
 from .state import Asked, Holder, Leaving, Previous, Refused, Rung, State, Transition
 
 MESSAGE = 1024
@@ -28,7 +28,7 @@ def rules_of(
     """The rules in a spec; `whole` where the provider can't divide traffic."""
     return Rules(
         target=autonomy.target,
-        shadow=_minimum(autonomy.shadow),
+        shadow=_minimum(autonomy.shadow, missing=autonomy.shadow.max_missing_pairs),
         suggest=_minimum(autonomy.suggest, rate=autonomy.suggest.max_override_rate),
         steps=WHOLE if whole else tuple(int(step.removesuffix("%")) for step in autonomy.automate.steps),
         step_duration=seconds(autonomy.automate.step_duration),
@@ -44,7 +44,7 @@ def live_levels(gates: tuple[Gate, ...]) -> frozenset[Level]:
     return frozenset(level for first in lowest for level in LEVELS[first:])
 
 
-def seen_of(live: Live, gates: Mapping[Level, LevelVerdict]) -> Seen:
+def seen_of(live: Live, gates: Mapping[Level, LevelVerdict], compared: Compared | None = None) -> Seen:
     """What the recorder saw of a revision, with the verdict on gates that ask about live rows."""
     return Seen(
         since=instant(live.since),
@@ -54,6 +54,7 @@ def seen_of(live: Live, gates: Mapping[Level, LevelVerdict]) -> Seen:
         decisions=live.decisions.shown.count,
         overridden=live.decisions.shown.overridden,
         gates=gates,
+        compared=compared,
     )
 
 
@@ -139,12 +140,13 @@ def update_of(state: State) -> dict[str, Any]:
     }
 
 
-def _minimum(minimum: LiveMinimum, *, rate: str | None = None) -> Minimum:
+def _minimum(minimum: LiveMinimum, *, rate: str | None = None, missing: str | None = None) -> Minimum:
     return Minimum(
         duration=seconds(minimum.min_duration),
         predictions=minimum.min_predictions,
         labelled=minimum.min_labelled,
         max_override_rate=None if rate is None else float(rate),
+        max_missing_pairs=None if missing is None else float(missing),
     )
 
 

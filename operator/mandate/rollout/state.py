@@ -164,6 +164,14 @@ class State:
         """Why this revision may not climb, if it was refused."""
         return next((item for item in self.refused if item.revision == revision), None)
 
+    def rival(self, holder: Holder) -> Holder | None:
+        """The champion that answers the very requests of which the holder gets copies: at Shadow, and only there."""
+        champion, candidate = self.champion, self.candidate
+        shadows = candidate is not None and candidate.revision == holder.revision and holder.rung.level == "Shadow"
+        if not shadows or holder.leaving is not None or champion is None or rank(champion.rung.level) < 2:
+            return None
+        return champion
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:

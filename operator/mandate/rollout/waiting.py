@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mandate.api.criteria import Level, number_text
 from mandate.verdict.anytime import bounded_limits, bounded_rows_to_decide
+from mandate.verdict.limits import Limits
 
-from .inputs import Minimum, Seen
+from .inputs import Compared, Minimum, Seen
 
 ALPHA = 0.025
-"""One-sided error of the override rate's limits, at all times together."""
+"""One-sided error of limits, at all times together."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def missing(
     found += _counted("labelled rows", seen.labelled if seen else 0, minimum.labelled, seen)
     if minimum.max_override_rate is not None:
         found += _overrides(minimum.max_override_rate, seen)
+    if minimum.max_missing_pairs is not None:
+        found += _unpaired(minimum.max_missing_pairs, seen)
     return tuple(found)
 
 
@@ -50,6 +53,8 @@ def _asked(minimum: Minimum) -> str:
     parts = [f"{_thousands(count)} {what}" for count, what in counts if count > 0]
     if minimum.max_override_rate is not None:
         parts.append(f"an override rate <= {number_text(100 * minimum.max_override_rate)} %")
+    if minimum.max_missing_pairs is not None:
+        parts.append(f"missing pairs <= {number_text(100 * minimum.max_missing_pairs)} %")
     return " and ".join(parts)
 
 
@@ -76,6 +81,44 @@ def _overrides(most: float, seen: Seen | None) -> list[Missing]:
     wanted = max(math.ceil(more), 1)
     when = _when(wanted, seen.decisions, seen)
     return [Missing(f"{shown} can't be told from {asked}; about {_thousands(wanted)} more decisions{when}")]
+
+
+def missing_limits(compared: Compared) -> Limits | None:
+    """Limits of the share of copies without an answer, valid at any time of looking; each errs by ALPHA.
+
+    A request is copied with the probability `copied`, whatever it holds, and m is the share of copies that stay without
+    an answer; so an answer of the champion is paired with the probability copied * (1 - m), and limits of that give
+    limits of m. None where more is paired than is copied: then it isn't the copies alone that are counted.
+    """
+    copied = float(compared.copied)
+    lower, upper = bounded_limits(rows=compared.rows, total=compared.paired, alpha=ALPHA)
+    if lower > copied:
+        return None
+    return max(1 - upper / copied, 0.0), 1 - lower / copied
+
+
+def _unpaired(most: float, seen: Seen | None) -> list[Missing]:
+    asked = f"<= {number_text(100 * most)} %"
+    compared = seen.compared if seen is not None else None
+    if seen is None or compared is None or compared.rows == 0:
+        return [Missing(f"missing pairs aren't shown to be {asked}: nothing is compared with the champion yet")]
+    limits, copied = missing_limits(compared), float(compared.copied)
+    if limits is None:
+        sent = f"the gateway copies {number_text(100 * copied)} % of requests, and more of them have both answers"
+        return [Missing(f"missing pairs aren't shown to be {asked}: {sent}")]
+    lower, upper = limits
+    if upper <= most:
+        return []
+    pairs = compared.paired / compared.rows
+    shown = f"missing pairs {_percent(max(1 - pairs / copied, 0.0))} [{_percent(lower)}, {_percent(upper)}]"
+    if lower > most:
+        return [Missing(f"{shown} miss {asked}")]
+    more = bounded_rows_to_decide(limit=copied * (1 - most), estimate=pairs, alpha=ALPHA) - compared.rows
+    if not math.isfinite(more):
+        return [Missing(f"{shown} can't be told from {asked}; they sit on the limit")]
+    wanted = max(math.ceil(more), 1)
+    when = _when(wanted, compared.rows, replace(seen, since=compared.since))
+    return [Missing(f"{shown} can't be told from {asked}; about {_thousands(wanted)} more answers to compare{when}")]
 
 
 def _when(wanted: float, count: int, seen: Seen | None) -> str:

@@ -103,6 +103,16 @@ class ModelCollector(Collector):
             "The champion's and the candidate's version",
             labels=["namespace", "model", "role", "version"],
         )
+        agreement = GaugeMetricFamily(
+            "mandate_pairs_agreement",
+            "Share of requests to which candidate and champion gave the same answer, while the candidate was at Shadow",
+            labels=["namespace", "model"],
+        )
+        missing = GaugeMetricFamily(
+            "mandate_pairs_missing",
+            "Share of the copies for the candidate at Shadow that have no answer of its beside the champion's",
+            labels=["namespace", "model"],
+        )
         for item in self._models():
             place = [item["metadata"]["namespace"], item["metadata"]["name"]]
             status = item.get("status") or {}
@@ -117,7 +127,11 @@ class ModelCollector(Collector):
             for role in ("champion", "candidate"):
                 if status.get(role):
                     info.add_metric([*place, role, status[role].get("version", "")], 1)
-        yield from (level, target, gates, conditions, info)
+            pairs = status.get("pairs") or {}
+            for family, share in ((agreement, "agreement"), (missing, "missing")):
+                if share in pairs:
+                    family.add_metric(place, float(pairs[share]["mean"]))
+        yield from (level, target, gates, conditions, info, agreement, missing)
 
 
 class GrantCollector(Collector):

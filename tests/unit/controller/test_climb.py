@@ -471,7 +471,7 @@ def of_live(level: str, least: str) -> dict[str, Any]:
 def test_a_champion_is_watched_by_its_own_criteria_whatever_the_next_version_asks() -> None:
     """Neither does it rise because the next one asks for less, nor fall because it asks for more."""
     fell = champion_at("Suggest", gates=[of_live("Automate", "0.7")], spec_gates=[], fallen=True)
-    (known, _), *_ = to_ask(fell, understood(fell.mdep))
+    known = to_ask(fell, understood(fell.mdep))[0].holder
     assert known.version == "1"
     after, _ = settled(used(fell, NOW, "champion", predictions=1000, right=100, wrong=900), NOW)
     champion = status(after).champion

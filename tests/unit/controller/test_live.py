@@ -14,7 +14,7 @@ from aiohttp import web
 
 from mandate.api.spec import Task
 from mandate.controller.live import MOST_BYTES, NO_RECORDER, LiveSource
-from mandate.controller.snapshot import LiveUnavailable
+from mandate.controller.snapshot import LiveUnavailable, Question
 from mandate.evidence.live import Live
 from mandate.recorder.sqlite import SqliteStorage
 from mandate.rollout.record import seen_of
@@ -26,6 +26,7 @@ PLACE = ("lending", "credit")
 TASK = Task.model_validate({"type": "Binary", "target": "risk", "positive": "bad"})
 REVISION = prediction()["data"]["revision"]
 HOLDER = Holder(revision=REVISION, version="7", since=1_769_850_000, stepped=1_769_850_000, rung=Rung("Shadow"))
+QUESTION = Question(holder=HOLDER, task=TASK)
 
 
 @asynccontextmanager
@@ -45,7 +46,7 @@ def test_the_recorder_s_own_answer_is_understood(tmp_path: Path) -> None:
     async def asked() -> Any:
         async with recording(SqliteStorage(tmp_path / "events")) as client:
             assert (await client.send(prediction(), outcome()))[0] == 200
-            return await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, HOLDER, TASK)
+            return await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, QUESTION)
 
     live = asyncio.run(asked())
     assert isinstance(live, Live), live
@@ -65,9 +66,9 @@ def test_one_question_a_period() -> None:
             source = LiveSource(url=url, every=60, clock=lambda: time[0])
             for moment, expected in ((0.0, 1), (59.0, 1), (60.0, 2)):
                 time[0] = moment
-                await source.ask(PLACE, HOLDER, TASK)
+                await source.ask(PLACE, QUESTION)
                 assert len(questions) == expected
-            await source.ask(("lending", "other"), HOLDER, TASK)
+            await source.ask(("lending", "other"), QUESTION)
             assert len(questions) == 3
 
     asyncio.run(asked())
@@ -97,7 +98,7 @@ def test_an_answer_that_helps_nobody(status: int, body: bytes | None, words: str
             document = await client.live()
             other = json.dumps(document | OTHER).encode()
         async with answering(answer) as url:
-            return await LiveSource(url=url, every=60).ask(PLACE, HOLDER, TASK)
+            return await LiveSource(url=url, every=60).ask(PLACE, QUESTION)
 
     other = b""
     found = asyncio.run(asked())
@@ -106,10 +107,10 @@ def test_an_answer_that_helps_nobody(status: int, body: bytes | None, words: str
 
 
 def test_nobody_there() -> None:
-    found = asyncio.run(LiveSource(url="http://127.0.0.1:9", every=60).ask(PLACE, HOLDER, TASK))
+    found = asyncio.run(LiveSource(url="http://127.0.0.1:9", every=60).ask(PLACE, QUESTION))
     assert isinstance(found, LiveUnavailable)
     assert "can't be asked" in found.reason
-    found = asyncio.run(LiveSource(url="", every=60).ask(PLACE, HOLDER, TASK))
+    found = asyncio.run(LiveSource(url="", every=60).ask(PLACE, QUESTION))
     assert found == LiveUnavailable(NO_RECORDER)
 
 
@@ -128,7 +129,7 @@ def test_a_recorder_that_hangs_up_is_left_alone_for_a_while() -> None:
             source = LiveSource(url=url, every=60, clock=lambda: time[0])
             for moment, model, expected in ((0.0, "a", 1), (9.0, "b", 1), (10.0, "b", 2)):
                 time[0] = moment
-                found = await source.ask(("lending", model), HOLDER, TASK)
+                found = await source.ask(("lending", model), QUESTION)
                 assert isinstance(found, LiveUnavailable)
                 assert len(set(questions)) == expected
 
