@@ -62,6 +62,8 @@ def follow(
         return None
     if record is not None and (record.revision, record.against) != (candidate.revision, champion.revision):
         record = None
+    if record is not None and live is not None and live.pairs is not None and _answers(record, live):
+        record = _counted(record, live.pairs, until=live.until)  # what a climb rests on, too
     rival = state.rival(candidate)
     if rival is None:
         return record
@@ -76,9 +78,7 @@ def follow(
             since=f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}",
             copied=f"{share.numerator}/{share.denominator}",
         )
-    if record is None or live is None or live.pairs is None or not _answers(record, live):
-        return record
-    return _counted(record, live.pairs, until=live.until)
+    return record
 
 
 def is_news(before: PairsStatus | None, after: PairsStatus | None) -> bool:

@@ -13,10 +13,12 @@ import pytest
 from aiohttp import web
 
 from mandate.api.spec import Task
-from mandate.controller.live import MOST_BYTES, NO_RECORDER, LiveSource
+from mandate.controller import live as asking
+from mandate.controller.live import ALONE, MOST_BYTES, NO_RECORDER, LiveSource
 from mandate.controller.snapshot import LiveUnavailable, Question
 from mandate.evidence.live import Live
 from mandate.recorder.sqlite import SqliteStorage
+from mandate.rollout.pairs import Comparison
 from mandate.rollout.record import seen_of
 from mandate.rollout.state import Holder, Rung
 from tests.recording import outcome, prediction
@@ -27,6 +29,7 @@ TASK = Task.model_validate({"type": "Binary", "target": "risk", "positive": "bad
 REVISION = prediction()["data"]["revision"]
 HOLDER = Holder(revision=REVISION, version="7", since=1_769_850_000, stepped=1_769_850_000, rung=Rung("Shadow"))
 QUESTION = Question(holder=HOLDER, task=TASK)
+PAIRED = Question(holder=HOLDER, task=TASK, compared=Comparison(against="champion", since="2026-01-31T10:00:00Z"))
 
 
 @asynccontextmanager
@@ -134,3 +137,56 @@ def test_a_recorder_that_hangs_up_is_left_alone_for_a_while() -> None:
                 assert len(set(questions)) == expected
 
     asyncio.run(asked())
+
+
+def test_pairs_come_with_the_same_answer(tmp_path: Path) -> None:
+    async def asked() -> Any:
+        async with recording(SqliteStorage(tmp_path / "events")) as client:
+            await client.send(prediction(), prediction(revision="champion"))
+            return await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, PAIRED)
+
+    live = asyncio.run(asked())
+    assert isinstance(live, Live), live
+    assert (live.predictions, live.against, live.pairs_since) == (1, "champion", "2026-01-31T10:00:00.000Z")
+    assert live.pairs is not None
+    assert (live.pairs.overall.paired, live.pairs.overall.agree) == (1, 1)
+
+
+def test_an_answer_that_leaves_out_the_pairs_answers_another_question(tmp_path: Path) -> None:
+    async def asked() -> Any:
+        async with recording(SqliteStorage(tmp_path / "events")) as client:
+            body = json.dumps(await client.live()).encode()
+
+        async def answer(_: web.Request) -> web.Response:
+            return web.Response(body=body)
+
+        async with answering(answer) as url:
+            return await LiveSource(url=url, every=60).ask(PLACE, PAIRED)
+
+    assert asyncio.run(asked()) == LiveUnavailable("the recorder answered another question")
+
+
+def test_pairs_that_take_too_long_are_left_out_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    time: list[float] = [0.0]
+    questions: list[bool] = []
+    over = asyncio.Event()
+
+    async def slow_with_pairs(request: web.Request) -> web.Response:
+        questions.append("against" in request.query)
+        if "against" in request.query:
+            await over.wait()
+        return web.Response(status=503)
+
+    async def asked() -> list[Any]:
+        monkeypatch.setattr(asking, "PATIENCE", 0.05)
+        async with answering(slow_with_pairs) as url:
+            source = LiveSource(url=url, every=60, clock=lambda: time[0])
+            found = []
+            for time[0] in (0.0, 60.0, ALONE - 1, ALONE):
+                found.append(await source.ask(PLACE, PAIRED))
+            over.set()
+            return found
+
+    answers = asyncio.run(asked())
+    assert questions == [True, False, False, True]
+    assert [answer.reason.rpartition(" ")[2] for answer in answers] == ["TimeoutError", "503", "503", "TimeoutError"]

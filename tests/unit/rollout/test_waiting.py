@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from fractions import Fraction
+
 import pytest
 
-from mandate.rollout.inputs import Minimum, Seen
-from mandate.rollout.waiting import about, missing
+from mandate.rollout.inputs import Compared, Minimum, Seen
+from mandate.rollout.waiting import ALPHA, about, missing, missing_limits
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,47 @@ def test_what_nobody_counts_is_not_called_nought() -> None:
         "5 predictions and 1 000 labelled rows and an override rate <= 5 % can't be shown: no recorder is configured"
     ]
     assert missing("Suggest", Minimum(duration=60), None, lived=60, unknown="no recorder is configured") == ()
+
+
+def pairs(rows: int, paired: int, *, copied: Fraction = Fraction(1)) -> Compared:
+    return Compared(against="a", since=1800, copied=copied, paired=paired, rows=rows)
+
+
+def test_missing_pairs_must_be_shown_to_be_few() -> None:
+    asked = Minimum(max_missing_pairs=0.05)
+
+    def words(compared: Compared | None) -> str:
+        seen = Seen(since=0, until=3600, compared=compared)
+        found = missing("Shadow", asked, seen, lived=1)
+        assert all(item.seconds is None for item in found), "no waiting makes up for it"
+        return "; ".join(item.words for item in found)
+
+    nothing = "missing pairs aren't shown to be <= 5 %: nothing is compared with the champion yet"
+    assert words(None) == words(pairs(0, 0)) == nothing
+    assert words(pairs(2000, 1960)) == ""
+    assert words(pairs(3, 3)).startswith("missing pairs 0.0 % [0.0 %, ")
+    assert words(pairs(200, 196)).endswith(" more answers to compare, about 60 min")
+    assert words(pairs(2000, 1600)).endswith("] miss <= 5 %")
+    assert words(pairs(2000, 1900)).endswith("can't be told from <= 5 %; they sit on the limit")
+    quarter = Fraction(1, 4)
+    assert words(pairs(40_000, 9_950, copied=quarter)) == ""
+    assert "can't be told from" in words(pairs(2000, 500, copied=quarter)), "fewer copies show less"
+    assert words(pairs(2000, 1000, copied=quarter)).endswith(
+        "the gateway copies 25 % of requests, and more of them have both answers"
+    )
+
+
+@pytest.mark.parametrize(("copied", "lost"), [(Fraction(1, 4), 0.1), (Fraction(1), 0.02), (Fraction(1, 2), 0.0)])
+def test_limits_of_missing_pairs_hold_at_any_time(copied: Fraction, lost: float) -> None:
+    """Copies drawn by chance, some of them lost: at how many of 30 looks the limits ever leave the truth."""
+    luck, paths, wrong = random.Random(7), 100, 0
+    for _ in range(paths):
+        paired, left = 0, False
+        for rows in range(1, 601):
+            paired += luck.random() < float(copied) and luck.random() >= lost
+            if rows % 20 == 0:
+                limits = missing_limits(pairs(rows, paired, copied=copied))
+                left |= limits is None or not limits[0] <= lost <= limits[1]
+        wrong += left
+    # Twice ALPHA of 100 paths are 5 at most on average; 13 or more has a chance below 0.2 %.
+    assert wrong <= 12, f"{wrong} of {paths} at an error of {2 * ALPHA}"
