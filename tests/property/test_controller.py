@@ -20,11 +20,10 @@ from mandate.api.asks import VERBS, annotation
 from mandate.api.criteria import Level
 from mandate.api.moments import stamp
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
-from mandate.api.spec import Task
 from mandate.controller.loop import Controller
 from mandate.controller.queue import Backoff
 from mandate.controller.settings import Images, Settings
-from mandate.controller.snapshot import LiveUnavailable
+from mandate.controller.snapshot import LiveUnavailable, Question
 from mandate.evaluate.frame import SETTINGS_VARIABLE, Failure, Result, frame, unpack
 from mandate.evidence.live import Live
 from mandate.kube.errors import ApiError
@@ -42,7 +41,7 @@ from mandate.kube.resources import (
     SERVICES,
     Resource,
 )
-from mandate.rollout.state import Holder, rank
+from mandate.rollout.state import rank
 from tests.unit.controller.fake_api import FakeApi, Surroundings, clock
 from tests.unit.controller.samples import evidence, mdep
 from tests.unit.virtual import run
@@ -86,8 +85,9 @@ class Recorder:
         self._world = world
         self._seen_by_people: set[str] = set()
 
-    async def ask(self, place: tuple[str, str], holder: Holder, task: Task) -> Live | LiveUnavailable:
+    async def ask(self, place: tuple[str, str], asked: Question) -> Live | LiveUnavailable:
         del place
+        holder, task = asked.holder, asked.task
         if self._world.dice.random() < self._world.api.faults:
             return LiveUnavailable("the network")
         if rank(holder.rung.level) > 1:

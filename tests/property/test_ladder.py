@@ -31,7 +31,7 @@ ASKED = {
     "max_override_rate": st.sampled_from([None, None, 0.05, 0.5]),
 }
 minima = st.just(Minimum()) | st.builds(Minimum, **ASKED)
-minima_of_shadow = minima | st.builds(Minimum, **ASKED, max_missing_pairs=st.sampled_from([None, 0.05, 0.5]))
+minima_of_shadow = minima | st.builds(Minimum, max_missing_pairs=st.sampled_from([0.05, 0.5]))
 rules_of_a_spec = st.builds(
     Rules,
     target=st.sampled_from([*LEVELS, "Automate", "Automate"]),
@@ -142,11 +142,15 @@ class Ladder(RuleBasedStateMachine):
                 asked = inputs.rules.minimum(below)
                 seen = inputs.seen.get(change.revision)
                 holder = holders.get(change.revision)
-                rival = before.rival(holder) if holder is not None else None
-                waived = replace(asked, duration=0.0)
-                if rival is None or any(
-                    item.revision == rival.revision and item.after.height() < item.before.height()
-                    for item in result.transitions
+                rival, waived = before.champion, replace(asked, duration=0.0)
+                if (
+                    rival is None
+                    or rival.revision == change.revision
+                    or rank(rival.rung.level) < 2
+                    or any(
+                        item.revision == rival.revision and item.after.height() < item.before.height()
+                        for item in result.transitions
+                    )
                 ):
                     waived = replace(waived, max_missing_pairs=None)  # nobody answers that it could be compared with
                 elif asked.max_missing_pairs is not None:
@@ -341,8 +345,9 @@ class Ladder(RuleBasedStateMachine):
         reached=st.sampled_from(["Automate", "Automate", "Suggest"]),
         days=st.integers(1, 6),
         last=st.sampled_from(["Pass", "Fail", "Inconclusive"]),
+        pairs=st.sampled_from([1.0, 1.0, 0.8, None]),
     )
-    def good_days(self, new: bool, reached: Level, days: int, last: str) -> None:
+    def good_days(self, new: bool, reached: Level, days: int, last: str, pairs: float | None) -> None:
         """All goes well for the spec's revision, as far as its rules allow; the last day's evidence may turn."""
         self.broken, self.readable, self.clock_error = {}, True, 0.0
         self.spec += new
@@ -350,7 +355,7 @@ class Ladder(RuleBasedStateMachine):
         for day in range(days):
             self.provider_catches_up(True)
             self.time_passes(90000.0)
-            self.traffic(1000, 0.0, last if day == days - 1 else "Pass", True, 1.0)
+            self.traffic(1000, 0.0, last if day == days - 1 else "Pass", True, pairs)
 
     @invariant()
     def one_champion(self) -> None:
