@@ -103,7 +103,11 @@ def _pairs(status: Object) -> list[str]:
     found = ["", f"candidate beside champion since {pairs['since']}{same}:"]
     if not pairs.get("until"):
         return [*found, "  nothing counted yet"]
-    found.append(f"  {pairs.get('paired', 0)} pairs{_limits(', of the copies {} are missing', pairs.get('missing'))}")
+    part, _, whole = pairs["copied"].partition("/")
+    copies = f"copies of {100 * int(part) / int(whole):.4g} % of requests"
+    found.append(
+        f"  {pairs.get('paired', 0)} pairs, {copies}{_limits(', of which {} are missing', pairs.get('missing'))}"
+    )
     compared = pairs.get("compared", 0)
     if compared != pairs.get("paired", 0):
         found.append(f"  {compared} without an error")

@@ -164,7 +164,7 @@ def test_they_are_told_in_words_and_in_numbers() -> None:
     begin = text.index(
         f"candidate beside champion since {pairs(cluster).since}, the same model: what differs is noise:"
     )
-    assert text[begin + 1].startswith("  250 pairs, of the copies 0.0 % [0.0 %, ")
+    assert text[begin + 1].startswith("  250 pairs, copies of 25 % of requests, of which 0.0 % [0.0 %, ")
     assert text[begin + 1].endswith(" %] are missing")
     assert text[begin + 2] == "  240 without an error"
     assert text[begin + 3].startswith("  the same answer: 93.8 % [")
