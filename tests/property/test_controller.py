@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mandate.api.asks import VERBS, annotation
 from mandate.api.criteria import Level
-from mandate.api.moments import stamp
+from mandate.api.moments import instant, stamp
 from mandate.api.names import ANNOTATION_RETRY, GRANT_NAME, LABEL_REVISION
 from mandate.controller.loop import Controller
 from mandate.controller.queue import Backoff
@@ -44,6 +44,7 @@ from mandate.kube.resources import (
 from mandate.rollout.state import rank
 from tests.unit.controller.fake_api import FakeApi, Surroundings, clock
 from tests.unit.controller.samples import evidence, mdep
+from tests.unit.rollout.test_pairs import part as paired_part
 from tests.unit.virtual import run
 
 logging.getLogger("mandate").setLevel(logging.CRITICAL)
@@ -98,8 +99,14 @@ class Recorder:
         sums = {"count": 0, "sum": 0, "sumSquares": 0}
         none = dict.fromkeys(("count", "overridden", "labelled", "humanRight", "modelRight", "bothRight"), 0)
         outcomes = {"overall": {"tp": right, "fp": 0, "tn": 0, "fn": rows - right}}
+        pairs = {}
+        if asked.compared is not None:
+            paired = 1000 if clock() > instant(asked.compared.since) + 30 else 0
+            pairs = {"against": asked.compared.against, "pairsSince": asked.compared.since}
+            pairs |= {"pairs": {"overall": paired_part(paired, paired)}}
         return Live.model_validate(
-            {"namespace": NAMESPACE, "model": NAME, "revision": holder.revision, "task": task.type}
+            pairs
+            | {"namespace": NAMESPACE, "model": NAME, "revision": holder.revision, "task": task.type}
             | {"positive": task.positive, "since": stamp(holder.since), "until": stamp(clock())}
             | {"predictions": rows, "labelled": rows, "outcomes": outcomes, "latency": sums}
             | {"decisions": {"shown": none, "blind": none}}
@@ -286,7 +293,8 @@ class Simulation:
                     autonomy__target=self.dice.choice(["Shadow", "Suggest", "Automate"]),
                     serving=self.dice.choice([{}, ROUTED, ROUTED]),
                     autonomy__automate={"stepDuration": self.dice.choice(["30s", "30d"])},
-                    autonomy__shadow={"minDuration": "0s", "minPredictions": self.dice.choice([0, 500])},
+                    autonomy__shadow={"minDuration": "0s", "minPredictions": self.dice.choice([0, 500])}
+                    | self.dice.choice([{}, {"maxMissingPairs": "0.02"}]),
                     autonomy__onDegradation=self.dice.choice(["Demote", "Rollback"]),
                     gates=[*mdep()["spec"]["gates"], *self.dice.choice([[], [IN_USE]])],
                 )
