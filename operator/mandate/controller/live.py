@@ -17,7 +17,7 @@ from mandate.evidence.live import Live
 
 NO_RECORDER = "no recorder is configured; install the chart with recorder.enabled=true"
 MOST_BYTES = 4 * 2**20
-"""Of one answer; 20 slices of 64 values each take less than 1 MiB."""
+"""Of one answer; 20 slices of 64 values each take less than 1 MiB, with pairs less than 2."""
 PATIENCE = 15.0
 """Seconds for one answer. A question about 200,000 predictions was seen to take 3."""
 REST = 10.0
