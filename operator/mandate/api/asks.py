@@ -17,9 +17,9 @@ from typing import Literal
 
 from mandate.api.names import ANNOTATION_RETRY, GROUP
 
-VerbName = Literal["Pause", "Resume", "Abort", "Retry", "Promote", "Rollback", "Halt"]
+VerbName = Literal["Pause", "Resume", "Abort", "Retry", "Promote", "Rollback", "Halt", "Drill"]
 
-VERBS: tuple[VerbName, ...] = ("Pause", "Resume", "Abort", "Retry", "Promote", "Rollback", "Halt")
+VERBS: tuple[VerbName, ...] = ("Pause", "Resume", "Abort", "Retry", "Promote", "Rollback", "Halt", "Drill")
 
 FORM = (
     r"(?P<id>[A-Za-z0-9][A-Za-z0-9._:+-]{0,62})(?: to (?P<level>Shadow))?(?: of (?P<revision>[0-9a-f]{32}))?"

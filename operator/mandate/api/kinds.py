@@ -389,6 +389,27 @@ class Pinned(Spec):
     """Of each table: written once for a revision, unless another table or digest is declared."""
 
 
+class FallbackDrill(Spec):
+    """The last drill: what the declared fallback made of a real request."""
+
+    at: Time
+    """When."""
+    by: Annotated[str, StringConstraints(max_length=253)]
+    """Who asked for it."""
+    service: Annotated[str, StringConstraints(max_length=63)] = ""
+    """The Service that was to answer; empty where none was known."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Its port."""
+    answered: bool | None = None
+    """Whether it gave the declared output for every row; absent where nothing was sent."""
+    microseconds: Annotated[int, Field(ge=0)] | None = None
+    """From sending the request to the end of the answer, connecting included."""
+    reason: Annotated[str, StringConstraints(max_length=64)]
+    """CamelCase reason."""
+    message: Text = ""
+    """For people."""
+
+
 class ModelDeploymentStatus(Spec):
     """What is true now; written by the operator only."""
 
@@ -427,11 +448,13 @@ class ModelDeploymentStatus(Spec):
         Annotated[str, StringConstraints(max_length=16)], Annotated[str, StringConstraints(max_length=253)]
     ] = Field(default_factory=dict, max_length=8)
     """Per verb, the id that was last seen to."""
+    drill: FallbackDrill | None = None
+    """The last drill of the fallback."""
     history: Annotated[tuple[Transition, ...], Field(max_length=20)] = ()
     """The last transitions, the latest at the end."""
     conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
     """Ready, Reconciling, Stalled, Evaluated, Granted, CandidateRefused, Enforced; where there is something to say,
-    CriteriaChanged, Degraded, Watched, FallbackReady and AskUnderstood."""
+    CriteriaChanged, Degraded, Watched, FallbackReady, FallbackDrilled and AskUnderstood."""
 
 
 class EvaluationImages(Spec):

@@ -137,6 +137,9 @@ class Fallback(Spec):
 
     service_ref: ServiceRef
     """The Service whose Pods answer."""
+    request: Annotated[str, StringConstraints(min_length=2, max_length=16384)] | None = None
+    """One request as callers send it to the model, Open Inference Protocol v2 in JSON: what the verb `drill` sends to
+    the fallback, to prove that it answers."""
 
 
 class ErrorCost(Spec):

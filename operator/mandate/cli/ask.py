@@ -95,6 +95,6 @@ def outcome(before: Object, after: Object, ask: Ask) -> tuple[int, tuple[str, ..
     ignored = any(
         entry["what"] == "Ignored" and entry["by"] == ask.by and entry.get("why", "").startswith(prefix)
         for entry in news
-    )
+    ) or (ask.verb == "Drill" and any(entry["what"] == "DrillFailed" for entry in news))
     lines = tuple(sentence(entry) for entry in news) or ("seen to; nothing changed",)
     return EXIT_REFUSED if ignored else EXIT_HOLDS, lines

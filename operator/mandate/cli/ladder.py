@@ -8,7 +8,13 @@ from typing import Any
 Object = Mapping[str, Any]
 
 RUNGS = ("Automate", "Suggest", "Shadow")
-TELLING = {"Stalled": "True", "CandidateRefused": "True", "AskUnderstood": "False", "FallbackReady": "False"}
+TELLING = {
+    "Stalled": "True",
+    "CandidateRefused": "True",
+    "AskUnderstood": "False",
+    "FallbackReady": "False",
+    "FallbackDrilled": "False",
+}
 """Conditions worth a line of their own, under which status."""
 DIFFERENCES = {
     "scoreDifference": "score, candidate - champion",

@@ -25,11 +25,12 @@ VERBS = {
     "promote": "spare the next step its wait, never its evidence",
     "rollback": "from a candidate that answers to the champion; without one, to the champion before",
     "halt": "take the model to Shadow, or off, at once",
+    "drill": "send the declared request to the fallback, and say whether it answered",
 }
 EXIT_CODES_OF_VERBS = """\
 exit codes:
   0  seen to by the operator (with --wait 0: asked)
-  1  the operator had nothing to do: it says why
+  1  the operator had nothing to do, or the fallback didn't answer a drill: it says why
   2  refused, or what was given can't be used
   3  asked, but the operator hasn't seen to it in time, or the API server doesn't answer
 """

@@ -77,6 +77,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     flag("judge-cpu", "2", "CPU limit of the judge")
     flag("recorder-url", "", "the recorder, http://NAME.NAMESPACE:PORT; live use is neither sent nor asked where empty")
     flag("live-every", "60", "seconds between questions about a revision's live use")
+    flag("drills", "true", "true: send drills of fallbacks, which takes a way to every Pod of the namespaces watched")
     flag("listen", "0.0.0.0:8080", "host:port of /metrics, /healthz and /readyz")
     flag("log-format", "json", "json or text")
     given = parser.parse_args(arguments)
@@ -102,6 +103,7 @@ def _options(given: argparse.Namespace) -> Options:
         judge_cpu=given.judge_cpu,
         recorder_url=given.recorder_url.rstrip("/"),
         live_every=float(given.live_every),
+        drills=given.drills == "true",
     )
     lease = LeaseSettings(
         name=LEASE_NAME,
@@ -112,6 +114,8 @@ def _options(given: argparse.Namespace) -> Options:
         renew_deadline=float(given.renew_deadline),
         retry_period=float(given.retry_period),
     )
+    if given.drills not in ("true", "false"):
+        raise ValueError(f"--drills must be true or false, got {given.drills!r}")
     if given.log_format not in ("json", "text"):
         raise ValueError(f"--log-format must be json or text, got {given.log_format!r}")
     return Options(

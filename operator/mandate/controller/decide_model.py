@@ -23,6 +23,7 @@ from mandate.controller.assess import (
 from mandate.controller.choice import evaluation_status, is_forgotten, not_asked, status_of, understood
 from mandate.controller.conditions import Finding, dumped, merged, steady
 from mandate.controller.desired import is_ours
+from mandate.controller.drill import drill_findings, recorded_drill
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
 from mandate.controller.room import GRANT_FULL
 from mandate.controller.serve import Observed, Served, observe, record, serve, standing
@@ -136,6 +137,10 @@ def _status(
     elif not (isinstance(assessment, Measuring) and assessment.reason == "Judging"):
         update |= {"gates": (), "gates_passed": "", "criteria_digest": None, "look": 0}
     findings = _findings(snapshot, assessment, situation, level)
+    drill = recorded_drill(snapshot.drill, situation.climb.transitions)
+    if drill is not None:
+        update["drill"] = drill
+    findings += drill_findings(drill or before.drill, spec)
     update["conditions"] = merged(before.conditions, findings, generation=generation, now=now)
     after = before.model_copy(update=update)
     kept = {"conditions": before.conditions, "gates": before.gates, "pairs": before.pairs}

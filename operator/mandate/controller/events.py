@@ -57,7 +57,18 @@ def changes(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, An
     return tuple(notes.values())
 
 
-WARNED = ("CutOff", "Failed", "Degraded", "Demoted", "RolledBack", "Refused", "Aborted", "Halted", "Lowered")
+WARNED = (
+    "CutOff",
+    "Failed",
+    "Degraded",
+    "Demoted",
+    "RolledBack",
+    "Refused",
+    "Aborted",
+    "Halted",
+    "Lowered",
+    "DrillFailed",
+)
 """Transitions that take something away; the others are told as news."""
 
 

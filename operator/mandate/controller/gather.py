@@ -13,6 +13,7 @@ from mandate.controller.cache import Defaults, EvidenceCache
 from mandate.controller.choice import evaluation_status, understood, wanted
 from mandate.controller.decide_evaluation import attempt_of
 from mandate.controller.decide_grant import attempts, holders
+from mandate.controller.driller import Driller
 from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeError, take
 from mandate.controller.ledger import Ledger
@@ -57,6 +58,7 @@ class Gatherer:
         ledger: Ledger,
         settings: Settings,
         live: LiveSource,
+        driller: Driller,
         *,
         watched: Collection[Resource],
     ) -> None:
@@ -65,6 +67,7 @@ class Gatherer:
         self._ledger = ledger
         self._settings = settings
         self._live = live
+        self._driller = driller
         self._watched = watched
         self._evidence = EvidenceCache(client)
         self._defaults = Defaults(client)
@@ -142,7 +145,9 @@ class Gatherer:
         snapshot = self._stored(namespace, name)
         if snapshot is None:
             return None
-        return replace(snapshot, live=live, evidence=await self._evidence_for(snapshot.mdep, snapshot.mevals))
+        drill = self._driller.outcome(snapshot)
+        evidence = await self._evidence_for(snapshot.mdep, snapshot.mevals)
+        return replace(snapshot, live=live, drill=drill, evidence=evidence)
 
     def _stored(self, namespace: str, name: str) -> ModelSnapshot | None:
         """What there is to read without waiting for anyone."""

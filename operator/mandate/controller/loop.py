@@ -14,6 +14,7 @@ from mandate.controller.apply import Applier, describe
 from mandate.controller.choice import StatusNotUnderstoodError, evaluation_status
 from mandate.controller.conditions import is_true
 from mandate.controller.decide import decide
+from mandate.controller.driller import Driller
 from mandate.controller.events import Note, Recorder, transitions
 from mandate.controller.gather import Gatherer
 from mandate.controller.ledger import Ledger
@@ -79,6 +80,7 @@ class Controller:
         namespaces: tuple[str, ...] = (),
         metrics: Metrics | None = None,
         live: LiveSource | None = None,
+        driller: Driller | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
@@ -90,7 +92,9 @@ class Controller:
         self._ledger = Ledger(client, namespace=operator_namespace)
         live = live or LiveSource(url=settings.recorder_url, every=settings.live_every)
         self.watched: dict[Resource, str] = dict(WATCHED)
-        self._gatherer = Gatherer(client, self.store, self._ledger, settings, live, watched=self.watched)
+        driller = driller or Driller(enabled=settings.drills)
+        driller.then(lambda namespace, model: self.queue.add(Key("Model", namespace, model)))
+        self._gatherer = Gatherer(client, self.store, self._ledger, settings, live, driller, watched=self.watched)
         self._recorder = Recorder(client, instance=identity)
         self._applier = Applier(client, self.store, self._ledger, self._recorder)
         self.listed = False

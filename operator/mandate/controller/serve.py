@@ -173,7 +173,7 @@ def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | 
                 if not available(deployments.get(holder.revision)):
                     waiting.append(f"Deployment {document['metadata']['name']} has no Pod ready yet")
     selected: set[str] = set()
-    targets, found = _fallback(snapshot, spec.use_case.fallback if spec is not None else None)
+    targets, found = fallback_target(snapshot, spec.use_case.fallback if spec is not None else None)
     levels: tuple[Level, ...] = ("Automate", "Suggest")
     for address, level in zip((name, suggest_name(name)), levels, strict=True):
         live = snapshot.services.get(address)
@@ -382,7 +382,9 @@ def _answers(
     return max(parts, key=lambda revision: parts[revision])
 
 
-def _fallback(snapshot: ModelSnapshot, fallback: Fallback | None) -> tuple[tuple[Mapping[str, str], int | str], str]:
+def fallback_target(
+    snapshot: ModelSnapshot, fallback: Fallback | None
+) -> tuple[tuple[Mapping[str, str], int | str], str]:
     """The fallback's selector and port; nobody's where there is none, with what is wrong in words."""
     nobody = ({LABEL_MODEL: snapshot.mdep["metadata"]["name"], LABEL_REVISION: desired.NOBODY}, "http")
     if fallback is None:

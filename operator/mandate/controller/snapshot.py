@@ -55,13 +55,29 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of the drill `id`: whether the fallback answered, None where nothing was sent to it.
+
+    `microseconds`: from sending to the end of the answer, if there was one. `service` and `port` say who was asked.
+    """
+
+    id: str
+    answered: bool | None
+    reason: str
+    message: str
+    service: str = ""
+    port: int = 0
+    microseconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSnapshot:
     """One ModelDeployment and what belongs to it.
 
     `services` holds the model's own Services, and by whomever those of the names that are its; `routes` the HTTPRoutes
     NAME and NAME-suggest whoever made them, None where the cluster doesn't know the kind. `evidence` is by
     ModelEvaluation, `looks` by look; `records` are the evidence ConfigMaps, without their data. `live` is what use
-    shows of the revisions of which the present rules ask that.
+    shows of the revisions of which the present rules ask that; `drill` is what came of the one that is asked.
     """
 
     mdep: Object
@@ -77,6 +93,7 @@ class ModelSnapshot:
     evidence: Mapping[str, Evidence | IntakeError] = field(default_factory=dict)
     looks: Mapping[str, int] = field(default_factory=dict)
     live: Mapping[str, Live | LiveUnavailable] = field(default_factory=dict)
+    drill: Outcome | None = None
     settings: Settings
 
 

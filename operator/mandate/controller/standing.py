@@ -9,6 +9,7 @@ from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec
 from mandate.controller.assess import Assessment, Judged, blocking, model_digest
 from mandate.controller.choice import asked_of, evaluation_of, status_of
+from mandate.controller.drill import told
 from mandate.controller.serve import Observed, recorded
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot, Question
 from mandate.evidence.live import Live
@@ -43,8 +44,9 @@ def inputs(
         Verb(name=ask.verb, id=ask.id, by=ask.by, why=ask.why, revision=ask.revision, level=ask.level)
         for ask in asked_of(snapshot.mdep)
     )
+    drilled = told(snapshot.drill) if snapshot.drill is not None else None
     if spec is None:
-        return Inputs(rules=None, verbs=verbs, true=observed.true, ready=observed.ready)
+        return Inputs(rules=None, verbs=verbs, drilled=drilled, true=observed.true, ready=observed.ready)
     revision = key(revision_digest(snapshot.mdep["metadata"]["name"], spec))
     judgements = {} if not isinstance(assessment, Judged) else {revision: _present(assessment)}
     for holder in others(state, revision):
@@ -72,6 +74,7 @@ def inputs(
         live={item: _live_levels(kept) for item, kept in criteria.items() if item != revision},
         unknown=unknown,
         verbs=verbs,
+        drilled=drilled,
         true=observed.true,
         ready=observed.ready,
         broken=observed.broken,

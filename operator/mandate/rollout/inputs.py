@@ -121,6 +121,15 @@ class Verb:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drilled:
+    """What came of the drill that was asked by the verb with this `id`: whether the fallback answered, and in words."""
+
+    id: str
+    answered: bool
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """Everything one step looks at.
 
@@ -129,6 +138,7 @@ class Inputs:
     is missing in `judgements` is one of which nothing new is known: it neither rises nor falls. `unknown` says why
     nothing can be seen of a revision in use, for those that are missing in `seen`. `true` is what the
     provider reads back, `ready` the revisions with a Pod that is ready, `broken` those that can't work, and why.
+    `drilled`: a drill is seen to once it is known what came of it.
     """
 
     revision: str = ""
@@ -140,6 +150,7 @@ class Inputs:
     unknown: Mapping[str, str] = field(default_factory=dict)
     approved: Mapping[str, frozenset[Level]] = field(default_factory=dict)
     verbs: tuple[Verb, ...] = ()
+    drilled: Drilled | None = None
     true: Shares = field(default_factory=Shares)
     ready: frozenset[str] = frozenset()
     broken: Mapping[str, str] = field(default_factory=dict)

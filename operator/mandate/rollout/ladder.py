@@ -39,10 +39,12 @@ from .state import (
 from .waiting import Missing, about, missing
 
 GATES_NOT_MET = "GatesNotMet"
+DRILLED, DRILL_FAILED = "Drilled", "DrillFailed"
+"""Transitions after which everyone stands where they stood: what came of a drill of the fallback."""
 EXCHANGED = "the model's bytes aren't those that earned the level: it starts with nothing"
 MOST_PASSES = 64
 """Far more passes than any step needs; beyond, the rules contradict each other."""
-ORDER: tuple[VerbName, ...] = ("Resume", "Retry", "Promote", "Rollback", "Abort", "Pause", "Halt")
+ORDER: tuple[VerbName, ...] = ("Drill", "Resume", "Retry", "Promote", "Rollback", "Abort", "Pause", "Halt")
 """Of several verbs that are new at once, the more cautious comes later and so has the last word."""
 
 Moved = tuple[State, tuple[Transition, ...]]
@@ -139,7 +141,8 @@ def _verbs(state: State, inputs: Inputs, moment: int) -> tuple[State, tuple[Tran
     promote: Verb | None = None
     transitions: tuple[Transition, ...] = ()
     for verb in sorted(inputs.verbs, key=lambda verb: ORDER.index(verb.name)):
-        if handled.get(verb.name) == verb.id:
+        under_way = verb.name == "Drill" and (inputs.drilled is None or inputs.drilled.id != verb.id)
+        if handled.get(verb.name) == verb.id or under_way:
             continue
         handled[verb.name] = verb.id
         known = {holder.revision for holder in (state.champion, state.candidate) if holder is not None}
@@ -148,6 +151,10 @@ def _verbs(state: State, inputs: Inputs, moment: int) -> tuple[State, tuple[Tran
             transitions += (_noted("Ignored", verb, moment, why),)
         elif verb.name == "Promote":
             promote = verb
+        elif verb.name == "Drill" and inputs.drilled is not None:
+            what = DRILLED if inputs.drilled.answered else DRILL_FAILED
+            why = f"{inputs.drilled.words} ({verb.why})" if verb.why else inputs.drilled.words
+            transitions += (_noted(what, verb, moment, why),)
         else:
             state, moved = _asked(state, inputs, verb, moment)
             transitions += moved
@@ -155,7 +162,7 @@ def _verbs(state: State, inputs: Inputs, moment: int) -> tuple[State, tuple[Tran
 
 
 def _asked(state: State, inputs: Inputs, verb: Verb, moment: int) -> Moved:
-    """The state after one verb other than Promote."""
+    """The state after one verb other than Promote and Drill."""
     asked = Asked(by=verb.by, at=moment, why=verb.why, level=verb.level)
     match verb.name:
         case "Pause":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fractions import Fraction
 
 from mandate.api.kinds import MeanLimits, PairedRight, PairedSlice, PairsStatus
@@ -75,7 +74,7 @@ def follow(
         return PairsStatus(
             revision=candidate.revision,
             against=rival.revision,
-            since=f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}",
+            since=stamp(since),
             copied=f"{share.numerator}/{share.denominator}",
         )
     return record
@@ -98,7 +97,7 @@ def _rough(record: PairsStatus | None) -> tuple[str, ...]:
 def _is_about(record: PairsStatus, holder: Holder, rival: Holder) -> bool:
     """Whether it is about these two, since the holder came to its level."""
     return (record.revision, record.against) == (holder.revision, rival.revision) and (
-        _instant(record.since) >= holder.since
+        instant(record.since) >= holder.since
     )
 
 
@@ -106,14 +105,14 @@ def _answers(record: PairsStatus, live: Live) -> bool:
     """Whether `live` answers what is asked by the record."""
     since = live.pairs_since or live.since
     return (live.revision, live.against) == (record.revision, record.against) and (
-        _instant(since) == _instant(record.since)
+        instant(since) == instant(record.since)
     )
 
 
 def _compared(record: PairsStatus, pairs: Pairs) -> Compared:
     return Compared(
         against=record.against,
-        since=_instant(record.since),
+        since=instant(record.since),
         copied=Fraction(record.copied),
         paired=pairs.paired,
         rows=pairs.paired + pairs.missing + pairs.waiting,
@@ -207,7 +206,3 @@ def _places(pairs: Sliced[Pairs]) -> Iterator[tuple[str, str, Pairs]]:
 
 def _number(value: float) -> str:
     return f"{value:.6g}"
-
-
-def _instant(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()

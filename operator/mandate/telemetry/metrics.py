@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mandate.api.criteria import LEVELS
+from mandate.api.moments import instant
 
 Object = Mapping[str, Any]
 
@@ -113,6 +114,16 @@ class ModelCollector(Collector):
             "Share of the copies for the candidate at Shadow that have no answer of its beside the champion's",
             labels=["namespace", "model"],
         )
+        drilled = GaugeMetricFamily(
+            "mandate_fallback_drill_timestamp_seconds",
+            'When the fallback was last drilled; mandate_model_condition{condition="FallbackDrilled"} says the result',
+            labels=["namespace", "model"],
+        )
+        answer = GaugeMetricFamily(
+            "mandate_fallback_drill_seconds",
+            "From sending the last drill's request to the end of the answer; absent where none came",
+            labels=["namespace", "model"],
+        )
         for item in self._models():
             place = [item["metadata"]["namespace"], item["metadata"]["name"]]
             status = item.get("status") or {}
@@ -131,7 +142,12 @@ class ModelCollector(Collector):
             for family, share in ((agreement, "agreement"), (missing, "missing")):
                 if share in pairs:
                     family.add_metric(place, float(pairs[share]["mean"]))
-        yield from (level, target, gates, conditions, info, agreement, missing)
+            drill = status.get("drill") or {}
+            if "at" in drill:
+                drilled.add_metric(place, instant(drill["at"]))
+            if "microseconds" in drill:
+                answer.add_metric(place, drill["microseconds"] / 1e6)
+        yield from (level, target, gates, conditions, info, agreement, missing, drilled, answer)
 
 
 class GrantCollector(Collector):

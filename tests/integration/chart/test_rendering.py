@@ -227,7 +227,7 @@ def test_the_operator_is_told_where_the_recorder_is_and_may_reach_it(helm: Helm)
     assert environment["MANDATE_RECORDER_URL"] == "http://mandate-recorder.mandate-system:8080"
     assert environment["MANDATE_LIVE_EVERY"] == "5"
     (policy,) = [item for item in by_kind(objects, "NetworkPolicy") if item["metadata"]["name"] == "mandate-controller"]
-    (way,) = [rule["to"] for rule in policy["spec"]["egress"] if "to" in rule]
+    (way,) = [rule["to"] for rule in policy["spec"]["egress"] if "to" in rule and "ports" in rule]
     (pods,) = [item["podSelector"]["matchLabels"] for item in way]
     (recorder,) = [item for item in by_kind(objects, "Deployment") if item["metadata"]["name"] == "mandate-recorder"]
     assert recorder["spec"]["template"]["metadata"]["labels"].items() >= pods.items()
@@ -244,7 +244,7 @@ def test_no_rule_is_a_wildcard_and_none_reads_secrets_or_lends_powers(helm: Helm
 
 
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
-VERBS = {"operate": {"pause", "resume", "abort", "retry", "promote", "rollback"}, "halt": {"halt"}}
+VERBS = {"operate": {"pause", "resume", "abort", "retry", "promote", "rollback", "drill"}, "halt": {"halt"}}
 
 
 def test_verbs_have_roles_that_may_patch_and_not_update(helm: Helm) -> None:
@@ -285,3 +285,20 @@ def test_crds_come_with_the_chart_and_stay(helm: Helm) -> None:
     for crd in crds:
         assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert not by_kind(render(helm, "--set", "crds.install=false"), "CustomResourceDefinition")
+
+
+def test_drills_open_the_way_to_pods_that_are_watched_and_only_then(helm: Helm) -> None:
+    def ways(*values: str) -> tuple[str, list[object]]:
+        objects = render(helm, *values)
+        policies = by_kind(objects, "NetworkPolicy")
+        (policy,) = [item for item in policies if item["metadata"]["name"] == "mandate-controller"]
+        (deployment,) = by_kind(objects, "Deployment")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        (told,) = [item["value"] for item in container["env"] if item["name"] == "MANDATE_DRILLS"]
+        return told, [rule for rule in policy["spec"]["egress"] if "ports" not in rule]
+
+    assert ways() == ("true", [{"to": [{"namespaceSelector": {}}]}])
+    watched = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["lending", "vault"]}
+    some = ways("--set", "watch.namespaces={lending,vault}")
+    assert some == ("true", [{"to": [{"namespaceSelector": {"matchExpressions": [watched]}}]}])
+    assert ways("--set", "drills.enabled=false") == ("false", [])

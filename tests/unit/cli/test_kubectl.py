@@ -240,3 +240,11 @@ def test_a_model_that_nobody_has_looked_at_is_no_defect() -> None:
     text = ladder.lines(new)
     assert "the operator hasn't looked at the present spec yet" in text
     assert "the operator has said nothing about it yet" in text
+
+
+def test_a_drill_that_failed_is_no_success() -> None:
+    ask = Ask(verb="Drill", id="7f3a21", by="ann")
+    for what, expected in (("Drilled", 0), ("DrillFailed", 1)):
+        entry = {"at": "2026-01-02T00:00:05Z", "what": what, "by": "ann", "why": "Service rule:80 answered"}
+        after = {"status": {"history": [entry]}}
+        assert command.outcome({}, after, ask) == (expected, (f"{what}: Service rule:80 answered (by ann)",))

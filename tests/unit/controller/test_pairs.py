@@ -13,7 +13,7 @@ from mandate.api.kinds import PairsStatus
 from mandate.cli import ladder
 from mandate.controller.choice import status_of, understood
 from mandate.controller.decide import decide
-from mandate.controller.moments import instant, stamp
+from mandate.api.moments import instant, stamp
 from mandate.controller.plan import SetStatus
 from mandate.controller.snapshot import Question
 from mandate.controller.standing import to_ask

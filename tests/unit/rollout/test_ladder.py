@@ -8,7 +8,7 @@ import pytest
 
 from mandate.api.asks import VerbName
 from mandate.api.criteria import LEVELS, Level
-from mandate.rollout.inputs import Inputs, Judgement, Minimum, Rules, Seen, Verb
+from mandate.rollout.inputs import Drilled, Inputs, Judgement, Minimum, Rules, Seen, Verb
 from mandate.rollout.ladder import Step, step
 from mandate.rollout.shares import desired_shares
 from mandate.rollout.state import FALLBACK, HISTORY, REFUSALS, Holder, Previous, Rung, Shares, State
@@ -527,3 +527,27 @@ def test_shares_never_exceed_what_is_there() -> None:
 def test_steps_rise_to_a_hundred(steps: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="must rise and end at 100"):
         Rules(target="Automate", steps=steps)
+
+
+def test_a_drill_waits_for_what_came_of_it_and_moves_nobody() -> None:
+    state = step(State(champion=holder("a", AUTOMATE)), asks("a"), T0).state
+    for answered, what in ((True, "Drilled"), (False, "DrillFailed")):
+        ask = (verb("Drill", number="7"),)
+        for known in (None, Drilled(id="6", answered=True, words="another's")):
+            waiting = step(state, asks("a", verbs=ask, drilled=known), T0)
+            assert (waiting.state, waiting.transitions) == (state, ())
+        known = Drilled(id="7", answered=answered, words="the rule answered")
+        seen_to = step(state, asks("a", verbs=ask, drilled=known), T0)
+        (entry,) = seen_to.transitions
+        assert (entry.what, entry.by, entry.why) == (what, "ann", "the rule answered (because)")
+        assert replace(seen_to.state, handled=state.handled, history=state.history) == state
+        assert step(seen_to.state, asks("a", verbs=ask, drilled=known), T0).transitions == ()
+
+
+def test_a_drill_for_a_revision_that_left_is_ignored_and_a_halt_beside_it_holds() -> None:
+    known = Drilled(id="1", answered=True, words="the rule answered")
+    verbs = (verb("Halt", number="1"), verb("Drill", revision="gone"))
+    result = step(State(champion=holder("a", AUTOMATE)), asks("a", verbs=verbs, drilled=known), T0)
+    assert [entry.what for entry in result.transitions[:2]] == ["Ignored", "Halted"]
+    waiting = step(State(champion=holder("a", AUTOMATE)), asks("a", verbs=verbs), T0)
+    assert waiting.state.halted is not None

@@ -16,6 +16,7 @@ MODEL: dict[str, Any] = {
         "level": "Suggest",
         "champion": {"version": "7"},
         "candidate": {"version": "8"},
+        "drill": {"at": "2026-01-02T00:00:05Z", "by": "ann", "reason": "Answered", "microseconds": 1500},
         "gates": [{"name": "recall", "verdict": "Fail"}, {"name": "fair", "verdict": "Pass"}],
         "conditions": [
             {"type": "Ready", "status": "True"},
@@ -48,6 +49,9 @@ def test_a_model_is_seen_while_it_exists() -> None:
     assert before["mandate_gate_verdict['Fail', 'credit', 'lending', 'recall']"] == 1
     assert before["mandate_model_condition['Evaluated', 'credit', 'lending']"] == -1
     assert before["mandate_model_condition['Ready', 'credit', 'lending']"] == 1
+    assert before["mandate_fallback_drill_timestamp_seconds['credit', 'lending']"] == 1_767_312_005
+    assert before["mandate_fallback_drill_seconds['credit', 'lending']"] == 0.0015
+    assert "mandate_fallback_drill_seconds['lending', 'new']" not in before
     assert before["mandate_model_info['8', 'candidate', 'credit', 'lending']"] == 1
     models.clear()
     assert not [name for name in scraped(metrics) if "lending" in name]
