@@ -5,10 +5,13 @@ from __future__ import annotations
 from mandate.admission.fragments import LABELS, OLD_LABELS, OURS, kube_controller, same_entries
 from mandate.admission.policy import ENROLLED, Binding, Match, Policy, Rule, words
 from mandate.admission.template import CONTAINER_FIELDS_NOT_COMPARED, POD_FIELDS_NOT_COMPARED
-from mandate.api.names import GROUP, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
+from mandate.api.names import GROUP, LABEL_BATCH, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
 
 EVALUATION_JOB_PREFIX = "mandate-eval-"
 """Names of evaluation Jobs, and so of their Pods, begin with it."""
+
+JOB_LABELS = ("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name")
+"""What the API server adds to the Pod template of a Job."""
 
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105
 
@@ -17,15 +20,22 @@ _VARIABLES = {
     "managed": f"'{LABEL_MODEL}' in variables.labels",
     "revision": f"variables.labels[?'{LABEL_REVISION}'].orValue('')",
     "evaluation": f"variables.labels[?'{LABEL_EVALUATION}'].orValue('')",
+    "batch": f"variables.labels[?'{LABEL_BATCH}'].orValue('')",
     "model": f"variables.labels[?'{LABEL_MODEL}'].orValue('')",
     "who": """
         'Pod of model "' + variables.model + '", ' + (variables.evaluation != ''
-          ? 'evaluation "' + variables.evaluation + '"' : 'revision "' + variables.revision + '"') + ': '
+          ? 'evaluation "' + variables.evaluation + '"' : variables.batch != ''
+          ? 'batch of revision "' + variables.batch + '"' : 'revision "' + variables.revision + '"') + ': '
     """,
     # The template that was evaluated; an empty map where nothing is granted.
     "template": """
-        (variables.evaluation != '' ? params.?spec.?evaluations[?variables.evaluation]
-                                    : params.?spec.?grants[?variables.revision]).?template.orValue({})
+        variables.evaluation != '' ? params.?spec.?evaluations[?variables.evaluation].?template.orValue({}) :
+          variables.batch != '' ? params.?spec.?grants[?variables.batch].?batch.orValue({}) :
+          params.?spec.?grants[?variables.revision].?template.orValue({})
+    """,
+    # What Deployments and, for batches, Jobs put on their Pods.
+    "added": f"""
+        variables.batch != '' ? {words(JOB_LABELS)} : variables.revision != '' ? ['pod-template-hash'] : []
     """,
     "grantedLabels": "variables.template.?metadata.?labels.orValue({})",
     "grantedAnnotations": "variables.template.?metadata.?annotations.orValue({})",
@@ -84,13 +94,14 @@ _GRANTED = (
     Rule(
         holds="""
             !variables.managed || (
-              variables.labels.all(l, (l == 'pod-template-hash' && variables.revision != '') ||
+              variables.labels.all(l, l in variables.added ||
                 variables.grantedLabels[?l].orValue('') == variables.labels[l]) &&
               variables.grantedLabels.all(l, l in variables.labels))
         """,
         says="""
             variables.who + 'labels differ from the granted ones: ' +
-            (variables.labels.filter(l, variables.grantedLabels[?l].orValue('') != variables.labels[l]) +
+            (variables.labels.filter(l, !(l in variables.added) &&
+               variables.grantedLabels[?l].orValue('') != variables.labels[l]) +
              variables.grantedLabels.filter(l, !(l in variables.labels))).join(', ')
         """,
     ),

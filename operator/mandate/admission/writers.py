@@ -6,7 +6,7 @@ from mandate.admission.fragments import OURS, not_operator, same_content, same_e
 from mandate.admission.pods import EVALUATION_JOB_PREFIX
 from mandate.admission.policy import Actors, Binding, Match, Policy, Rule
 from mandate.admission.services import ROUTES
-from mandate.api.names import GROUP, LABEL_MODEL, LABEL_RECORD
+from mandate.api.names import GROUP, LABEL_BATCH, LABEL_MODEL, LABEL_RECORD
 
 
 def policies(actors: Actors) -> tuple[Policy, ...]:
@@ -85,13 +85,16 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
         name="evaluation-jobs",
         point=4,
         why=f"""Only the operator writes Jobs named {EVALUATION_JOB_PREFIX}* or whose Pods would carry our labels: what
-        comes out of them is evidence.""",
+        comes out of them is evidence. Jobs that score batches ({LABEL_BATCH}) are anybody's, and their Pods held to the
+        grant.""",
         matches=(Match(group="batch", resources=("jobs",), operations=("CREATE", "UPDATE")),),
         only_when=foreign
         | {
             "evaluation-job": f"""
                 object.metadata.name.startsWith('{EVALUATION_JOB_PREFIX}') ||
-                object.spec.template.metadata.?labels.orValue({{}}).exists(l, l.startsWith('{OURS}'))
+                object.spec.template.metadata.?labels.orValue({{}}).exists(l, l.startsWith('{OURS}') &&
+                  (l != '{LABEL_BATCH}' && (l != '{LABEL_MODEL}' ||
+                    !('{LABEL_BATCH}' in object.spec.template.metadata.labels))))
             """
         },
         rules=(

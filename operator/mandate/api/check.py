@@ -26,6 +26,7 @@ from .spec import (
     DecimalText,
     Digest,
     Duration,
+    Folder,
     Fraction,
     Gate,
     Hostname,
@@ -52,6 +53,7 @@ _EXPECTED = {
         (Currency, "three letters, such as EUR"),
         (SomePercent, "a whole percentage above 0 %, such as 25%"),
         (Hostname, "a full host name, such as credit.example.com, with at most 55 characters before its first dot"),
+        (Folder, "pvc://CLAIM/PATH of a folder: names of letters, digits, and ._- after the first"),
         (Uri, "pvc://CLAIM/PATH; on the command line also a path or file:///PATH"),
         (
             RequireText,
@@ -220,6 +222,8 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "Multiclass probabilities need the class of each column, in order",
     )
     found += _resources(spec.serving.resources) + _gateway(spec.serving)
+    if spec.batch is not None and spec.model.source.uri is None:
+        found.append(Problem("spec.batch", "needs a model file: spec.model.source.uri"))
     steps = [int(step.removesuffix("%")) for step in spec.autonomy.automate.steps]
     require(
         steps[-1] == 100 and steps[0] > 0 and all(later > earlier for earlier, later in pairwise(steps)),

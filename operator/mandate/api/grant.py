@@ -33,6 +33,8 @@ class GrantedRevision(Spec):
     """The ModelEvaluation that earned it."""
     template: Template
     """The Pod template that was evaluated, as the API server defaults it; Pods must equal it."""
+    batch: Template | None = None
+    """The Pod template of Jobs that score batches, where spec.batch declares them; it names the level."""
 
 
 class GrantedEvaluation(Spec):

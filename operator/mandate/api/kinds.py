@@ -12,6 +12,7 @@ from .spec import (
     LIST_MAP_BY_NAME,
     Autonomy,
     Baseline,
+    Batch,
     Burden,
     Data,
     Digest,
@@ -163,6 +164,8 @@ class ModelDeploymentSpec(Spec):
     """How far the model should get, and how."""
     serving: Serving = Serving()
     """How the model is served once it is granted."""
+    batch: Batch | None = None
+    """Lets Jobs and CronJobs score batches with the model, at the level that it is granted: `kubectl mandate batch`."""
 
 
 class Condition(Spec):

@@ -645,6 +645,21 @@ class GatewayRoutes(Spec):
     """Share of requests, to either address, that a revision at Shadow gets a copy of."""
 
 
+Folder = Annotated[
+    str, StringConstraints(pattern=r"^pvc://[a-z0-9][-a-z0-9.]*(/[A-Za-z0-9_][-A-Za-z0-9_.]*)+$", max_length=256)
+]
+"""A folder of a claim; no part of its path begins with a dot."""
+
+
+class Batch(Spec):
+    """Where batches come from and where the answers go."""
+
+    input: Folder
+    """`pvc://CLAIM/PATH` of a folder: each .parquet or .csv file in it is a batch."""
+    output: Folder
+    """`pvc://CLAIM/PATH` of the folder for answers: `LEVEL/FILE.parquet`, LEVEL being Shadow, Suggest or Automate."""
+
+
 class Serving(Spec):
     """How the model is served once it is granted."""
 

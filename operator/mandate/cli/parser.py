@@ -59,6 +59,16 @@ def build_kubectl() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="who stands where, what is missing, the last changes")
     status.set_defaults(command="status")
     _target(status)
+    batch = commands.add_parser(
+        "batch",
+        help="print the Job that scores batches with what is granted now",
+        description="Prints the Job, or the CronJob, that scores batches with the champion, else the candidate, at "
+        "the level granted now: pipe it to `kubectl create -f -`. Once the version, the level or the operator "
+        "changes, the API server refuses its Pods: print it anew.",
+    )
+    batch.set_defaults(command="batch")
+    _target(batch)
+    batch.add_argument("--schedule", default="", metavar="CRON", help="a CronJob, such as '0 2 * * *'")
     for verb, help_ in VERBS.items():
         command = commands.add_parser(
             verb,

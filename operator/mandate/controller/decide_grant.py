@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from mandate.admission.template import granted
+from mandate.api.check import SpecError
 from mandate.api.criteria import Level
 from mandate.api.grant import AutonomyGrantSpec, GrantedEvaluation, GrantedRevision
+from mandate.api.kinds import ModelDeploymentSpec
 from mandate.api.names import LABEL_MODEL, LABEL_REVISION
+from mandate.api.spec import Batch
 from mandate.controller import desired
-from mandate.controller.choice import evaluation_of, evaluation_status, status_of
+from mandate.controller.choice import evaluation_of, evaluation_status, status_of, understood
 from mandate.controller.decide_evaluation import attempt_of, runs
 from mandate.controller.desired import controller_of
 from mandate.controller.identity import job_name, workload_name
 from mandate.controller.plan import Plan, Replace
-from mandate.controller.pods import evaluation_template, serving_template
+from mandate.controller.pods import batch_template, evaluation_template, serving_template
 from mandate.controller.progress import finished
 from mandate.controller.room import MOST_EVALUATIONS, fitted
 from mandate.controller.serve import recorded
@@ -34,12 +37,16 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True)
 class Granted:
-    """A revision that may run up to `level`, and its Pod template as stated, before the API server's defaults."""
+    """A revision that may run up to `level`, and its Pod template as stated, before the API server's defaults.
+
+    `batch` is that of Jobs that score batches with it, None where none are declared.
+    """
 
     model: str
     level: Level
     holder: Holder
     template: Object
+    batch: Object | None = None
 
 
 def holders(snapshot: GrantSnapshot) -> dict[str, Granted]:
@@ -63,8 +70,38 @@ def holders(snapshot: GrantSnapshot) -> dict[str, Granted]:
                 digest=holder.model_digest,
                 recorder_url=snapshot.settings.recorder_url,
             )
-            found[revision] = Granted(name, level, holder, template)
+            batch = _batch_of(mdep, kept.spec)
+            scoring = None
+            if batch is not None and kept.spec.model.source.uri is not None:
+                scoring = batch_template(
+                    model_name=name,
+                    revision=revision,
+                    spec=kept.spec,
+                    batch=batch,
+                    level=batch_level(holder, level),
+                    images=kept.images,
+                    digest=holder.model_digest,
+                )
+            found[revision] = Granted(name, level, holder, template, scoring)
     return found
+
+
+def batch_key(revision: str) -> str:
+    """Under which the batch template of a revision is kept in a snapshot."""
+    return f"batch {revision}"
+
+
+def batch_level(holder: Holder, level: Level) -> Level:
+    """What marks a batch: it has no shares, so whoever acts on some of the requests only suggests all of a batch."""
+    return "Suggest" if level == "Automate" and holder.rung.share < 100 else level
+
+
+def _batch_of(mdep: Object, kept: ModelDeploymentSpec) -> Batch | None:
+    """Where batches are, as the present spec says; as the revision's own did where that isn't understood."""
+    try:
+        return understood(mdep).batch
+    except SpecError:
+        return kept.batch
 
 
 def _holder(state: State, revision: str) -> Holder:
@@ -127,6 +164,9 @@ def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
             model_digest=entry.holder.model_digest or "",
             evaluation=entry.holder.evaluation,
             template=granted(snapshot.templates[revision]),
+            batch=granted(snapshot.templates[batch_key(revision)])
+            if entry.batch is not None and batch_key(revision) in snapshot.templates
+            else None,
         )
         for revision, entry in holders(snapshot).items()
         if revision in snapshot.templates
@@ -135,7 +175,7 @@ def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
     for revision, entry in before.grants.items():
         if revision not in revisions and (entry.model, revision) in in_use:
             level = min(entry.level, holding.get(revision, "Shadow"), key=rank)
-            revisions[revision] = entry.model_copy(update={"level": level})
+            revisions[revision] = entry.model_copy(update={"level": level, "batch": None})
     evaluations = {
         job: GrantedEvaluation(model=model, template=granted(snapshot.templates[job]))
         for job, (model, _) in attempts(snapshot).items()

@@ -12,7 +12,7 @@ from mandate.controller import desired
 from mandate.controller.cache import Defaults, EvidenceCache
 from mandate.controller.choice import evaluation_status, understood, wanted
 from mandate.controller.decide_evaluation import attempt_of
-from mandate.controller.decide_grant import attempts, holders
+from mandate.controller.decide_grant import attempts, batch_key, holders
 from mandate.controller.driller import Driller
 from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeError, take
@@ -237,6 +237,11 @@ class Gatherer:
             template = await self._defaults.deployment(revision, holder.template, namespace=namespace)
             if template is not None:
                 templates[revision] = template
+            if holder.batch is not None:
+                name = batch_key(revision)
+                template = await self._defaults.job(name, holder.batch, namespace=namespace)
+                if template is not None:
+                    templates[name] = template
         for job, (_, stated) in attempts(snapshot).items():
             template = await self._defaults.job(job, stated, namespace=namespace)
             if template is not None:

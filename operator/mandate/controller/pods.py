@@ -9,9 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from mandate.api.criteria import Level
 from mandate.api.kinds import EvaluationImages, ModelDeploymentSpec, ModelEvaluationSpec
-from mandate.api.names import ANNOTATION_MODEL_DIGEST, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
-from mandate.api.spec import Model, Serving, Task
+from mandate.api.names import (
+    ANNOTATION_AUTONOMY,
+    ANNOTATION_MODEL_DIGEST,
+    LABEL_BATCH,
+    LABEL_EVALUATION,
+    LABEL_MODEL,
+    LABEL_REVISION,
+)
+from mandate.api.spec import Batch, Model, Serving, Task
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
 from mandate.evidence.measurement import measurement_settings
@@ -148,6 +156,70 @@ def serving_template(
             "annotations": {ANNOTATION_MODEL_DIGEST: digest},
         },
         "spec": _pod(init=init, containers=[container], volumes=volumes),
+    }
+
+
+def batch_template(
+    *,
+    model_name: str,
+    revision: str,
+    spec: ModelDeploymentSpec,
+    batch: Batch,
+    level: Level,
+    images: Images,
+    digest: str,
+) -> Object:
+    """The Pod that scores batches with one revision of a model file: our runtime beside the scorer.
+
+    The level stands in the scorer's command, which the grant fixes: it names the folder and marks every row. The
+    runtime answers on loopback only: Jobs label their Pods, so a Service could select one.
+    """
+    model, uri = spec.model, spec.model.source.uri
+    if uri is None:
+        raise ValueError("only a model file scores batches")
+    claim = claim_of(uri)
+    claims = [claim] if claim else []
+    arguments = ["fetch-model", "--uri", uri, "--digest", digest]
+    writable = [_mount("model", "/mandate/model")]
+    sidecar = predictor(model, serving=spec.serving, image=images.predictor, digest=digest)
+    init = [
+        _fetch(images.fetch, arguments, claims=claims, environment=[], writable=writable),
+        {**sidecar, "command": [*sidecar["command"], "--host", "127.0.0.1"], "restartPolicy": "Always"},
+    ]
+    volumes = [*_volumes("score", "predictor", "fetch", claims=claims), _scratch("model", MODEL_LIMIT)]
+    read, write = urlsplit(batch.input), urlsplit(batch.output)
+    told = {
+        "model": model.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "task": spec.task.model_dump(mode="json", by_alias=True, exclude_none=True),
+    }
+    score = {
+        "name": "score",
+        "image": images.judge,
+        "command": [
+            *("python", "-m", "mandate.evaluate", "score", "--predictor", f"http://127.0.0.1:{PREDICTOR_PORT}"),
+            *("--input", f"/mandate/input{read.path}", "--output", f"/mandate/output{write.path}"),
+            *("--autonomy", level, "--version", model.version, "--revision", revision, "--digest", digest),
+        ],
+        "env": [{"name": SETTINGS_VARIABLE, "value": pack(told)}],
+        "resources": _resources(cpu="1", memory="1Gi"),
+        "securityContext": _locked(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            _mount("batch-input", "/mandate/input", read_only=True),
+            _mount("batch-output", "/mandate/output"),
+            _mount("tmp-score", "/tmp"),  # noqa: S108 - the container's own emptyDir
+        ],
+    }
+    volumes += [
+        {"name": "batch-input", "persistentVolumeClaim": {"claimName": read.netloc, "readOnly": True}},
+        {"name": "batch-output", "persistentVolumeClaim": {"claimName": write.netloc}},
+    ]
+    return {
+        "metadata": {
+            "labels": {LABEL_MODEL: model_name, LABEL_BATCH: revision},
+            "annotations": {ANNOTATION_MODEL_DIGEST: digest, ANNOTATION_AUTONOMY: level},
+        },
+        "spec": _pod(init=init, containers=[score], volumes=volumes) | {"restartPolicy": "Never"},
     }
 
 

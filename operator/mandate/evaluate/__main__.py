@@ -1,6 +1,7 @@
-"""`python -m mandate.evaluate fetch | fetch-model | judge`: the evaluation Pod's own steps.
+"""`python -m mandate.evaluate fetch | fetch-model | judge | score`: steps of evaluation, serving and batch Pods.
 
-Each writes its termination message; `judge` prints its result as one framed line. See `frame` for the formats.
+Each but `score` writes its termination message; `judge` prints its result as one framed line. See `frame` for the
+formats.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from mandate.api.criteria import LEVELS
 
 from . import frame
 from .frame import EXIT_OK, Failure, Result, Termination
@@ -38,6 +41,14 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--predictor", default="http://127.0.0.1:8080", help="where the predictor listens")
     judge.add_argument("--model-name", default="model", help="the model's name at the predictor")
     judge.add_argument("--ready-timeout", type=float, default=120.0, help="seconds until the model must be ready")
+    score = steps.add_parser("score", help="answer every batch of a folder that has no answers yet")
+    score.set_defaults(step=_score)
+    score.add_argument("--predictor", default="http://127.0.0.1:8080", help="where the predictor listens")
+    score.add_argument("--input", type=Path, required=True, help="folder with .parquet and .csv files")
+    score.add_argument("--output", type=Path, required=True, help="folder for answers, one below it per level")
+    score.add_argument("--autonomy", choices=LEVELS, required=True, help="the level that marks the answers")
+    for name in ("version", "revision", "digest"):
+        score.add_argument(f"--{name}", required=True, help=f"the model's {name}")
     for step in (fetch, model):
         step.add_argument("--sources", type=Path, default=Path("/mandate/sources"), help="where claims are mounted")
         step.add_argument("--model-dir", type=Path, default=Path("/mandate/model"), help="folder for the model file")
@@ -134,6 +145,39 @@ def _judged(options: argparse.Namespace) -> dict[str, Any]:
         )
     )
     return evidence.dump()
+
+
+def _score(options: argparse.Namespace) -> int:
+    from .failures import explain
+
+    try:
+        done = _scored(options)
+    except Exception as error:
+        explained = explain(error, stage="Predict")
+        _complain(explained.failure)
+        return explained.exit_code
+    print(f"{len(done)} batches answered at {options.autonomy}", *done, sep="\n", flush=True)
+    return EXIT_OK
+
+
+def _scored(options: argparse.Namespace) -> list[str]:
+    from mandate.inference.client import Limits
+
+    from .score import Mark, Told, score
+
+    told = Told.model_validate(frame.unpack(os.environ[frame.SETTINGS_VARIABLE]))
+    mark = Mark(autonomy=options.autonomy, version=options.version, revision=options.revision, digest=options.digest)
+    return asyncio.run(
+        score(
+            told,
+            folder=options.input,
+            answers=options.output,
+            mark=mark,
+            predictor=options.predictor,
+            # As long as it takes: a batch that hangs is the Job's activeDeadlineSeconds to end.
+            limits=Limits(total=86_400.0),
+        )
+    )
 
 
 def _complain(failure: Failure) -> None:

@@ -30,6 +30,7 @@ from tests.integration.admission.world import (
     TOKEN_REVISION,
     WORKLOAD,
     World,
+    batch_job,
     changed,
     endpoint_slice,
     evaluation_job,
@@ -496,6 +497,22 @@ def _evaluation_pod(namespace: str, *, job: str = JOB) -> Object:
     }
 
 
+def _batch_pod(*, change: Callable[[Any], None] | None = None, namespace: str = LABELLED, **how: Any) -> Act:
+    """A Pod as the Job controller makes it for a Job of somebody's."""
+    template = batch_job(namespace, **how)["spec"]["template"]
+    added = {
+        f"{prefix}{name}": "x" for prefix in ("", "batch.kubernetes.io/") for name in ("job-name", "controller-uid")
+    }
+    metadata = {
+        "generateName": "credit-batch-1-",
+        "namespace": namespace,
+        "labels": template["metadata"]["labels"] | added,
+        "annotations": template["metadata"]["annotations"],
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    return _by_job_controller(changed(pod, change) if change else pod)
+
+
 def _by_job_controller(pod: Object) -> Act:
     user = "system:serviceaccount:kube-system:job-controller"
     return lambda world: world.admin.acting_as(user).rehearsing().create(pod)
@@ -510,6 +527,47 @@ for namespace in (LABELLED, OPEN):
         _by_job_controller(_evaluation_pod(namespace)),
         "evaluation Pods only come from the operator's Jobs",
     )
+for namespace in (LABELLED, STRICT):
+    _case(
+        "pods",
+        1,
+        f"a batch of a revision that may score none, in {namespace}",
+        _batch_pod(revision=TOKEN_REVISION, namespace=namespace),
+        _batch_pod(namespace=namespace),
+        f'batch of revision "{TOKEN_REVISION}": not granted in namespace {namespace}',
+    )
+for title, change, rule, says in (
+    ("a batch whose Pod serves as well", _labels(__revision=REVISION), 2, "labels differ from the granted ones"),
+    ("a batch with a label for a Service", _labels(app="shop"), 2, "labels differ from the granted ones: app"),
+    ("a batch that passes for a ReplicaSet's", _labels(**{"pod-template-hash": "x"}), 2, "labels differ"),
+    (
+        "a batch marked with a level that isn't granted",
+        lambda pod: pod["spec"]["containers"][0]["command"].__setitem__(2, "Automate"),
+        5,
+        "differs from what was evaluated in score.command",
+    ),
+    (
+        "a batch that says another level",
+        lambda pod: pod["metadata"]["annotations"].update({"mandate.dev/autonomy": "Automate"}),
+        3,
+        "annotations differ from the granted ones: mandate.dev/autonomy",
+    ),
+    (
+        "a batch scored by another image",
+        lambda pod: pod["spec"]["initContainers"][0].update(image=EVIL),
+        5,
+        "differs from what was evaluated in predictor.image",
+    ),
+):
+    _case("pods", rule, title, _batch_pod(change=change), _batch_pod(), says)
+_case(
+    "pods",
+    2,
+    "a server with the labels of a Job",
+    _run(lambda pod: pod["metadata"]["labels"].update({"job-name": "x"})),
+    _run(),
+    "labels differ from the granted ones: job-name",
+)
 _case(
     "pods",
     1,
@@ -678,8 +736,36 @@ for title, attack in {
     "a Job by an evaluation's name": _create(
         changed(_own_job, lambda job: job["metadata"].update(name="mandate-eval-ffffffffffffffff"))
     ),
+    "a Job for batches whose Pods would pass for an evaluation's": _create(
+        changed(
+            batch_job(OPEN),
+            lambda job: job["spec"]["template"]["metadata"]["labels"].update({"mandate.dev/evaluation": "mine"}),
+        )
+    ),
+    "a Job whose Pods name a model and no batch": _create(
+        changed(
+            batch_job(OPEN),
+            lambda job: job["spec"]["template"]["metadata"]["labels"].pop("mandate.dev/batch"),
+        )
+    ),
 }.items():
     _case("evaluation-jobs", 0, title, attack, _create(_own_job), "evaluations are the operator's")
+_case(
+    "owned",
+    0,
+    "a Job without labels of its own, which takes those of its Pods",
+    _create(changed(batch_job(LABELLED), lambda job: job["metadata"].pop("labels"))),
+    _create(batch_job(LABELLED)),
+    "is the operator's",
+)
+_case(
+    "evaluation-jobs",
+    0,
+    "an evaluation's name for a Job that scores batches",
+    _create(changed(batch_job(LABELLED), lambda job: job["metadata"].update(name="mandate-eval-0000000000000000"))),
+    _create(batch_job(LABELLED)),
+    "evaluations are the operator's",
+)
 
 
 def _delete(document: Object, who: str = "mallory") -> Act:

@@ -29,6 +29,7 @@ from tests.integration.admission.world import (
     SUGGEST_SERVICE,
     TOKEN_REVISION,
     World,
+    batch_job,
     changed,
     deployment,
     evaluation_job,
@@ -60,6 +61,20 @@ def test_kubernetes_own_controllers_make_the_pods(world: World) -> None:
     }
     assert world.evaluating["metadata"]["ownerReferences"][0]["name"] == JOB
     assert set(world.evaluating["metadata"]["labels"]) == {"mandate.dev/model", "mandate.dev/evaluation"}
+
+
+def test_a_granted_batch_is_anybodys_job_and_the_cronjob_controllers(world: World) -> None:
+    job = batch_job(LABELLED)
+    world.admin.acting_as("system:serviceaccount:kube-system:cronjob-controller").rehearsing().create(job)
+    world.mallory.create(job)
+    try:
+        like = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": LABELLED}}
+        (pod, *_) = eventually(lambda: world.admin.list(like, f"mandate.dev/batch={REVISION}") or None)
+        assert pod["metadata"]["ownerReferences"][0]["name"] == "credit-batch-1"
+        assert pod["metadata"]["labels"]["job-name"] == "credit-batch-1"
+        assert pod["metadata"]["annotations"]["mandate.dev/autonomy"] == "Suggest"
+    finally:
+        world.admin.delete(job)
 
 
 def test_a_token_that_the_api_server_mounts_is_no_difference(world: World) -> None:

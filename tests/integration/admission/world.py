@@ -135,6 +135,35 @@ def evaluation_job(namespace: str, *, name: str = JOB) -> Object:
     }
 
 
+def batch_labels(*, revision: str = REVISION) -> Object:
+    """What a Pod that scores batches carries of ours."""
+    return {"mandate.dev/model": "credit", "mandate.dev/batch": revision}
+
+
+def batch_job(namespace: str, *, revision: str = REVISION, autonomy: str = "Suggest") -> Object:
+    """A Job that scores batches, as `kubectl mandate batch` prints it."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "credit-batch-1", "namespace": namespace, "labels": {"app": "credit-batch"}},
+        "spec": {
+            "template": {
+                "metadata": {
+                    "labels": batch_labels(revision=revision),
+                    "annotations": {"mandate.dev/model-digest": DIGEST, "mandate.dev/autonomy": autonomy},
+                },
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "initContainers": [{"name": "predictor", "image": PREDICTOR, "restartPolicy": "Always"}],
+                    "containers": [{"name": "score", "image": JUDGE, "command": ["score", "--autonomy", autonomy]}],
+                },
+            },
+        },
+    }
+
+
 def grant(namespace: str, spec: Object) -> Object:
     """An AutonomyGrant."""
     return {
@@ -451,6 +480,8 @@ def build(admin: Api) -> World:
     templates = {revision: granted(answer["spec"]["template"]) for revision, answer in rehearsed.items()}
     templates[TAGGED_REVISION] = changed(templates[REVISION], _tag)
     job = granted(operator.rehearsing().create(evaluation_job(LABELLED))["spec"]["template"])
+    scoring = granted(operator.rehearsing().create(batch_job(LABELLED))["spec"]["template"])
+    scoring["metadata"]["labels"] = batch_labels()  # without those that the API server adds to a Job
     entry = {
         "model": "credit",
         "level": "Suggest",
@@ -464,7 +495,10 @@ def build(admin: Api) -> World:
                 {
                     "models": ["credit"],
                     "allowedImages": [AGENT],
-                    "grants": {revision: entry | {"template": template} for revision, template in templates.items()},
+                    "grants": {
+                        revision: entry | {"template": template} | ({"batch": scoring} if revision == REVISION else {})
+                        for revision, template in templates.items()
+                    },
                     "evaluations": {JOB: {"model": "credit", "template": job}},
                 },
             )
