@@ -813,7 +813,7 @@ _case(
 
 # --- 4, for verbs ----------------------------------------------------------------------------------------------------
 
-VERB_WORDS = ("pause", "resume", "abort", "retry", "promote", "rollback", "halt")
+VERB_WORDS = ("pause", "resume", "abort", "retry", "promote", "rollback", "halt", "drill")
 FORM, BY, ID, LIFT, REST = range(len(VERB_WORDS), len(VERB_WORDS) + 5)
 HEX = "0123456789abcdef" * 2
 
