@@ -16,9 +16,9 @@ from typing import Any
 from mandate.api.asks import Ask
 from mandate.api.check import SpecError
 from mandate.api.kinds import FallbackDrill, ModelDeploymentSpec
+from mandate.api.moments import stamp
 from mandate.controller.choice import asked_of, status_of, understood
 from mandate.controller.conditions import Finding, cut
-from mandate.api.moments import stamp
 from mandate.controller.serve import fallback_target
 from mandate.controller.snapshot import ModelSnapshot, Outcome
 from mandate.rollout.inputs import Drilled

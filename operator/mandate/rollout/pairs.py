@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from mandate.api.kinds import MeanLimits, PairedRight, PairedSlice, PairsStatus
+from mandate.api.moments import instant, stamp
 from mandate.evidence.live import Live, Moments, Pairs, Sliced
 from mandate.verdict.anytime import bounded_limits, mean_limits
 

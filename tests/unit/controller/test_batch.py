@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from mandate.api.check import SpecError
+from mandate.api.moments import instant
 from mandate.cli.batch import manifest
 from mandate.cli.errors import InputError
 from mandate.controller.choice import understood
 from mandate.controller.decide import decide
 from mandate.controller.decide_grant import batch_key, holders
-from mandate.controller.moments import instant
 from mandate.controller.plan import Replace
 from mandate.controller.snapshot import GrantSnapshot
 from tests.unit.controller.judged import declared, namespace, revision_of, standing

@@ -14,13 +14,13 @@ import pytest
 from aiohttp import web
 
 from mandate.api.kinds import ModelDeploymentStatus
+from mandate.api.moments import instant
 from mandate.controller.choice import understood
 from mandate.controller.conditions import find
 from mandate.controller.decide import decide
 from mandate.controller.drill import PATH, RequestError, request_of
 from mandate.controller.driller import MOST_BYTES, Driller
 from mandate.controller.events import changes, told
-from mandate.api.moments import instant
 from mandate.controller.snapshot import ModelSnapshot, Outcome
 from tests.unit.controller.judged import declared, judged, raw, written
 

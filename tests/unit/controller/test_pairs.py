@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from mandate.api.kinds import PairsStatus
+from mandate.api.moments import instant, stamp
 from mandate.cli import ladder
 from mandate.controller.choice import status_of, understood
 from mandate.controller.decide import decide
-from mandate.api.moments import instant, stamp
 from mandate.controller.plan import SetStatus
 from mandate.controller.snapshot import Question
 from mandate.controller.standing import to_ask
