@@ -400,7 +400,7 @@ class FallbackDrill(Spec):
     by: Annotated[str, StringConstraints(max_length=253)]
     """Who asked for it."""
     service: Annotated[str, StringConstraints(max_length=63)] = ""
-    """The Service that was to answer; empty where none was known."""
+    """The Service that was to answer; empty where none was declared."""
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Its port."""
     answered: bool | None = None
@@ -457,7 +457,7 @@ class ModelDeploymentStatus(Spec):
     """The last transitions, the latest at the end."""
     conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
     """Ready, Reconciling, Stalled, Evaluated, Granted, CandidateRefused, Enforced; where there is something to say,
-    CriteriaChanged, Degraded, Watched, FallbackReady, FallbackDrilled and AskUnderstood."""
+    CriteriaChanged, Degraded, Watched, Compared, FallbackReady, FallbackDrilled and AskUnderstood."""
 
 
 class EvaluationImages(Spec):

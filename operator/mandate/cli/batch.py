@@ -47,7 +47,10 @@ def manifest(mdep: Object, grant: Object, *, schedule: str) -> Object:
     holders = (status[role]["revision"] for role in ("champion", "candidate") if role in status)
     template = next((entries[key]["batch"] for key in holders if "batch" in entries.get(key, {})), None)
     if template is None:
-        raise InputError(f"{metadata['name']}: no batch is granted; kubectl mandate status {metadata['name']} says why")
+        name, full = metadata["name"], metadata["name"] in ((grant.get("spec") or {}).get("leftOut") or {})
+        stands = f"kubectl mandate status {name} says where it stands"
+        why = "the namespace's AutonomyGrant has no room for all that is asked of it" if full else stands
+        raise InputError(f"{name}: no batch is granted: {why}")
     place = {"namespace": metadata["namespace"]}
     job = {"backoffLimit": 2, "template": _with_resources(template, spec.get("serving") or {})}
     # Without labels of its own a Job takes its Pods', and what carries those is the operator's.

@@ -14,6 +14,7 @@ TELLING = {
     "AskUnderstood": "False",
     "FallbackReady": "False",
     "FallbackDrilled": "False",
+    "Compared": "False",
 }
 """Conditions worth a line of their own, under which status."""
 DIFFERENCES = {

@@ -77,7 +77,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     flag("judge-cpu", "2", "CPU limit of the judge")
     flag("recorder-url", "", "the recorder, http://NAME.NAMESPACE:PORT; live use is neither sent nor asked where empty")
     flag("live-every", "60", "seconds between questions about a revision's live use")
-    flag("drills", "true", "true: send drills of fallbacks, which takes a way to every Pod of the namespaces watched")
+    flag("drills", "false", "true: send drills of fallbacks, which takes a way to Pods of enrolled namespaces")
     flag("listen", "0.0.0.0:8080", "host:port of /metrics, /healthz and /readyz")
     flag("log-format", "json", "json or text")
     given = parser.parse_args(arguments)

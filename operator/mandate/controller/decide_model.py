@@ -27,7 +27,7 @@ from mandate.controller.drill import drill_findings, recorded_drill
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
 from mandate.controller.room import GRANT_FULL
 from mandate.controller.serve import Observed, Served, observe, record, serve, standing
-from mandate.controller.snapshot import ModelSnapshot
+from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.controller.standing import compares, inputs
 from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
@@ -220,7 +220,7 @@ def _findings(
     wrong = not_asked(snapshot.mdep)
     if wrong:
         findings.append(Finding("AskUnderstood", "False", "InvalidAnnotation", "; ".join(wrong)))
-    findings += _in_use(situation)
+    findings += _in_use(situation) + _alone(snapshot, situation)
     if situation.served.fallback:
         findings.append(Finding("FallbackReady", "False", "FallbackUnusable", situation.served.fallback))
     return tuple(findings)
@@ -240,6 +240,19 @@ def _in_use(situation: _Situation) -> tuple[Finding, ...]:
         return ()
     why = told.unknown.get(champion.revision) or "nothing was seen in use since it came there"
     return (Finding("Watched", "False", "NotSeen", f"{what}: its gates on live rows can't be judged: {why}"),)
+
+
+def _alone(snapshot: ModelSnapshot, situation: _Situation) -> tuple[Finding, ...]:
+    """Why a candidate of which pairs are asked isn't compared with the champion."""
+    candidate = situation.state.candidate
+    if candidate is None or situation.state.rival(candidate) is None or not compares(_spec(snapshot.mdep)):
+        return ()
+    live = snapshot.live.get(candidate.revision)
+    why = live.reason if isinstance(live, LiveUnavailable) else snapshot.alone.get(candidate.revision)
+    if not why:
+        return ()
+    what = f"version {candidate.version} at {candidate.rung} isn't compared with the champion"
+    return (Finding("Compared", "False", "NotAnswered", f"{what}: {why}"),)
 
 
 def _refused(assessment: Assessment, situation: _Situation) -> Finding | None:

@@ -17,10 +17,11 @@ from mandate.api.asks import Ask
 from mandate.api.check import SpecError
 from mandate.api.kinds import FallbackDrill, ModelDeploymentSpec
 from mandate.api.moments import stamp
+from mandate.api.names import LABEL_ENFORCE
 from mandate.controller.choice import asked_of, status_of, understood
 from mandate.controller.conditions import Finding, cut
 from mandate.controller.serve import fallback_target
-from mandate.controller.snapshot import ModelSnapshot, Outcome
+from mandate.controller.snapshot import DrillOutcome, ModelSnapshot
 from mandate.rollout.inputs import Drilled
 from mandate.rollout.ladder import DRILL_FAILED, DRILLED
 from mandate.rollout.state import Transition
@@ -35,7 +36,7 @@ MESSAGE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class DrillRequest:
     """A request to send: to which Service, with which body; `output` with `rows` values is what has to come back."""
 
     id: str
@@ -62,17 +63,21 @@ def drill_asked(mdep: Object) -> Ask | None:
     return next((ask for ask in asked_of(mdep) if ask.verb == "Drill" and ask.id != done), None)
 
 
-def question(snapshot: ModelSnapshot, ask: Ask, *, enabled: bool) -> Question | Outcome:
+def to_send(snapshot: ModelSnapshot, ask: Ask, *, enabled: bool) -> DrillRequest | DrillOutcome:
     """What to send for `ask`, or why nothing is sent."""
 
-    def nothing(reason: str, message: str, *, answered: bool | None = None) -> Outcome:
-        return Outcome(id=ask.id, answered=answered, reason=reason, message=message)
+    def nothing(reason: str, message: str, *, answered: bool | None = None) -> DrillOutcome:
+        return DrillOutcome(id=ask.id, answered=answered, reason=reason, message=message, service=name, port=port)
 
+    name, port = "", 0
     try:
         spec = understood(snapshot.mdep)
     except SpecError as error:
         return nothing("InvalidSpec", f"nothing was sent: the spec isn't understood: {error}")
-    status, fallback = status_of(snapshot.mdep), spec.use_case.fallback
+    namespace, status = snapshot.mdep["metadata"]["namespace"], status_of(snapshot.mdep)
+    fallback = spec.use_case.fallback
+    if fallback is not None:
+        name, port = fallback.service_ref.name, fallback.service_ref.port
     standing = {holder.revision for holder in (status.champion, status.candidate) if holder is not None}
     if ask.revision and ask.revision not in standing:
         return nothing("NotSent", f"nothing was sent: revision {ask.revision} is neither candidate nor champion")
@@ -81,22 +86,29 @@ def question(snapshot: ModelSnapshot, ask: Ask, *, enabled: bool) -> Question | 
     _, unusable = fallback_target(snapshot, fallback)
     if unusable:
         return nothing("FallbackUnusable", unusable, answered=False)
-    name = fallback.service_ref.name
     if ((snapshot.fallback or {}).get("spec") or {}).get("type") == "ExternalName":
         return nothing(
             "NotSent", f"{FIELD}.serviceRef: Service {name} has type ExternalName; drills stay in the cluster"
         )
     if not enabled:
-        return nothing("DrillsOff", "nothing was sent: this operator sends no drills (drills.enabled of its chart)")
+        return nothing(
+            "DrillsOff", "nothing was sent: this operator sends no drills; install its chart with drills.enabled=true"
+        )
+    if not _may_be_enrolled(snapshot.namespace):
+        return nothing(
+            "NotEnrolled",
+            f"nothing was sent: namespace {namespace} isn't enrolled, and drills go only to namespaces that are: "
+            f"kubectl label namespace {namespace} {LABEL_ENFORCE}=Labelled",
+        )
     try:
         body, rows = request_of(spec)
     except RequestError as error:
         return nothing("RequestInvalid", f"nothing was sent: {error}")
-    return Question(
+    return DrillRequest(
         id=ask.id,
-        namespace=snapshot.mdep["metadata"]["namespace"],
+        namespace=namespace,
         service=name,
-        port=fallback.service_ref.port,
+        port=port,
         body=body,
         output=spec.model.output.name,
         rows=rows,
@@ -133,40 +145,40 @@ def request_of(spec: ModelDeploymentSpec) -> tuple[bytes, int]:
     return json.dumps({**outputs, **document}, ensure_ascii=False).encode(), int(rows.pop() or 0)
 
 
-def judged(question: Question, *, status: int, body: bytes, seconds: float) -> Outcome:
+def judged(asked: DrillRequest, *, status: int, body: bytes, seconds: float) -> DrillOutcome:
     """What came of a request that got an answer, `seconds` after it was sent."""
-    reason, wrong = _fault(question, status, body)
+    reason, wrong = _fault(asked, status, body)
     took = f"in {seconds * 1000:.1f} ms"
-    words = f"{took} with {wrong}" if wrong else f"{took} with {question.output} for {question.rows} rows"
-    return Outcome(
-        id=question.id,
+    words = f"{took} with {wrong}" if wrong else f"{took} with {asked.output} for {asked.rows} rows"
+    return DrillOutcome(
+        id=asked.id,
         answered=not wrong,
         reason=reason or "Answered",
-        message=f"{question.where} answered {words}".replace("for 1 rows", "for 1 row"),
-        service=question.service,
-        port=question.port,
+        message=f"{asked.where} answered {words}".replace("for 1 rows", "for 1 row"),
+        service=asked.service,
+        port=asked.port,
         microseconds=round(seconds * 1e6),
     )
 
 
-def unanswered(question: Question, *, reason: str, words: str) -> Outcome:
+def unanswered(asked: DrillRequest, *, reason: str, words: str) -> DrillOutcome:
     """What came of a request that got none."""
-    return Outcome(
-        id=question.id,
+    return DrillOutcome(
+        id=asked.id,
         answered=False,
         reason=reason,
-        message=f"{question.where}: {words}",
-        service=question.service,
-        port=question.port,
+        message=f"{asked.where}: {words}",
+        service=asked.service,
+        port=asked.port,
     )
 
 
-def told(outcome: Outcome) -> Drilled:
+def told(outcome: DrillOutcome) -> Drilled:
     """The outcome as the ladder is told."""
     return Drilled(id=outcome.id, answered=outcome.answered is True, words=outcome.message)
 
 
-def recorded_drill(outcome: Outcome | None, transitions: Iterable[Transition]) -> FallbackDrill | None:
+def recorded_drill(outcome: DrillOutcome | None, transitions: Iterable[Transition]) -> FallbackDrill | None:
     """The status' record of a drill, where one was just seen to."""
     seen = next((item for item in transitions if item.what in (DRILLED, DRILL_FAILED)), None)
     if outcome is None or seen is None:
@@ -190,14 +202,20 @@ def drill_findings(drill: FallbackDrill | None, spec: ModelDeploymentSpec | None
     words = f"{drill.message}, at {drill.at}, asked by {drill.by}"
     fallback = spec.use_case.fallback if spec is not None else None
     now = (fallback.service_ref.name, fallback.service_ref.port) if fallback is not None else None
-    if drill.service and spec is not None and now != (drill.service, drill.port):
+    then = (drill.service, drill.port) if drill.service else None
+    if drill.answered is not None and spec is not None and now != then:
         return (Finding("FallbackDrilled", "Unknown", "FallbackChanged", f"another fallback was drilled: {words}"),)
     if drill.answered is None:
         return (Finding("FallbackDrilled", "Unknown", drill.reason, words),)
     return (Finding("FallbackDrilled", "True" if drill.answered else "False", drill.reason, words),)
 
 
-def _fault(question: Question, status: int, body: bytes) -> tuple[str, str]:
+def _may_be_enrolled(namespace: Object | None) -> bool:
+    """Whether the operator's NetworkPolicy lets it reach Pods there; nobody knows of one that it may not read."""
+    return namespace is None or LABEL_ENFORCE in (namespace["metadata"].get("labels") or {})
+
+
+def _fault(asked: DrillRequest, status: int, body: bytes) -> tuple[str, str]:
     """The reason and the words for an answer that isn't one; empty for one that is. Quotes nothing of it."""
     if status != 200:
         return "BadStatus", f"status {status} at {PATH}"
@@ -207,13 +225,13 @@ def _fault(question: Question, status: int, body: bytes) -> tuple[str, str]:
         return "Malformed", "something that isn't JSON"
     outputs = document.get("outputs") if isinstance(document, dict) else None
     found = [item for item in outputs if isinstance(item, dict)] if isinstance(outputs, list) else []
-    output = next((item for item in found if item.get("name") == question.output), None)
+    output = next((item for item in found if item.get("name") == asked.output), None)
     if output is None:
-        return "Malformed", f"no output {question.output}"
-    if _first(output.get("shape")) != question.rows or not output.get("data"):
-        return "Malformed", f"{question.output} of another shape than {question.rows} rows"
+        return "Malformed", f"no output {asked.output}"
+    if _first(output.get("shape")) != asked.rows or not output.get("data"):
+        return "Malformed", f"{asked.output} of another shape than {asked.rows} rows"
     if not _usable(output["data"]):
-        return "Malformed", f"{question.output} that holds missing or non-finite values"
+        return "Malformed", f"{asked.output} that holds missing or non-finite values"
     return "", ""
 
 

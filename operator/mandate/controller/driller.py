@@ -10,8 +10,8 @@ from collections.abc import Callable
 import aiohttp
 
 from mandate.controller.cache import Recent
-from mandate.controller.drill import PATH, Question, drill_asked, judged, question, unanswered
-from mandate.controller.snapshot import ModelSnapshot, Outcome
+from mandate.controller.drill import PATH, DrillRequest, drill_asked, judged, to_send, unanswered
+from mandate.controller.snapshot import DrillOutcome, ModelSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Driller:
         self._address = address
         self._clock = clock
         self._patience = patience
-        self._known: Recent[Outcome] = Recent(1024)
+        self._known: Recent[DrillOutcome] = Recent(1024)
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(AT_ONCE)
         self._then: Callable[[str, str], None] | None = None
@@ -55,7 +55,7 @@ class Driller:
         """Call `tell` with the model's namespace and name whenever an outcome is known."""
         self._then = tell
 
-    def outcome(self, snapshot: ModelSnapshot) -> Outcome | None:
+    def outcome(self, snapshot: ModelSnapshot) -> DrillOutcome | None:
         """What came of the drill that is asked; None where none is, or its answer is still to come."""
         ask = drill_asked(snapshot.mdep)
         if ask is None:
@@ -65,14 +65,14 @@ class Driller:
         known = self._known.get(identity)
         if known is not None or identity in self._under_way:
             return known
-        asked = question(snapshot, ask, enabled=self._enabled)
-        if isinstance(asked, Outcome):
+        asked = to_send(snapshot, ask, enabled=self._enabled)
+        if isinstance(asked, DrillOutcome):
             return asked
         sending = self._send(asked, identity, place=(metadata["namespace"], metadata["name"]))
         self._under_way[identity] = asyncio.create_task(sending)
         return None
 
-    async def _send(self, asked: Question, identity: str, *, place: tuple[str, str]) -> None:
+    async def _send(self, asked: DrillRequest, identity: str, *, place: tuple[str, str]) -> None:
         try:
             async with self._places:
                 outcome = await self._sent(asked)
@@ -86,7 +86,7 @@ class Driller:
         if self._then is not None:
             self._then(*place)
 
-    async def _sent(self, asked: Question) -> Outcome:
+    async def _sent(self, asked: DrillRequest) -> DrillOutcome:
         headers = {"Content-Type": "application/json", "x-request-id": f"drill-{asked.id}", "Mandate-Drill": asked.id}
         url = self._address(asked.namespace, asked.service, asked.port) + PATH
         start = self._clock()

@@ -22,10 +22,9 @@ from mandate.controller.plan import Key
 from mandate.controller.progress import pod_to_read
 from mandate.controller.serve import is_serving
 from mandate.controller.settings import Settings
-from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot, LiveUnavailable, ModelSnapshot, Snapshot
+from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot, LiveAnswer, ModelSnapshot, Snapshot
 from mandate.controller.standing import judged_by, to_ask
 from mandate.controller.store import Store
-from mandate.evidence.live import Live
 from mandate.evidence.schema import Evidence
 from mandate.kube.client import Client
 from mandate.kube.errors import InvalidError, NotFoundError, UnavailableError
@@ -141,13 +140,15 @@ class Gatherer:
         if asking is None:
             return None
         # Its answers may take a while: what else is decided on is read afterwards, as it is then.
-        live = await self._live_of(asking)
+        answers = await self._live_of(asking)
         snapshot = self._stored(namespace, name)
         if snapshot is None:
             return None
         drill = self._driller.outcome(snapshot)
         evidence = await self._evidence_for(snapshot.mdep, snapshot.mevals)
-        return replace(snapshot, live=live, drill=drill, evidence=evidence)
+        live = {revision: answer.live for revision, answer in answers.items()}
+        alone = {revision: answer.alone for revision, answer in answers.items() if answer.alone}
+        return replace(snapshot, live=live, alone=alone, drill=drill, evidence=evidence)
 
     def _stored(self, namespace: str, name: str) -> ModelSnapshot | None:
         """What there is to read without waiting for anyone."""
@@ -180,7 +181,7 @@ class Gatherer:
         every = ((name, self._store.get(resource, namespace, name)) for name in names)
         return {name: item for name, item in every if item is not None}
 
-    async def _live_of(self, snapshot: ModelSnapshot) -> dict[str, Live | LiveUnavailable]:
+    async def _live_of(self, snapshot: ModelSnapshot) -> dict[str, LiveAnswer]:
         """What use shows of the revisions of which that is asked."""
         metadata = snapshot.mdep["metadata"]
         try:

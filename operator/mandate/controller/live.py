@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mandate.api.moments import stamp
 from mandate.controller.cache import Recent
-from mandate.controller.snapshot import LiveUnavailable, Question
+from mandate.controller.snapshot import LiveAnswer, LiveQuestion, LiveUnavailable
 from mandate.evidence.live import Live
 
 NO_RECORDER = "no recorder is configured; install the chart with recorder.enabled=true"
@@ -24,8 +24,18 @@ REST = 10.0
 """Seconds for which a recorder that doesn't answer is left alone: by everybody where nobody can reach it, otherwise by
 whoever asked. Others wait for workers too."""
 ALONE = 600.0
-"""Seconds for which a revision's pairs aren't asked for, once they took longer than PATIENCE: the rest takes half."""
+"""Seconds for which a revision's pairs aren't asked for, once the recorder couldn't answer with them: without them it
+needs half the time, and older recorders know no such question.
+"""
 Answer = Live | LiveUnavailable
+
+
+class _NoPairsError(Exception):
+    """No answer with pairs; `late` where waiting for one took all the time that there is."""
+
+    def __init__(self, why: str, *, late: bool = False) -> None:
+        super().__init__(why)
+        self.late = late
 
 
 class LiveSource:
@@ -38,25 +48,40 @@ class LiveSource:
         self._every = every
         self._clock = clock
         self._recent: Recent[tuple[float, Answer]] = Recent(size)
-        self._slow: Recent[float] = Recent(size)
+        self._alone: Recent[tuple[float, str]] = Recent(size)
         self._down: tuple[float, LiveUnavailable] | None = None
 
-    async def ask(self, place: tuple[str, str], asked: Question) -> Answer:
+    async def ask(self, place: tuple[str, str], asked: LiveQuestion) -> LiveAnswer:
         """The revision's use since it came to its level; `place` is the model's namespace and name. Never raises.
 
-        Where the answer with pairs took too long, the next ones for a while are without.
+        Where there was no answer with pairs, the next ones for a while are without, and say why.
         """
         holder, task = asked.holder, asked.task
         if not self._url:
-            return LiveUnavailable(NO_RECORDER)
+            return LiveAnswer(live=LiveUnavailable(NO_RECORDER))
         if task.type == "Binary" and task.positive is None:
-            return LiveUnavailable("spec.task.positive isn't declared, so the recorder can't tell the classes apart")
+            why = "spec.task.positive isn't declared, so the recorder can't tell the classes apart"
+            return LiveAnswer(live=LiveUnavailable(why))
         question = {"revision": holder.revision, "task": task.type, "since": stamp(holder.since)}
         if task.type == "Binary":
             question["positive"] = str(task.positive)
-        alone = repr((place, sorted(question.items())))
-        if asked.compared is not None and self._clock() >= (self._slow.get(alone) or -math.inf):
-            question |= {"against": asked.compared.against, "pairsSince": asked.compared.since}
+        if asked.compared is None:
+            return LiveAnswer(live=await self._known(place, question))
+        identity = repr((place, sorted(question.items())))
+        until, why = self._alone.get(identity) or (-math.inf, "")
+        if self._clock() >= until:
+            pairs = {"against": asked.compared.against, "pairsSince": asked.compared.since}
+            try:
+                return LiveAnswer(live=await self._known(place, question | pairs))
+            except _NoPairsError as error:
+                why = str(error)
+                self._alone.put(identity, (self._clock() + ALONE, why))
+                if error.late:
+                    return LiveAnswer(live=LiveUnavailable(why), alone=why)
+        return LiveAnswer(live=await self._known(place, question), alone=why)
+
+    async def _known(self, place: tuple[str, str], question: dict[str, str]) -> Answer:
+        """The answer, or the one from before while it is recent; raises _NoPairsError for none with pairs."""
         identity = repr((place, sorted(question.items())))
         known = self._recent.get(identity)
         if known is not None and self._clock() < known[0]:
@@ -70,16 +95,19 @@ class LiveSource:
             self._down = (self._clock(), down)
             return down
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if "against" in question and isinstance(error, TimeoutError):
-                self._slow.put(alone, self._clock() + ALONE)
             answer = self._unavailable(error)
+            if "against" in question:
+                raise _NoPairsError(answer.reason, late=isinstance(error, TimeoutError)) from None
             self._recent.put(identity, (self._clock() + max(self._every, REST), answer))
             return answer
+        if "against" in question and isinstance(answer, LiveUnavailable):
+            raise _NoPairsError(answer.reason)
         self._recent.put(identity, (self._clock() + self._every, answer))
         return answer
 
     def _unavailable(self, error: Exception) -> LiveUnavailable:
-        return LiveUnavailable(f"the recorder at {self._url} can't be asked: {type(error).__name__}")
+        late = f" within {PATIENCE:g} s" if isinstance(error, TimeoutError) else ""
+        return LiveUnavailable(f"the recorder at {self._url} can't be asked{late}: {type(error).__name__}")
 
     async def _asked(self, place: tuple[str, str], question: dict[str, str]) -> Answer:
         namespace, model = (quote(part, safe="") for part in place)
@@ -91,7 +119,9 @@ class LiveSource:
         ):
             body = await _bounded(response)
         if response.status != 200:
-            return LiveUnavailable(f"the recorder at {self._url} answered {response.status}")
+            older = "against" in question and response.status == 400
+            hint = " to a question about pairs, which older ones don't know: upgrade it" if older else ""
+            return LiveUnavailable(f"the recorder at {self._url} answered {response.status}{hint}")
         return _live(body, question)
 
 

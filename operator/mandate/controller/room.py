@@ -21,33 +21,46 @@ MOST_BYTES = 1_400_000
 
 
 def fitted(wanted: AutonomyGrantSpec, *, before: AutonomyGrantSpec) -> AutonomyGrantSpec:
-    """`wanted` as far as it fits: first what the grant held `before`, then new revisions, then new evaluations.
+    """`wanted` as far as it fits: what the grant held `before`, then new revisions, new evaluations, new batches.
 
     What finds no room is left out, and `left_out` says how many bytes that is for each model.
     """
     known = set(before.models)
     models = sorted(wanted.models, key=lambda name: (name not in known, name))[:MOST_MODELS]
-    grants = {name: entry for name, entry in wanted.grants.items() if name in before.grants}
+    grants = {
+        name: entry if before.grants[name].batch is not None else _without_batch(entry)
+        for name, entry in wanted.grants.items()
+        if name in before.grants
+    }
     evaluations = {name: entry for name, entry in wanted.evaluations.items() if name in before.evaluations}
     kept = wanted.model_copy(update={"models": tuple(sorted(models)), "grants": grants, "evaluations": evaluations})
     used = size(kept.model_dump(mode="json", by_alias=True, exclude_none=True))
     left_out: dict[str, int] = {}
 
-    def takes(name: str, entry: GrantedRevision | GrantedEvaluation, *, slots: int) -> bool:
+    def takes(model: str, document: Mapping[str, Any], *, slots: int) -> bool:
         nonlocal used
-        cost = size({name: entry.model_dump(mode="json", by_alias=True)})
-        if entry.model in models and slots > 0 and used + cost <= MOST_BYTES:
+        cost = size(document)
+        if model in models and slots > 0 and used + cost <= MOST_BYTES:
             used += cost
             return True
-        left_out[entry.model] = left_out.get(entry.model, 0) + cost
+        left_out[model] = left_out.get(model, 0) + cost
         return False
 
+    def shown(entry: GrantedRevision | GrantedEvaluation) -> dict[str, Any]:
+        return entry.model_dump(mode="json", by_alias=True, exclude_none=True)
+
     for name, entry in wanted.grants.items():
-        if name not in grants and takes(name, entry, slots=MOST_REVISIONS - len(grants)):
-            grants[name] = entry
+        alone = _without_batch(entry)
+        if name not in grants and takes(entry.model, {name: shown(alone)}, slots=MOST_REVISIONS - len(grants)):
+            grants[name] = alone
     for name, job in wanted.evaluations.items():
-        if name not in evaluations and takes(name, job, slots=MOST_EVALUATIONS - len(evaluations)):
+        if name not in evaluations and takes(job.model, {name: shown(job)}, slots=MOST_EVALUATIONS - len(evaluations)):
             evaluations[name] = job
+    for name, entry in wanted.grants.items():
+        if entry.batch is None or name not in grants or grants[name].batch is not None:
+            continue
+        if takes(entry.model, {"batch": entry.batch}, slots=1):
+            grants[name] = entry
     return kept.model_copy(
         update={
             "grants": dict(sorted(grants.items())),
@@ -55,6 +68,10 @@ def fitted(wanted: AutonomyGrantSpec, *, before: AutonomyGrantSpec) -> AutonomyG
             "left_out": dict(sorted(left_out.items())[:MOST_MODELS]),
         }
     )
+
+
+def _without_batch(entry: GrantedRevision) -> GrantedRevision:
+    return entry.model_copy(update={"batch": None})
 
 
 def size(document: Mapping[str, Any]) -> int:

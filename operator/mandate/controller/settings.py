@@ -46,7 +46,7 @@ class Settings:
     judge_cpu: str = "2"
     recorder_url: str = ""
     """Where model servers send what they answered, and live use is asked about; empty where nothing is recorded."""
-    drills: bool = True
-    """Whether the operator sends a drill's request; off where no network lets it reach the models' namespaces."""
+    drills: bool = False
+    """Whether the operator sends a drill's request, which takes a way to Pods of enrolled namespaces."""
     live_every: float = 60.0
     """Time after which live use is asked about again."""

@@ -46,7 +46,7 @@ class LiveUnavailable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class LiveQuestion:
     """What is asked of a revision's use: `task` is what its answers are for."""
 
     holder: Holder
@@ -55,7 +55,15 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class LiveAnswer:
+    """What is known of a revision's use; `alone` says why it isn't compared, where that was asked and isn't known."""
+
+    live: Live | LiveUnavailable
+    alone: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillOutcome:
     """What came of the drill `id`: whether the fallback answered, None where nothing was sent to it.
 
     `microseconds`: from sending to the end of the answer, if there was one. `service` and `port` say who was asked.
@@ -77,7 +85,8 @@ class ModelSnapshot:
     `services` holds the model's own Services, and by whomever those of the names that are its; `routes` the HTTPRoutes
     NAME and NAME-suggest whoever made them, None where the cluster doesn't know the kind. `evidence` is by
     ModelEvaluation, `looks` by look; `records` are the evidence ConfigMaps, without their data. `live` is what use
-    shows of the revisions of which the present rules ask that; `drill` is what came of the one that is asked.
+    shows of the revisions of which the present rules ask that, `alone` why it doesn't show them beside the champion;
+    `drill` is what came of the one that is asked.
     """
 
     mdep: Object
@@ -93,7 +102,8 @@ class ModelSnapshot:
     evidence: Mapping[str, Evidence | IntakeError] = field(default_factory=dict)
     looks: Mapping[str, int] = field(default_factory=dict)
     live: Mapping[str, Live | LiveUnavailable] = field(default_factory=dict)
-    drill: Outcome | None = None
+    alone: Mapping[str, str] = field(default_factory=dict)
+    drill: DrillOutcome | None = None
     settings: Settings
 
 

@@ -11,7 +11,7 @@ from mandate.controller.assess import Assessment, Judged, blocking, model_digest
 from mandate.controller.choice import asked_of, evaluation_of, status_of
 from mandate.controller.drill import told
 from mandate.controller.serve import Observed, recorded
-from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot, Question
+from mandate.controller.snapshot import LiveQuestion, LiveUnavailable, ModelSnapshot
 from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
 from mandate.evidence.schema import Evidence
@@ -73,6 +73,7 @@ def inputs(
         seen=seen,
         live={item: _live_levels(kept) for item, kept in criteria.items() if item != revision},
         unknown=unknown,
+        alone=snapshot.alone,
         verbs=verbs,
         drilled=drilled,
         true=observed.true,
@@ -153,7 +154,7 @@ def compares(spec: ModelDeploymentSpec | None) -> bool:
     return spec.serving.provider == "GatewayAPI" or spec.autonomy.shadow.max_missing_pairs is not None
 
 
-def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[Question, ...]:
+def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[LiveQuestion, ...]:
     """The revisions of whose use something is asked; the candidate's is one question with its pairs."""
     status = status_of(snapshot.mdep)
     state, rules = state_of(status), _rules(spec)
@@ -167,7 +168,7 @@ def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[Question
         watched = criteria is not None and bool(_live_levels(criteria))
         beside = comparison(status.pairs, state, holder) if compares(spec) else None
         if (counted and holder.rung.level != rules.target) or watched or holder.fallen or beside is not None:
-            found.append(Question(holder=holder, task=(criteria or spec).task, compared=beside))
+            found.append(LiveQuestion(holder=holder, task=(criteria or spec).task, compared=beside))
     return tuple(found)
 
 

@@ -136,9 +136,9 @@ class Inputs:
     `live`: for revisions that the spec doesn't describe, the levels at which their own criteria ask of live rows.
     `revision` and `version` are the spec's; empty, with `rules` None, where the spec isn't understood. A revision that
     is missing in `judgements` is one of which nothing new is known: it neither rises nor falls. `unknown` says why
-    nothing can be seen of a revision in use, for those that are missing in `seen`. `true` is what the
-    provider reads back, `ready` the revisions with a Pod that is ready, `broken` those that can't work, and why.
-    `drilled`: a drill is seen to once it is known what came of it.
+    nothing can be seen of a revision in use, for those that are missing in `seen`; `alone` why nothing is seen of one
+    beside the champion. `true` is what the provider reads back, `ready` the revisions with a Pod that is ready,
+    `broken` those that can't work, and why. `drilled`: a drill is seen to once it is known what came of it.
     """
 
     revision: str = ""
@@ -148,6 +148,7 @@ class Inputs:
     seen: Mapping[str, Seen] = field(default_factory=dict)
     live: Mapping[str, frozenset[Level]] = field(default_factory=dict)
     unknown: Mapping[str, str] = field(default_factory=dict)
+    alone: Mapping[str, str] = field(default_factory=dict)
     approved: Mapping[str, frozenset[Level]] = field(default_factory=dict)
     verbs: tuple[Verb, ...] = ()
     drilled: Drilled | None = None

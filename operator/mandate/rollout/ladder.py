@@ -588,7 +588,8 @@ def _unseen(holder: Holder, following: Rung, state: State, inputs: Inputs, momen
             minimum = replace(minimum, max_missing_pairs=None)
         elif seen is not None and seen.compared is not None and not _is_fresh(seen.compared, holder, rival):
             seen = replace(seen, compared=None)
-        found += missing(holder.rung.level, minimum, seen, lived=lived, unknown=unknown)
+        alone = inputs.alone.get(holder.revision, "")
+        found += missing(holder.rung.level, minimum, seen, lived=lived, unknown=unknown, alone=alone)
     elif holder.rung.level == "Automate" and rules.step_duration > 0:
         if lived is None:
             # A share that isn't a step any more, as after a change of provider, may never be served.

@@ -24,11 +24,12 @@ class Missing:
 
 
 def missing(
-    level: Level, minimum: Minimum, seen: Seen | None, *, lived: float | None, unknown: str = ""
+    level: Level, minimum: Minimum, seen: Seen | None, *, lived: float | None, unknown: str = "", alone: str = ""
 ) -> tuple[Missing, ...]:
     """What `level` must still see; `lived` in seconds, None while it isn't in use yet.
 
     `unknown` says why nothing can be seen of its use: then nobody counts what is asked.
+    `alone` says why nothing is compared with the champion.
     """
     found = []
     if minimum.duration > 0 and lived is None:
@@ -43,7 +44,7 @@ def missing(
     if minimum.max_override_rate is not None:
         found += _overrides(minimum.max_override_rate, seen)
     if minimum.max_missing_pairs is not None:
-        found += _unpaired(minimum.max_missing_pairs, seen)
+        found += _unpaired(minimum.max_missing_pairs, seen, alone)
     return tuple(found)
 
 
@@ -97,11 +98,12 @@ def missing_limits(compared: Compared) -> Limits | None:
     return max(1 - upper / copied, 0.0), 1 - lower / copied
 
 
-def _unpaired(most: float, seen: Seen | None) -> list[Missing]:
+def _unpaired(most: float, seen: Seen | None, alone: str) -> list[Missing]:
     asked = f"<= {number_text(100 * most)} %"
     compared = seen.compared if seen is not None else None
     if seen is None or compared is None or compared.rows == 0:
-        return [Missing(f"missing pairs aren't shown to be {asked}: nothing is compared with the champion yet")]
+        why = alone or "nothing is compared with the champion yet"
+        return [Missing(f"missing pairs aren't shown to be {asked}: {why}")]
     limits, copied = missing_limits(compared), float(compared.copied)
     if limits is None:
         sent = f"the gateway copies {number_text(100 * copied)} % of requests, and more of them have both answers"

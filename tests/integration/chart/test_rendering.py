@@ -287,7 +287,7 @@ def test_crds_come_with_the_chart_and_stay(helm: Helm) -> None:
     assert not by_kind(render(helm, "--set", "crds.install=false"), "CustomResourceDefinition")
 
 
-def test_drills_open_the_way_to_pods_that_are_watched_and_only_then(helm: Helm) -> None:
+def test_drills_open_the_way_to_pods_of_enrolled_namespaces_and_only_as_asked(helm: Helm) -> None:
     def ways(*values: str) -> tuple[str, list[object]]:
         objects = render(helm, *values)
         policies = by_kind(objects, "NetworkPolicy")
@@ -297,8 +297,10 @@ def test_drills_open_the_way_to_pods_that_are_watched_and_only_then(helm: Helm) 
         (told,) = [item["value"] for item in container["env"] if item["name"] == "MANDATE_DRILLS"]
         return told, [rule for rule in policy["spec"]["egress"] if "ports" not in rule]
 
-    assert ways() == ("true", [{"to": [{"namespaceSelector": {}}]}])
+    assert ways() == ("false", [])
+    enrolled = {"key": "mandate.dev/enforce", "operator": "Exists"}
+    every = ways("--set", "drills.enabled=true")
+    assert every == ("true", [{"to": [{"namespaceSelector": {"matchExpressions": [enrolled]}}]}])
     watched = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["lending", "vault"]}
-    some = ways("--set", "watch.namespaces={lending,vault}")
-    assert some == ("true", [{"to": [{"namespaceSelector": {"matchExpressions": [watched]}}]}])
-    assert ways("--set", "drills.enabled=false") == ("false", [])
+    some = ways("--set", "drills.enabled=true", "--set", "watch.namespaces={lending,vault}")
+    assert some == ("true", [{"to": [{"namespaceSelector": {"matchExpressions": [enrolled, watched]}}]}])

@@ -38,7 +38,7 @@ async def test_a_drill_of_a_fallback_that_nobody_can_reach_and_a_batch_as_grante
             "spec": {"selector": {"app": "rule"}, "ports": [{"port": 80}]},
         }
         await world.client.create(SERVICES, service)
-        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace):
+        with operator(world.kubeconfig, tmp_path / "log", namespace=world.namespace, drills="true"):
             await world.client.create(MODELS, declared(world.namespace, request=REQUEST))
             await world.until("Ready", lambda item: condition(item, "Ready") == ("True", "Serving"))
             who = f"system:serviceaccount:{world.namespace}:crew"

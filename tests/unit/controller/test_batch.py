@@ -148,7 +148,9 @@ def test_the_printed_job_runs_the_granted_template_under_the_evaluated_resources
 
 def test_where_nothing_can_be_printed() -> None:
     document = model("Suggest")
-    with pytest.raises(InputError, match="no batch is granted; kubectl mandate status credit"):
+    with pytest.raises(InputError, match="no batch is granted: kubectl mandate status credit"):
         manifest(document, {}, schedule="")
+    with pytest.raises(InputError, match="no batch is granted: the namespace's AutonomyGrant has no room"):
+        manifest(document, {"spec": {"grants": {}, "leftOut": {"credit": 3000}}}, schedule="")
     with pytest.raises(InputError, match=r"spec\.batch isn't declared"):
         manifest(model("Suggest", batch=None), {}, schedule="")

@@ -21,7 +21,7 @@ from mandate.controller.decide import decide
 from mandate.controller.drill import PATH, RequestError, request_of
 from mandate.controller.driller import MOST_BYTES, Driller
 from mandate.controller.events import changes, told
-from mandate.controller.snapshot import ModelSnapshot, Outcome
+from mandate.controller.snapshot import DrillOutcome, ModelSnapshot
 from tests.unit.controller.judged import declared, judged, raw, written
 
 NOW = instant("2026-01-02T00:00:00Z")
@@ -57,7 +57,9 @@ async def answering(handler: Handler) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def drilled(snapshot: ModelSnapshot, url: str = "", *, enabled: bool = True, patience: float = 30) -> Outcome:
+async def drilled(
+    snapshot: ModelSnapshot, url: str = "", *, enabled: bool = True, patience: float = 30
+) -> DrillOutcome:
     """What a driller finds, asked again once it says that it knows."""
     places, known = [], asyncio.Event()
     driller = Driller(enabled=enabled, address=lambda *place: places.append(place) or url, patience=patience)  # type: ignore[func-returns-value]
@@ -74,7 +76,7 @@ async def drilled(snapshot: ModelSnapshot, url: str = "", *, enabled: bool = Tru
     return outcome
 
 
-async def against(handler: Handler, *, patience: float = 30) -> Outcome:
+async def against(handler: Handler, *, patience: float = 30) -> DrillOutcome:
     async with answering(handler) as url:
         return await drilled(asking(), url, patience=patience)
 
@@ -199,6 +201,7 @@ def test_a_matrix_is_one_tensor_and_outputs_that_the_request_names_stay() -> Non
         (asking(fallback={"spec": {**SERVICE["spec"], "type": "ExternalName"}}), True, (None, "NotSent")),
         (asking(value=f"7 of {'0' * 32} by ann"), True, (None, "NotSent")),
         (asking(), False, (None, "DrillsOff")),
+        (asking(namespace={"metadata": {"name": "lending", "labels": {"team": "a"}}}), True, (None, "NotEnrolled")),
     ],
 )
 def test_where_nothing_is_sent(snapshot: ModelSnapshot, enabled: bool, expected: tuple[bool | None, str]) -> None:
@@ -218,9 +221,9 @@ def test_no_fallback_and_no_spec() -> None:
 # --- What the status says
 
 
-def outcome_of(answered: bool | None, reason: str = "Answered", **more: Any) -> Outcome:
+def outcome_of(answered: bool | None, reason: str = "Answered", **more: Any) -> DrillOutcome:
     message = f"Service rule:80: {reason}"
-    return Outcome(id="7", answered=answered, reason=reason, message=message, service="rule", port=80, **more)
+    return DrillOutcome(id="7", answered=answered, reason=reason, message=message, service="rule", port=80, **more)
 
 
 def decided(snapshot: ModelSnapshot, *, at: float = NOW) -> ModelDeploymentStatus:
@@ -285,6 +288,29 @@ def test_another_fallback_is_not_the_one_that_was_drilled() -> None:
     condition = find(decided(moved).conditions, "FallbackDrilled")
     assert condition is not None
     assert (condition.status, condition.reason) == ("Unknown", "FallbackChanged")
+
+
+def test_what_was_wrong_with_no_fallback_is_not_wrong_with_one() -> None:
+    asked = asking()
+    del asked.mdep["spec"]["useCase"]["fallback"]
+    none = DrillOutcome(id="7", answered=False, reason="NoFallback", message="none")
+    status = decided(replace(asked, drill=none))
+    condition = find(status.conditions, "FallbackDrilled")
+    assert condition is not None
+    assert (condition.status, condition.reason) == ("False", "NoFallback")
+    condition = find(decided(after(asking(), status)).conditions, "FallbackDrilled")
+    assert condition is not None
+    assert (condition.status, condition.reason) == ("Unknown", "FallbackChanged")
+
+
+def test_a_drill_that_is_off_says_which_value_turns_it_on() -> None:
+    outcome = asyncio.run(drilled(asking(), enabled=False))
+    status = raw(decided(replace(asking(), drill=outcome)))
+    (condition,) = [item for item in status["conditions"] if item["type"] == "FallbackDrilled"]
+    assert (condition["status"], condition["reason"]) == ("Unknown", "DrillsOff")
+    (seen,) = [item for item in status["history"] if item["what"] == "DrillFailed"]
+    for text in (condition["message"], told(seen).text):
+        assert "drills.enabled=true" in text
 
 
 def test_a_drill_moves_nobody() -> None:

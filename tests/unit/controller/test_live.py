@@ -15,7 +15,7 @@ from aiohttp import web
 from mandate.api.spec import Task
 from mandate.controller import live as asking
 from mandate.controller.live import ALONE, MOST_BYTES, NO_RECORDER, LiveSource
-from mandate.controller.snapshot import LiveUnavailable, Question
+from mandate.controller.snapshot import LiveAnswer, LiveQuestion, LiveUnavailable
 from mandate.evidence.live import Live
 from mandate.recorder.sqlite import SqliteStorage
 from mandate.rollout.pairs import Comparison
@@ -28,8 +28,8 @@ PLACE = ("lending", "credit")
 TASK = Task.model_validate({"type": "Binary", "target": "risk", "positive": "bad"})
 REVISION = prediction()["data"]["revision"]
 HOLDER = Holder(revision=REVISION, version="7", since=1_769_850_000, stepped=1_769_850_000, rung=Rung("Shadow"))
-QUESTION = Question(holder=HOLDER, task=TASK)
-PAIRED = Question(holder=HOLDER, task=TASK, compared=Comparison(against="champion", since="2026-01-31T10:00:00Z"))
+QUESTION = LiveQuestion(holder=HOLDER, task=TASK)
+PAIRED = LiveQuestion(holder=HOLDER, task=TASK, compared=Comparison(against="champion", since="2026-01-31T10:00:00Z"))
 
 
 @asynccontextmanager
@@ -49,7 +49,7 @@ def test_the_recorder_s_own_answer_is_understood(tmp_path: Path) -> None:
     async def asked() -> Any:
         async with recording(SqliteStorage(tmp_path / "events")) as client:
             assert (await client.send(prediction(), outcome()))[0] == 200
-            return await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, QUESTION)
+            return (await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, QUESTION)).live
 
     live = asyncio.run(asked())
     assert isinstance(live, Live), live
@@ -101,7 +101,7 @@ def test_an_answer_that_helps_nobody(status: int, body: bytes | None, words: str
             document = await client.live()
             other = json.dumps(document | OTHER).encode()
         async with answering(answer) as url:
-            return await LiveSource(url=url, every=60).ask(PLACE, QUESTION)
+            return (await LiveSource(url=url, every=60).ask(PLACE, QUESTION)).live
 
     other = b""
     found = asyncio.run(asked())
@@ -110,10 +110,10 @@ def test_an_answer_that_helps_nobody(status: int, body: bytes | None, words: str
 
 
 def test_nobody_there() -> None:
-    found = asyncio.run(LiveSource(url="http://127.0.0.1:9", every=60).ask(PLACE, QUESTION))
+    found = asyncio.run(LiveSource(url="http://127.0.0.1:9", every=60).ask(PLACE, QUESTION)).live
     assert isinstance(found, LiveUnavailable)
     assert "can't be asked" in found.reason
-    found = asyncio.run(LiveSource(url="", every=60).ask(PLACE, QUESTION))
+    found = asyncio.run(LiveSource(url="", every=60).ask(PLACE, QUESTION)).live
     assert found == LiveUnavailable(NO_RECORDER)
 
 
@@ -132,7 +132,7 @@ def test_a_recorder_that_hangs_up_is_left_alone_for_a_while() -> None:
             source = LiveSource(url=url, every=60, clock=lambda: time[0])
             for moment, model, expected in ((0.0, "a", 1), (9.0, "b", 1), (10.0, "b", 2)):
                 time[0] = moment
-                found = await source.ask(("lending", model), QUESTION)
+                found = (await source.ask(("lending", model), QUESTION)).live
                 assert isinstance(found, LiveUnavailable)
                 assert len(set(questions)) == expected
 
@@ -143,7 +143,7 @@ def test_pairs_come_with_the_same_answer(tmp_path: Path) -> None:
     async def asked() -> Any:
         async with recording(SqliteStorage(tmp_path / "events")) as client:
             await client.send(prediction(), prediction(revision="champion"))
-            return await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, PAIRED)
+            return (await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, PAIRED)).live
 
     live = asyncio.run(asked())
     assert isinstance(live, Live), live
@@ -152,8 +152,8 @@ def test_pairs_come_with_the_same_answer(tmp_path: Path) -> None:
     assert (live.pairs.overall.paired, live.pairs.overall.agree) == (1, 1)
 
 
-def test_an_answer_that_leaves_out_the_pairs_answers_another_question(tmp_path: Path) -> None:
-    async def asked() -> Any:
+def test_an_answer_that_leaves_out_the_pairs_is_asked_for_without_them(tmp_path: Path) -> None:
+    async def asked() -> LiveAnswer:
         async with recording(SqliteStorage(tmp_path / "events")) as client:
             body = json.dumps(await client.live()).encode()
 
@@ -163,7 +163,35 @@ def test_an_answer_that_leaves_out_the_pairs_answers_another_question(tmp_path: 
         async with answering(answer) as url:
             return await LiveSource(url=url, every=60).ask(PLACE, PAIRED)
 
-    assert asyncio.run(asked()) == LiveUnavailable("the recorder answered another question")
+    found = asyncio.run(asked())
+    assert isinstance(found.live, Live), found
+    assert (found.live.pairs, found.alone) == (None, "the recorder answered another question")
+
+
+def test_a_recorder_that_knows_no_pairs_still_says_the_rest(tmp_path: Path) -> None:
+    """As the operator is newer than the recorder while an upgrade is under way."""
+    time: list[float] = [0.0]
+    questions: list[bool] = []
+
+    async def asked() -> list[LiveAnswer]:
+        async with recording(SqliteStorage(tmp_path / "events")) as client:
+            await client.send(prediction())
+            body = json.dumps(await client.live()).encode()
+
+        async def older(request: web.Request) -> web.Response:
+            questions.append("against" in request.query)
+            return web.Response(status=400) if "against" in request.query else web.Response(body=body)
+
+        async with answering(older) as url:
+            source = LiveSource(url=url, every=60, clock=lambda: time[0])
+            return [await source.ask(PLACE, PAIRED) for time[0] in (0.0, 60.0, ALONE)]
+
+    answers = asyncio.run(asked())
+    assert questions == [True, False, False, True, False]
+    for answer in answers:
+        assert isinstance(answer.live, Live), answer
+        assert answer.live.predictions == 1
+        assert "answered 400 to a question about pairs, which older ones don't know: upgrade it" in answer.alone
 
 
 def test_pairs_that_take_too_long_are_left_out_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +205,7 @@ def test_pairs_that_take_too_long_are_left_out_for_a_while(monkeypatch: pytest.M
             await over.wait()
         return web.Response(status=503)
 
-    async def asked() -> list[Any]:
+    async def asked() -> list[LiveAnswer]:
         monkeypatch.setattr(asking, "PATIENCE", 0.05)
         async with answering(slow_with_pairs) as url:
             source = LiveSource(url=url, every=60, clock=lambda: time[0])
@@ -189,4 +217,6 @@ def test_pairs_that_take_too_long_are_left_out_for_a_while(monkeypatch: pytest.M
 
     answers = asyncio.run(asked())
     assert questions == [True, False, False, True]
-    assert [answer.reason.rpartition(" ")[2] for answer in answers] == ["TimeoutError", "503", "503", "TimeoutError"]
+    reasons = [answer.live.reason for answer in answers if isinstance(answer.live, LiveUnavailable)]
+    assert [reason.rpartition(" ")[2] for reason in reasons] == ["TimeoutError", "503", "503", "TimeoutError"]
+    assert {answer.alone for answer in answers} == {reasons[0]}

@@ -15,7 +15,7 @@ from mandate.cli import ladder
 from mandate.controller.choice import status_of, understood
 from mandate.controller.decide import decide
 from mandate.controller.plan import SetStatus
-from mandate.controller.snapshot import Question
+from mandate.controller.snapshot import LiveQuestion
 from mandate.controller.standing import to_ask
 from mandate.evidence.live import Live
 from mandate.rollout.pairs import Comparison
@@ -34,7 +34,7 @@ def pairs(cluster: Cluster) -> PairsStatus:
     return found
 
 
-def questions(cluster: Cluster) -> dict[str, Question]:
+def questions(cluster: Cluster) -> dict[str, LiveQuestion]:
     asked = to_ask(cluster.snapshot, understood(cluster.snapshot.mdep))
     return {each.holder.version: each for each in asked}
 
@@ -178,6 +178,25 @@ def test_they_are_told_in_words_and_in_numbers() -> None:
     labels = {"namespace": "lending", "model": "credit"}
     assert registry.get_sample_value("mandate_pairs_agreement", labels) == 0.9375
     assert registry.get_sample_value("mandate_pairs_missing", labels) == 0
+
+
+def test_why_nothing_is_compared_is_said_and_holds_only_what_asks_for_it() -> None:
+    why = "the recorder answered 400"
+    for limit in (True, False):
+        cluster = second(autonomy__shadow=LIMIT) if limit else second()
+        asked = questions(cluster)["2"]
+        revision = asked.holder.revision
+        place: dict[str, Any] = {"since": stamp(asked.holder.since), "until": stamp(cluster.at), "predictions": 1000}
+        answer = live(pairs(cluster), part(0, 0), pairs=None, against=None, pairsSince=None, **place)
+        told = replace(cluster.snapshot, live={revision: answer}, alone={revision: why}, settings=RECORDING)
+        cluster.snapshot = told
+        cluster.once()
+        message = f"version 2 at Shadow isn't compared with the champion: {why}"
+        assert cluster.condition("Compared") == ("False", "NotAnswered", message)
+        words = f"missing pairs aren't shown to be <= 5 %: {why}"
+        assert (words in cluster.condition("Granted")[2]) == limit
+        cluster.wait(3600)
+        assert (level(cluster) == "Shadow") == limit
 
 
 def test_an_answer_without_pairs_leaves_what_was_found() -> None:

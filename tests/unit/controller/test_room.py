@@ -52,7 +52,9 @@ def spec(grants: dict[str, GrantedRevision], **more: Any) -> AutonomyGrantSpec:
 
 
 def dumped(grant: AutonomyGrantSpec) -> int:
-    return room.size(grant.model_copy(update={"left_out": {}}).model_dump(mode="json", by_alias=True))
+    return room.size(
+        grant.model_copy(update={"left_out": {}}).model_dump(mode="json", by_alias=True, exclude_none=True)
+    )
 
 
 def test_what_fits_is_taken_as_it_is() -> None:
@@ -89,6 +91,21 @@ def test_what_is_granted_may_change_even_where_there_is_no_room() -> None:
     assert room.fitted(wanted, before=before) == wanted.model_copy(
         update={"grants": dict(sorted(wanted.grants.items()))}
     )
+
+
+def test_batches_come_after_what_serves_and_take_no_room_that_is_not_there() -> None:
+    before = spec({str(number): entry(f"m{number}", 90_000) for number in range(14)})
+
+    def scoring(each: GrantedRevision, padding: int) -> GrantedRevision:
+        return each.model_copy(update={"batch": {"padding": "x" * padding}})
+
+    wanted = spec({key: scoring(each, 60_000) for key, each in before.grants.items()} | {"new": entry("new", 60_000)})
+    after = room.fitted(wanted, before=before)
+    assert dumped(after) <= room.MOST_BYTES
+    assert set(after.grants) == set(wanted.grants), "everyone serves"
+    assert [key for key, each in after.grants.items() if each.batch is not None] == ["0"]
+    assert set(after.left_out) == set(before.models) - {"m0"}
+    assert room.fitted(wanted, before=after) == after, "and there it rests"
 
 
 def test_no_more_models_and_revisions_than_the_schema_takes() -> None:
