@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from mandate.api.names import LABEL_ENFORCE
 from mandate.kube.client import Object
 from mandate.kube.resources import AUTONOMY_GRANTS, EVENTS, JOBS, SERVICES
 from mandate.kube.resources import MODEL_DEPLOYMENTS as MODELS
@@ -27,7 +28,7 @@ async def test_a_drill_of_a_fallback_that_nobody_can_reach_and_a_batch_as_grante
 ) -> None:
     """No name resolves here, so the request is lost: what is shown is all that follows from it."""
     async with (
-        a_world(cluster, tmp_path, lambda _: good(evidence(0.8))) as world,
+        a_world(cluster, tmp_path, lambda _: good(evidence(0.8)), **{LABEL_ENFORCE: "Labelled"}) as world,
         person(world, cluster, "crew", "operate") as crew,
     ):
         place = ("credit", "-n", world.namespace)
