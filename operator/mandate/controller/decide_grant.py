@@ -70,15 +70,15 @@ def holders(snapshot: GrantSnapshot) -> dict[str, Granted]:
                 digest=holder.model_digest,
                 recorder_url=snapshot.settings.recorder_url,
             )
-            batch = _batch_of(mdep, kept.spec)
+            batch, marked = _batch_of(mdep, kept.spec), batch_level(state, revision)
             scoring = None
-            if batch is not None and kept.spec.model.source.uri is not None:
+            if batch is not None and marked is not None and kept.spec.model.source.uri is not None:
                 scoring = batch_template(
                     model_name=name,
                     revision=revision,
                     spec=kept.spec,
                     batch=batch,
-                    level=batch_level(holder, level),
+                    level=marked,
                     images=kept.images,
                     digest=holder.model_digest,
                 )
@@ -91,9 +91,16 @@ def batch_key(revision: str) -> str:
     return f"batch {revision}"
 
 
-def batch_level(holder: Holder, level: Level) -> Level:
-    """What marks a batch: it has no shares, so whoever acts on some of the requests only suggests all of a batch."""
-    return "Suggest" if level == "Automate" and holder.rung.share < 100 else level
+def batch_level(state: State, revision: str) -> Level | None:
+    """What marks a revision's batches; None where it scores none: it leaves, or only waits to be fallen back on.
+
+    A batch has no shares, so whoever acts on some of the requests only suggests all of it.
+    """
+    holders = (item for item in (state.champion, state.candidate) if item is not None)
+    holder = next((item for item in holders if item.revision == revision and item.leaving is None), None)
+    if holder is None:
+        return None
+    return "Suggest" if holder.rung.level == "Automate" and holder.rung.share < 100 else holder.rung.level
 
 
 def _batch_of(mdep: Object, kept: ModelDeploymentSpec) -> Batch | None:

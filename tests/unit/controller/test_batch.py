@@ -108,6 +108,30 @@ def test_a_revision_that_only_runs_out_scores_nothing_any_more() -> None:
     assert (entry["level"], "batch" in entry) == ("Shadow", False)
 
 
+def test_who_only_waits_to_be_fallen_back_on_scores_nothing() -> None:
+    """Its Pods stay granted at the level it had; batches that act are its successor's from then on."""
+    status = {"champion": standing("2", "Automate", share=100), "previous": standing("1", "Automate", share=100)}
+    revisions = namespace(declared("2"), declared("1")).revisions
+    spec = grant_of(namespace(declared("2", status=status, batch=BATCH), revisions=revisions))["spec"]
+    entries = {key: (entry["level"], "batch" in entry) for key, entry in spec["grants"].items()}
+    assert entries == {
+        revision_of(declared("2")): ("Automate", True),
+        revision_of(declared("1")): ("Automate", False),
+    }
+    # Back as a candidate, it scores at what it holds now, not at what it may fall back on.
+    status |= {"candidate": standing("1", "Shadow")}
+    again = grant_of(namespace(declared("2", status=status, batch=BATCH), revisions=revisions))["spec"]
+    entry = again["grants"][revision_of(declared("1"))]
+    assert entry["level"] == "Automate"
+    assert entry["batch"]["metadata"]["annotations"]["mandate.dev/autonomy"] == "Shadow"
+
+
+def test_who_leaves_scores_nothing() -> None:
+    leaving = {"reason": "LiveGatesFail", "message": "recall", "by": "mandate"}
+    status = {"candidate": standing("1", "Suggest", leaving=leaving)}
+    assert "batch" not in entry_of(declared("1", status=status, batch=BATCH))
+
+
 def test_what_cannot_score_batches_is_said() -> None:
     image = {"image": "registry.example/credit@sha256:" + "0" * 64}
     for changes, words in (
