@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -88,6 +89,8 @@ class Recorder:
 
     async def ask(self, place: tuple[str, str], asked: LiveQuestion) -> LiveAnswer:
         del place
+        if asked.compared is not None and self._world.dice.random() < self._world.api.faults:
+            return LiveAnswer(live=self._shown(replace(asked, compared=None)), alone="the network")
         return LiveAnswer(live=self._shown(asked))
 
     def _shown(self, asked: LiveQuestion) -> Live | LiveUnavailable:
