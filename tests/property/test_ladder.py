@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from mandate.api.criteria import LEVELS, Level
 from mandate.rollout.inputs import Compared, Inputs, Judgement, Minimum, Rules, Seen, Verb
-from mandate.rollout.ladder import Step, step
+from mandate.rollout.ladder import EXCHANGED, Step, step
 from mandate.rollout.shares import desired_shares
 from mandate.rollout.state import FALLBACK, HISTORY, REFUSALS, Holder, Rung, Shares, State, rank
 from mandate.rollout.waiting import missing
@@ -74,7 +74,6 @@ class Ladder(RuleBasedStateMachine):
         self.broken: dict[str, str] = {}
         self.asked = 0
         self.shadowed: set[str] = set()
-        self.suggested: set[str] = set()
         self.crowned: set[str] = set()
 
     @property
@@ -133,6 +132,12 @@ class Ladder(RuleBasedStateMachine):
         assert sum(change.what == "Demoted" for change in result.transitions) <= 1, "by one level"
         for change in result.transitions:
             assert change.at >= max((item.at for item in before.history), default=0)
+            if change.what == "Retried" or change.why == EXCHANGED:
+                # It starts with nothing, and may climb in the very same step.
+                afresh = Holder(revision=change.revision, version=change.version, since=change.at, stepped=change.at)
+                holders[change.revision] = afresh
+            if change.version and change.after.level is None:
+                self.shadowed.discard(change.revision)
             if change.what in ("Promoted", "Advanced", "BecameChampion"):
                 assert inputs.rules is not None
                 assert before.paused is None or result.state.paused is None
@@ -175,13 +180,16 @@ class Ladder(RuleBasedStateMachine):
                 if holder is not None and holder.fallen:
                     assert seen is not None, "what fell rises on fresh evidence"
                     assert seen.since >= holder.since
-                (self.shadowed if below == "Shadow" else self.suggested).add(change.revision)
+                if below == "Shadow":
+                    self.shadowed.add(change.revision)
                 if change.after.level == "Automate":
                     assert change.revision in self.shadowed
             if change.what in ("Advanced", "BecameChampion") and change.before.level == "Automate":
                 assert inputs.rules is not None
                 holder = holders.get(change.revision)
-                if inputs.rules.step_duration > 0 and change.by == "mandate":
+                # A share below the first step isn't waited for: by the present steps the first is where one begins.
+                first = change.what == "Advanced" and change.before.share < inputs.rules.steps[0]
+                if inputs.rules.step_duration > 0 and change.by == "mandate" and not first:
                     assert holder is not None
                     assert holder.rung == change.before, "one step of traffic at a time"
                     assert holder.begun is not None
@@ -190,6 +198,7 @@ class Ladder(RuleBasedStateMachine):
                 self.crowned.add(change.revision)
             if change.what == "Reinstated":
                 assert change.revision in self.crowned
+                self.shadowed.add(change.revision)
 
     def _down_at_once(self, before: State, inputs: Inputs) -> None:
         wanted = desired_shares(self.state)
@@ -244,6 +253,15 @@ class Ladder(RuleBasedStateMachine):
     def judge(self, behind: int, reached: Level | None) -> None:
         revision = f"r{max(0, self.spec - behind)}"
         self.judgements[revision] = Judgement(reached=reached, evaluation=f"e-{revision}", model_digest="sha256:0")
+        self.advance()
+
+    @rule(behind=st.integers(0, 2))
+    def exchange(self, behind: int) -> None:
+        """What was judged turns out to be other bytes."""
+        revision = f"r{max(0, self.spec - behind)}"
+        judgement = self.judgements.get(revision)
+        assume(judgement is not None)
+        self.judgements[revision] = replace(judgement, model_digest=f"sha256:{len(self.state.history)}")  # type: ignore[type-var]
         self.advance()
 
     @rule()

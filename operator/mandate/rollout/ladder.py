@@ -52,16 +52,28 @@ Moved = tuple[State, tuple[Transition, ...]]
 
 @dataclass(frozen=True)
 class Step:
-    """The state after one step, what changed, why nobody is higher (`held`), and in how many seconds time may tell."""
+    """The state after one step, what changed, why nobody is higher (`held`), and in how many seconds time may tell.
+
+    `recorded` is the last moment on record, in seconds since the epoch, where the clock hasn't reached it yet.
+    """
 
     state: State
     transitions: tuple[Transition, ...]
     held: str
     again: float | None
+    recorded: int | None = None
 
 
 def step(state: State, inputs: Inputs, now: float) -> Step:
     """The ladder after everything that `inputs` allows or demands at `now`, in seconds since the epoch."""
+    found = _stepped(state, inputs, now)
+    if _last(found.state) >= _last(state):
+        return found
+    # Whose moment was the last on record has gone, without a transition: the clock stands less far behind, or isn't.
+    return step(found.state, inputs, now)
+
+
+def _stepped(state: State, inputs: Inputs, now: float) -> Step:
     clock = _Clock(max(math.ceil(now), _last(state)), _last(state) - math.ceil(now))
     moment = clock.moment
     state, transitions = _arrived(state, inputs, moment)
@@ -84,7 +96,7 @@ def step(state: State, inputs: Inputs, now: float) -> Step:
     if promote is not None:
         transitions += (_noted("Ignored", promote, moment, f"promote: {held or 'there is nothing to promote'}"),)
     state = replace(state, history=(*state.history, *transitions)[-HISTORY:])
-    return Step(state, transitions, held, again)
+    return Step(state, transitions, held, again, clock.moment if clock.behind > 0 else None)
 
 
 @dataclass(frozen=True)
@@ -592,8 +604,8 @@ def _unseen(holder: Holder, following: Rung, state: State, inputs: Inputs, momen
         found += missing(holder.rung.level, minimum, seen, lived=lived, unknown=unknown, alone=alone)
     elif holder.rung.level == "Automate" and rules.step_duration > 0:
         if lived is None:
-            # A share that isn't a step any more, as after a change of provider, may never be served.
-            if holder.rung.share in rules.steps:
+            # One below the first step, as after a change of provider, may never be served; nor would it come first now.
+            if holder.rung.share >= rules.steps[0]:
                 found.append(Missing(f"the provider doesn't serve {holder.rung} yet"))
         elif lived < rules.step_duration:
             left = rules.step_duration - lived

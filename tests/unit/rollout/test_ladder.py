@@ -364,6 +364,31 @@ def test_a_share_that_is_no_step_any_more_isnt_waited_for(share: int) -> None:
     assert rungs(step(state, asks("b", true=whole), T0).state) == rungs(state)
 
 
+def test_a_share_below_the_first_step_isnt_waited_for() -> None:
+    """By the present steps it would have begun at the first; the first then holds for as long as any step."""
+    state = State(champion=holder("a", AUTOMATE), candidate=holder("b", Rung("Automate", 10), begun=None))
+    inputs = asks("b", rules=replace(RULES, steps=(20, 100)))
+    for now in (T0, T0 + 9 * DAY):
+        assert rungs(step(state, inputs, now).state) == {"a": AUTOMATE, "b": Rung("Automate", 20)}
+
+
+@pytest.mark.parametrize("share", [3, 50])
+def test_a_share_above_the_first_step_must_hold_though_it_is_no_step_any_more(share: int) -> None:
+    """Else an edit of the steps would send all requests to what never held any."""
+    rules = replace(RULES, steps=(1, 2, 100))
+    state = State(champion=holder("a", AUTOMATE), candidate=holder("b", Rung("Automate", share), begun=None))
+    waits = step(state, asks("b", rules=rules), T0 + 9 * DAY)
+    assert rungs(waits.state) == rungs(state)
+    assert f"the provider doesn't serve Automate at {share} % yet" in waits.held
+    promote = asks("b", rules=rules, verbs=(verb("Promote"),))
+    assert rungs(step(state, promote, T0 + 9 * DAY).state) == rungs(state), "what isn't served isn't waiting"
+    begun = step(state, asks("b", rules=rules, true=desired_shares(state)), T0)
+    assert rungs(begun.state) == rungs(state)
+    assert begun.again == 6 * HOUR
+    up = step(begun.state, asks("b", rules=rules, true=desired_shares(state)), T0 + 6 * HOUR)
+    assert rungs(up.state) == {"a": AUTOMATE, "b": AUTOMATE}
+
+
 def test_not_refuted_yet_isnt_enough_for_what_fell() -> None:
     """With a burden that lets Inconclusive pass it would rise, be refuted, and fall, for ever."""
     rules = Rules(target="Automate", live=frozenset({"Automate"}))
@@ -454,6 +479,46 @@ def test_abort_refuses_the_candidate_until_a_retry() -> None:
     assert whats(nobody) == ["Ignored"]
 
 
+def aborted_and_retried(rules: Rules, *, found: dict[str, Seen]) -> Step:
+    """What was cut off with evidence of its fall is retried, and the same step may let it climb."""
+    state = State(champion=holder("a", AUTOMATE), candidate=holder("b", SUGGEST, since=T0))
+    aborted = step(state, asks("b", rules=rules, seen=found, verbs=(verb("Abort"),)), T0 + HOUR).state
+    assert rungs(aborted) == {"a": AUTOMATE, "b": Rung()}
+    return step(aborted, asks("b", rules=rules, seen=found, verbs=(verb("Abort"), verb("Retry"))), T0 + 2 * HOUR)
+
+
+def test_a_retried_version_climbs_at_once_where_nothing_is_asked_of_use() -> None:
+    """A retry is a fresh start: that it fell before asks for no evidence that the rules don't ask for."""
+    result = aborted_and_retried(Rules(target="Automate", steps=(100,)), found={})
+    assert whats(result) == ["Retried", "Promoted", "Promoted", "Promoted", "BecameChampion"]
+
+
+@pytest.mark.parametrize(
+    "rules", [replace(RULES, shadow=Minimum(predictions=100)), replace(RULES, shadow=Minimum(duration=DAY))]
+)
+def test_a_retried_version_uses_nothing_from_before(rules: Rules) -> None:
+    """Neither rows nor time of its earlier life at a level."""
+    result = aborted_and_retried(rules, found={"b": seen(T0, T0 + 2 * HOUR, predictions=9999)})
+    assert whats(result) == ["Retried", "Promoted"]
+    assert rungs(result.state) == {"a": AUTOMATE, "b": SHADOW}
+    candidate = result.state.candidate
+    assert candidate is not None
+    assert (candidate.since, candidate.begun, candidate.fallen) == (T0 + 2 * HOUR, None, False)
+
+
+def test_halted_and_retried_in_one_step_stays_where_the_halt_says() -> None:
+    """Of several that are new at once the more cautious has the last word."""
+    state = State(champion=holder("a", AUTOMATE), candidate=holder("b", SHADOW))
+    aborted = step(state, asks("b", verbs=(verb("Abort"),)), T0 + HOUR).state
+    free = Rules(target="Automate", steps=(100,))
+    both = asks("b", rules=free, verbs=(verb("Abort"), verb("Halt"), verb("Retry")))
+    result = step(aborted, both, T0 + 2 * HOUR)
+    assert whats(result)[:2] == ["Retried", "Halted"]
+    assert result.state.granted() == {}
+    resumed = step(result.state, replace(both, verbs=(*both.verbs, verb("Resume"))), T0 + 3 * HOUR)
+    assert rungs(resumed.state)["b"] == AUTOMATE
+
+
 def test_rollback_goes_from_an_answering_candidate_to_the_champion() -> None:
     state = State(champion=holder("a", AUTOMATE), candidate=holder("b", SUGGEST))
     result = step(state, asks("b", verbs=(verb("Rollback"),)), T0 + HOUR)
@@ -496,6 +561,34 @@ def test_a_clock_that_goes_back_makes_waits_longer() -> None:
     assert rungs(step(behind.state, asks("b", seen=found, true=desired_shares(state)), T0 + DAY).state) == {
         "b": SUGGEST
     }
+
+
+def test_how_far_a_clock_went_back_is_forgotten_with_whom_it_was_recorded_of() -> None:
+    """The last to change goes without a trace: the same step again would find the clock standing better."""
+    late = Holder(revision="b", version="b", since=T0 + 60, stepped=T0 + 60)
+    state = State(champion=holder("a", SHADOW), candidate=late)
+    inputs = asks("a", rules=Rules(target="Suggest"), judgements=judged("a"))
+    result = step(state, inputs, T0 + 30)
+    assert rungs(result.state) == {"a": SUGGEST}
+    assert result.recorded is None
+    again = step(result.state, inputs, T0 + 30)
+    assert (again.state, again.transitions, again.held) == (result.state, (), result.held)
+    assert whats(result) == ["Promoted"]
+
+
+def test_a_clock_that_went_back_is_told_with_the_time_that_it_has_to_reach() -> None:
+    state = State(champion=holder("a", AUTOMATE))
+    assert step(state, asks("a"), T0 - 60).recorded == T0
+    assert step(state, asks("a"), T0 - 0.5).recorded is None, "moments are rounded up"
+    assert step(state, asks("a"), T0).recorded is None
+
+
+def test_while_a_clock_stands_back_coming_down_goes_on() -> None:
+    state = State(champion=holder("a", AUTOMATE, since=T0 - DAY), candidate=holder("b", Rung("Automate", 50)))
+    failing = {name: seen(T0, T0 + 1, failing=("Automate",)) for name in "ab"}
+    result = step(state, asks("b", seen=failing, true=desired_shares(state)), T0 - HOUR)
+    assert whats(result) == ["CutOff", "Demoted"]
+    assert {change.at for change in result.transitions} == {T0}, "nothing is on record from before the last"
 
 
 def test_records_are_bounded() -> None:
