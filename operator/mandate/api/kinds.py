@@ -457,7 +457,8 @@ class ModelDeploymentStatus(Spec):
     """The last transitions, the latest at the end."""
     conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
     """Ready, Reconciling, Stalled, Evaluated, Granted, CandidateRefused, Enforced; where there is something to say,
-    CriteriaChanged, Degraded, Watched, Compared, FallbackReady, FallbackDrilled and AskUnderstood."""
+    CriteriaChanged, Degraded, Watched, Compared, ClockTrusted, FallbackReady, FallbackDrilled and
+    AskUnderstood."""
 
 
 class EvaluationImages(Spec):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
 from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus, PairsStatus, Pinned
+from mandate.api.moments import stamp
 from mandate.api.names import GROUP, LABEL_ENFORCE
 from mandate.controller.assess import (
     Assessment,
@@ -217,6 +218,8 @@ def _findings(
                 "CriteriaChanged", "True", "AfterMeasurement", "the criteria changed after the measurement had started"
             )
         )
+    if situation.climb.recorded is not None:
+        findings.append(_clock(situation.climb.recorded))
     wrong = not_asked(snapshot.mdep)
     if wrong:
         findings.append(Finding("AskUnderstood", "False", "InvalidAnnotation", "; ".join(wrong)))
@@ -224,6 +227,16 @@ def _findings(
     if situation.served.fallback:
         findings.append(Finding("FallbackReady", "False", "FallbackUnusable", situation.served.fallback))
     return tuple(findings)
+
+
+def _clock(recorded: int) -> Finding:
+    """The time on record, not how far it is: that would be another message every second."""
+    words = (
+        f"the operator's clock stands before the last change on record ({stamp(recorded)}), so it went back: nobody "
+        "climbs until it gets there; who serves goes on serving, and coming down goes on. Set the clocks right of the "
+        "nodes that the operator runs on"
+    )
+    return Finding("ClockTrusted", "False", "ClockWentBack", words)
 
 
 def _in_use(situation: _Situation) -> tuple[Finding, ...]:

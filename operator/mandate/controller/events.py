@@ -20,11 +20,22 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 NOTE_LIMIT = 1024
 CONTROLLER = "mandate.dev/controller"
-TOLD = ("AskUnderstood", "Degraded", "Stalled", "Failed", "CandidateRefused", "Evaluated", "Granted", "Ready")
+TOLD = (
+    "AskUnderstood",
+    "ClockTrusted",
+    "Degraded",
+    "Stalled",
+    "Failed",
+    "CandidateRefused",
+    "Evaluated",
+    "Granted",
+    "Ready",
+)
 """Conditions whose changes are told, what says most first; the rest can be read from the object."""
 BAD_WHEN = {
     "AskUnderstood": "False",
     "CandidateRefused": "True",
+    "ClockTrusted": "False",
     "Degraded": "True",
     "Failed": "True",
     "Stalled": "True",

@@ -283,7 +283,8 @@ class _Address:
         """The write, if there is any; else what there is to say about the route as it is."""
         live = self.live
         same = live is not None and holds(document["spec"], live["spec"]) and split_of(live) == split
-        stepped = (_stepped(live) if live is not None and same else "") or stamp(math.ceil(now))
+        kept = live is not None and same and not _is_to_come(live, now)
+        stepped = (_stepped(live) if live is not None and kept else "") or stamp(math.ceil(now))
         actions = bring(desired.route(self._snapshot.mdep, document, stepped=stepped), live)
         if live is None or actions:
             return Routed(actions, (f"HTTPRoute {self.name} is being turned to who may answer there",), again=again)
@@ -353,8 +354,16 @@ def _stepped(route: Mapping[str, Any]) -> str:
 def _age(route: Mapping[str, Any], now: float) -> float:
     """Seconds since what the route says last changed, rounded so that no wait gets shorter.
 
-    Where that isn't known, or is still to come since the clock was set back, nobody waits: someone may have to go.
+    Where it isn't known nobody waits: someone may have to go. Where the clock was set back it is none: the wait begins
+    anew.
     """
     stepped = _stepped(route)
-    age = now - instant(stepped) if stepped else math.inf
-    return age if age >= -1 else math.inf
+    if not stepped:
+        return math.inf
+    return 0.0 if _is_to_come(route, now) else now - instant(stepped)
+
+
+def _is_to_come(route: Mapping[str, Any], now: float) -> bool:
+    """Whether a route last changed at a time that is still to come, and by more than was rounded."""
+    stepped = _stepped(route)
+    return bool(stepped) and instant(stepped) > now + 1

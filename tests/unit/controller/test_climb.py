@@ -13,6 +13,7 @@ from mandate.api.names import LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import status_of, understood, wanted
 from mandate.controller.decide import decide
+from mandate.controller.events import changes
 from mandate.controller.plan import SetStatus
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.controller.standing import to_ask
@@ -26,6 +27,7 @@ from tests.unit.controller.judged import (
     deployment,
     granted,
     judged,
+    raw,
     revision_of,
     settled,
     standing,
@@ -170,6 +172,44 @@ def test_a_retry_lets_a_refused_version_be_measured_again() -> None:
     assert after.refused == ()
     assert after.handled == {"Retry": "1"}
     assert after.history[-1].what == "Retried"
+
+
+def test_while_the_clock_stands_back_who_serves_goes_on_and_it_is_told() -> None:
+    snapshot, _ = settled(start(autonomy__shadow={"minDuration": "1h", "minPredictions": 0}), NOW)
+    known = status(snapshot)
+    back = NOW - 7200
+    snapshot, again = settled(snapshot, back)
+    during = status(snapshot)
+    assert again is not None, "it is looked at again without any news"
+    said = next(item for item in during.conditions if item.type == "ClockTrusted")
+    assert (said.status, said.reason) == ("False", "ClockWentBack")
+    assert "the last change on record (2026-01-02T00:00:00Z)" in said.message
+    notes = changes([raw(item) for item in known.conditions], [raw(item) for item in during.conditions])
+    assert [(note.warning, note.reason) for note in notes] == [(True, "ClockWentBack")]
+    assert (during.champion, during.candidate, during.history) == (known.champion, known.candidate, known.history)
+    assert selected(snapshot, "credit") == selected(snapshot, "credit-suggest") == OLD["revision"]
+    assert next(item for item in during.conditions if item.type == "Ready").status == "True"
+    assert decide(snapshot, back + 61).actions == (), "that it lasts is no news"
+    for seconds in (3600, 7199):
+        snapshot, _ = settled(snapshot, back + seconds)
+        since, during = during, status(snapshot)
+        notes = changes([raw(item) for item in since.conditions], [raw(item) for item in during.conditions])
+        assert notes == (), "it is told once"
+        assert (during.candidate, during.history) == (known.candidate, known.history)
+
+    snapshot, again = settled(snapshot, NOW)
+    assert [item.type for item in status(snapshot).conditions if item.type == "ClockTrusted"] == []
+    assert again == 3600.0
+    snapshot, _ = settled(snapshot, NOW + 3600)
+    assert selected(snapshot, "credit") == revision_of(snapshot.mdep), "then it climbs as if nothing had been"
+
+
+def test_a_halt_waits_for_no_clock() -> None:
+    snapshot, _ = settled(start(), NOW)
+    metadata = {**snapshot.mdep["metadata"], "annotations": {"mandate.dev/halt": "1 by ann"}}
+    snapshot, _ = settled(replace(snapshot, mdep={**snapshot.mdep, "metadata": metadata}), NOW - 7200)
+    assert selected(snapshot, "credit") == selected(snapshot, "credit-suggest") == "none"
+    assert {item.at for item in status(snapshot).history} == {"2026-01-02T00:00:00Z"}
 
 
 def used(

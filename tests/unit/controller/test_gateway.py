@@ -276,6 +276,40 @@ def test_pods_and_services_outlive_the_last_route_that_names_them() -> None:
     assert {kind for _, kind in gone} == {"Deployment", "Service"}
 
 
+def test_a_clock_that_is_set_back_begins_a_wait_anew() -> None:
+    """Else a share would come before the gateway knows its backend, and Pods would go while it still sends to them."""
+    cluster = second()
+    lead = Fraction(1, 1_000_000)
+    for _ in range(10):
+        again = cluster.once()
+        if cluster.splits[-1] == {"1": 1 - lead, "2": lead}:
+            break
+        assert again is not None
+        cluster.at += again
+    back = cluster.at - 600
+    cluster.at = back + CALM - 2
+    cluster.once()
+    assert cluster.splits[-1] == {"1": 1 - lead, "2": lead}
+    began, cluster.at = cluster.at, cluster.at + CALM - 1
+    cluster.once()
+    assert cluster.splits[-1] == {"1": 1 - lead, "2": lead}
+    cluster.at = began + CALM + 1
+    cluster.once()
+    assert cluster.splits[-1] == shares(v1=90, v2=10)
+
+
+def test_a_clock_that_is_set_back_doesnt_keep_anybody_answering() -> None:
+    cluster = second(**BEHIND_IT)
+    cluster.at -= 7200
+    began = cluster.at
+    cluster.change_status(halted={"by": "alice", "at": "2026-01-02T00:00:00Z"})
+    cluster.rest(most=2 * HURRIED + 2)
+    assert cluster.at - began <= HURRIED + 1
+    assert cluster.split()["1"] == Fraction(1, 1_000_000)
+    cluster.rest()
+    assert cluster.split() == {"Fallback": 1}
+
+
 @pytest.mark.parametrize(
     ("routes", "reason", "words"),
     [
