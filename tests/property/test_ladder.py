@@ -261,7 +261,8 @@ class Ladder(RuleBasedStateMachine):
         revision = f"r{max(0, self.spec - behind)}"
         judgement = self.judgements.get(revision)
         assume(judgement is not None)
-        self.judgements[revision] = replace(judgement, model_digest=f"sha256:{len(self.state.history)}")  # type: ignore[type-var]
+        assert judgement is not None
+        self.judgements[revision] = replace(judgement, model_digest=f"sha256:{len(self.state.history)}")
         self.advance()
 
     @rule()

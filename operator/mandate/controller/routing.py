@@ -135,8 +135,8 @@ def held(snapshot: ModelSnapshot, now: float) -> set[str]:
 
 def settles(snapshot: ModelSnapshot, now: float) -> float | None:
     """In how many seconds a gateway carries what the routes have said since their last change; None if it does."""
-    ages = [_age(route, now) for route in own(snapshot).values()]
-    return max((GONE - age for age in ages if age < GONE), default=None)
+    stepped = [instant(moment) for route in own(snapshot).values() if (moment := _stepped(route))]
+    return max((moment + GONE - now for moment in stepped if now - moment < GONE), default=None)
 
 
 def names_nobody(snapshot: ModelSnapshot, now: float) -> bool:

@@ -184,7 +184,7 @@ def test_while_the_clock_stands_back_who_serves_goes_on_and_it_is_told() -> None
     said = next(item for item in during.conditions if item.type == "ClockTrusted")
     assert (said.status, said.reason) == ("False", "ClockWentBack")
     assert "the last change on record (2026-01-02T00:00:00Z)" in said.message
-    notes = changes([raw(item) for item in known.conditions], [raw(item) for item in during.conditions])
+    notes = changes(raw(known)["conditions"], raw(during)["conditions"])
     assert [(note.warning, note.reason) for note in notes] == [(True, "ClockWentBack")]
     assert (during.champion, during.candidate, during.history) == (known.champion, known.candidate, known.history)
     assert selected(snapshot, "credit") == selected(snapshot, "credit-suggest") == OLD["revision"]
@@ -193,7 +193,7 @@ def test_while_the_clock_stands_back_who_serves_goes_on_and_it_is_told() -> None
     for seconds in (3600, 7199):
         snapshot, _ = settled(snapshot, back + seconds)
         since, during = during, status(snapshot)
-        notes = changes([raw(item) for item in since.conditions], [raw(item) for item in during.conditions])
+        notes = changes(raw(since)["conditions"], raw(during)["conditions"])
         assert notes == (), "it is told once"
         assert (during.candidate, during.history) == (known.candidate, known.history)
 
