@@ -2,7 +2,7 @@
 
 The whole loop (store, queue, gather, decide, apply) runs in virtual time against an API server in memory. Seeds choose
 what happens: specs edited, retries asked, evaluations ending every which way, objects deleted by hand, requests and
-watch events lost, the operator killed and started anew.
+watch events lost, the operator killed and started anew, its clock set back.
 """
 
 from __future__ import annotations
@@ -133,6 +133,7 @@ class Simulation:
         self.recorder = Recorder(self)
         self.revisions: dict[str, str] = {}
         self.deleted = False
+        self.clock_error = 0.0
         self.misses = bool(self.api.deaf or self.api.faults)
         self.routed: dict[str, dict[str, Any]] = {}
         self.api.unknown = self.dice.choice([set(), {HTTP_ROUTES}])
@@ -261,7 +262,7 @@ class Simulation:
             SETTINGS,
             identity="simulated",
             operator_namespace="mandate-system",
-            now=clock,
+            now=lambda: clock() - self.clock_error,
             live=self.recorder,  # type: ignore[arg-type]
         )
 
@@ -325,6 +326,8 @@ class Simulation:
                     self.api.take(MODEL_EVALUATIONS, NAMESPACE, meval["metadata"]["name"])
             case 7 if present is not None and self.dice.random() < 0.2:
                 self.api.take(*place)
+            case 8:
+                self.clock_error = self.dice.choice([0.0, 20.0, 7200.0])
             case _:
                 pass
 
@@ -365,6 +368,7 @@ async def simulate(seed: int) -> None:
             world.start()
     world.api.faults = world.api.deaf = 0.0
     world.api.unknown = set()
+    world.clock_error = 0.0
     # An operator that hadn't yet heard of a deletion may have made something for the deleted object's uid.
     await asyncio.sleep(400)
     world.api.collect()

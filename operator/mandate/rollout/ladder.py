@@ -42,6 +42,8 @@ GATES_NOT_MET = "GatesNotMet"
 DRILLED, DRILL_FAILED = "Drilled", "DrillFailed"
 """Transitions after which everyone stands where they stood: what came of a drill of the fallback."""
 EXCHANGED = "the model's bytes aren't those that earned the level: it starts with nothing"
+LOOK_AT_CLOCK = 60.0
+"""Seconds after which a clock that went back is looked at again: no event tells that it was set right."""
 MOST_PASSES = 64
 """Far more passes than any step needs; beyond, the rules contradict each other."""
 ORDER: tuple[VerbName, ...] = ("Drill", "Resume", "Retry", "Promote", "Rollback", "Abort", "Pause", "Halt")
@@ -641,7 +643,7 @@ def _nothing_seen(holder: Holder, inputs: Inputs) -> str:
 
 def _held(state: State, inputs: Inputs, clock: _Clock) -> tuple[str, float | None]:
     """Why nobody stands higher, the candidate first, and in how many seconds time alone may change anything."""
-    waits: list[float] = [clock.behind] if clock.behind > 0 else []
+    waits: list[float] = [min(clock.behind, LOOK_AT_CLOCK)] if clock.behind > 0 else []
     words: list[str] = []
     if inputs.rules is not None:
         for role in ("candidate", "champion"):

@@ -18,6 +18,7 @@ from mandate.controller.plan import SetStatus
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.controller.standing import to_ask
 from mandate.evidence.live import Live
+from mandate.rollout.ladder import LOOK_AT_CLOCK
 from mandate.rollout.record import state_of
 from mandate.verdict.criteria import criteria_digest
 from tests.unit.controller.judged import (
@@ -180,7 +181,7 @@ def test_while_the_clock_stands_back_who_serves_goes_on_and_it_is_told() -> None
     back = NOW - 7200
     snapshot, again = settled(snapshot, back)
     during = status(snapshot)
-    assert again is not None, "it is looked at again without any news"
+    assert again == LOOK_AT_CLOCK, "no event tells that the clock was set right"
     said = next(item for item in during.conditions if item.type == "ClockTrusted")
     assert (said.status, said.reason) == ("False", "ClockWentBack")
     assert "the last change on record (2026-01-02T00:00:00Z)" in said.message
