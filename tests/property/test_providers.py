@@ -78,6 +78,7 @@ class Serving(Ladder):
             self._surround()
             served = serve(self.snapshot, self.state, spec=self.spec_served, now=self.now)
             if not served.actions:
+                self._everything_goes_to_who_may(self.snapshot)
                 return served
             before, self.snapshot = self.snapshot, carried_out(self.snapshot, Plan(served.actions))
             self._everything_goes_to_who_may(before)
@@ -118,7 +119,7 @@ class Serving(Ladder):
 
     def _everything_goes_to_who_may(self, before: ModelSnapshot) -> None:
         """Services at once; of routes, who mayn't answer any more never gets more, and each adds up."""
-        for address in LEAST:
+        for address in LEAST.keys() & self.snapshot.services.keys():
             selector = self.snapshot.services[address]["spec"]["selector"]
             revision = selector.get(LABEL_REVISION)
             if selector != SCORECARD["spec"]["selector"] and revision != desired.NOBODY:
@@ -137,6 +138,7 @@ class Serving(Ladder):
         for address in LEAST:
             found = _shares(self.snapshot, address)
             assert all(revision == FALLBACK or self._may(revision, address) for revision in found)
+            assert address in self.snapshot.services or self.spec_served is None
         if self.spec_served is None:
             return
         wanted, true = desired_shares(self.state), observe(self.snapshot, self.spec_served).true
