@@ -172,7 +172,7 @@ def turn(
     if foreign:
         words = f"HTTPRoute {foreign[0]} exists and isn't this ModelDeployment's; delete or rename it"
         return Routed(trouble=(Trouble("NameTaken", words),))
-    if spec is None and not any(each.hurries for each in addresses):
+    if spec is None and not any(each.hurries or each.copies_astray for each in addresses):
         return Routed()
     if any(each.live is None for each in addresses) and (spec is None or _coming(snapshot, rights.running)):
         return Routed(waiting=("routes wait until the Services behind them are there",))
@@ -230,6 +230,8 @@ class _Address:
             self._revisions[each.service] for each in self._now.backends if each.share and not _is_fallback(each)
         ]
         self.hurries = not all(rights.may(revision, level) for revision in answering)
+        copied = self._revisions.get(self._now.mirror.service, "") if self._now.mirror is not None else None
+        self.copies_astray = copied is not None and not rights.may(copied, "Shadow")
 
     def _is_known(self, backend: Backend) -> bool:
         return _is_fallback(backend) or backend.service in self._revisions
