@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mandate.evidence.blind import is_blind
 from mandate.evidence.canonical import rounded
 from mandate.evidence.live import LIVE_TASKS, Live, LiveTask
 from mandate.predictor import recording
@@ -51,6 +52,7 @@ def facts_of(seed: int) -> tuple[list[Fact], Query]:
         against=luck.choice(("B", "B", None)),
         since=since,
         pairs_since=luck.choice((None, 0, since, since + 5)),
+        blind_share=luck.choice((0, 30, 30, 30, 100)),
         until=since + luck.choice((0, 10, 30, 30, 30)),
         missing_before=10,
     )
@@ -286,24 +288,44 @@ class Reference:
             "absoluteErrorDifference": moments(errors),
         }
 
-    def decided(self, shown: bool, mine: list[Prediction]) -> dict[str, int]:
-        rows = [
-            (d, p)
-            for d in self.decisions
-            for p in mine
-            if d.shown == shown and self.said(d) is not None and d.revision in (None, "A") and not p.failed
-            if ((d.request, d.row) == (p.request, p.row) if d.entity is None else d.entity == p.entity)
+    def about(self, d: Decision, mine: list[Prediction]) -> Prediction | None:
+        """The answer that a person decided on: by entity the last one by then, or else the first one after."""
+        answers = [p for p in mine if not p.failed and self.said(p) is not None]
+        if d.entity is None:
+            return next((p for p in answers if (p.request, p.row) == (d.request, d.row)), None)
+        of_entity = [p for p in answers if p.entity == d.entity]
+        by_then, after = ([p for p in of_entity if (p.time <= d.time) == before] for before in (True, False))
+        return min(by_then or after, key=lambda p: (abs(p.time - d.time), p.request, p.row), default=None)
+
+    def kind(self, d: Decision) -> str:
+        drawn = is_blind(**PLACE, percent=self.query.blind_share, request=d.request, row=d.row, entity=d.entity)
+        if not drawn:
+            return "shown" if d.shown else "unasked"
+        others = [
+            o.time
+            for o in self.decisions
+            if (o.by, o.request, o.row, o.entity) == (d.by, d.request, d.row, d.entity) and o.shown != d.shown
         ]
-        known = [(d, p) for d, p in rows if self.classes and p.label is not None and self.truth(p) is not None]
+        if d.shown:
+            return "revised" if any(time <= d.time for time in others) else "peeked"
+        return "peeked" if any(time < d.time for time in others) else "blind"
+
+    def decided(self, mine: list[Prediction]) -> dict[str, Any]:
+        rows: dict[str, list[tuple[Decision, Prediction]]] = defaultdict(list)
+        for d in self.decisions:
+            p = self.about(d, mine)
+            if p is not None and self.said(d) is not None and d.revision in (None, "A"):
+                rows[self.kind(d)].append((d, p))
+        counts = {name: len(rows[name]) for name in ("peeked", "revised", "unasked")}
+        return counts | {name: self.decided_part(rows[name]) for name in ("shown", "blind")}
+
+    def decided_part(self, rows: list[tuple[Decision, Prediction]]) -> dict[str, int]:
+        known = [(d, p) for d, p in rows if self.classes and self.truth(p) is not None]
         human = [self.same(d.label, self.truth(p)) for d, p in known]
         model = [self.same(p.label, self.truth(p)) for d, p in known]
         return {
             "count": len(rows),
-            "overridden": sum(
-                (self.said(p) is None and not self.classes)
-                or (self.said(p) is not None and not self.same(self.said(d), self.said(p)))
-                for d, p in rows
-            ),
+            "overridden": sum(not self.same(self.said(d), self.said(p)) for d, p in rows),
             "labelled": len(known),
             "humanRight": sum(human),
             "modelRight": sum(model),
@@ -338,7 +360,8 @@ class Reference:
                 lambda rows: self.outcome_part([p for row in rows for p in row]),
                 lambda row: any(map(self.labelled, row)),
             ),
-            "decisions": {"shown": self.decided(True, mine), "blind": self.decided(False, mine)},
+            "blindShare": query.blind_share,
+            "decisions": self.decided(mine),
             "conflicts": 0,
             "unknown": self.unknown(),
             "dropped": sum(

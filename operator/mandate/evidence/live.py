@@ -97,7 +97,7 @@ class Pairs(_Aggregate):
 
 
 class Decided(_Aggregate):
-    """People's decisions on predictions. `overridden` differ from the model's answer.
+    """People's decisions, each on one prediction. `overridden` differ from the model's answer.
 
     `labelled` of them have an outcome, and the last three count within those. A Regression has no right and wrong, so
     there they stay 0.
@@ -112,10 +112,19 @@ class Decided(_Aggregate):
 
 
 class Decisions(_Aggregate):
-    """Decisions of people who saw the model's answer, and of those who decided before they could (the blind share)."""
+    """Decisions by whether they were drawn to be taken blind (`evidence.blind`), and whether they were.
+
+    `shown`: not drawn, by people who saw the answer. `blind`: drawn, by people who hadn't seen it. What compares the two
+    is fair, as it was left to chance who is among which; the others were chosen, and are only counted. `peeked`: drawn,
+    but the person saw the answer before deciding. `revised`: drawn, by people who had decided blind and decided again
+    when they saw it. `unasked`: not drawn, and blind all the same.
+    """
 
     shown: Decided
     blind: Decided
+    peeked: Count = 0
+    revised: Count = 0
+    unasked: Count = 0
 
 
 Part = TypeVar("Part", bound=_Aggregate)
@@ -140,11 +149,12 @@ class Live(_Aggregate):
 
     `failed` predictions were answered with an error; they have no part in `latency`, `labelled` and `outcomes`.
     `labelled`: predictions with an outcome, whenever that came. `first`, `last`: times of the first and last
-    prediction. `latency` is in milliseconds. `pairs` is missing where `against` wasn't asked for; they are of what
-    `against` answered from `pairs_since`, or else `since`. `conflicts`: events
-    of the stretch that contradict an earlier one of the same identity (the earlier one counts). `unknown`: outcomes
-    and decisions of the model in the stretch that no prediction of any revision is known for, yet. `dropped`:
-    predictions that the revision's servers couldn't deliver since they started.
+    prediction. `latency` is in milliseconds. `blind_share` is the percentage of decisions that were to be taken blind,
+    as the question gave it. `pairs` is missing where `against` wasn't asked for; they are of what `against` answered from
+    `pairs_since`, or else `since`. `conflicts`: events of the stretch that contradict an earlier one of the same
+    identity (the earlier one counts). `unknown`: outcomes and decisions of the model in the stretch that no prediction
+    of any revision is known for, yet. `dropped`: predictions that the revision's servers couldn't deliver since they
+    started.
     """
 
     namespace: str
@@ -163,6 +173,7 @@ class Live(_Aggregate):
     last: Rfc3339 | None = None
     latency: Moments
     outcomes: Sliced[BinaryOutcomes] | Sliced[MulticlassOutcomes] | Sliced[RegressionOutcomes]
+    blind_share: Annotated[int, Field(ge=0, le=100)] = 0
     decisions: Decisions
     pairs: Sliced[Pairs] | None = None
     conflicts: Count

@@ -88,6 +88,7 @@ def compute(connection: sqlite3.Connection, query: Query) -> Live:
         last=None if last is None else rfc3339(last),
         latency=latency.moments(),
         outcomes=_outcomes(query, groups),
+        blind_share=query.blind_share,
         decisions=_decisions(connection, query, ids),
         pairs=None if query.against is None else _pairs(connection, query, ids, slices),
         conflicts=_conflicts(connection, query, ids),
@@ -288,16 +289,33 @@ def _pair(tally: Tally) -> Pairs:
     )
 
 
+# A decision that was drawn to be taken blind, by whether the person had seen the answer by then (d), or decided a second
+# time (other). Whoever sends both with the same time can't have decided on what they saw.
+_DRAWN = "is_blind(:namespace, :model_name, :blind_share, d.request, d.row, d.entity)"
+_AGAIN = (
+    "EXISTS (SELECT 1 FROM decisions other WHERE other.model = d.model AND other.by = d.by "
+    "AND other.shown != d.shown AND other.time {order} d.time AND {address})"
+)
+
+
+def _kind(address: str) -> str:
+    """SQL for which part of `Decisions` a decision counts in."""
+    seen, blind = (_AGAIN.format(order=order, address=address) for order in ("<", "<="))
+    return (
+        f"CASE WHEN NOT {_DRAWN} THEN iif(d.shown, 'shown', 'unasked') "
+        f"WHEN d.shown THEN iif({blind}, 'revised', 'peeked') ELSE iif({seen}, 'peeked', 'blind') END"
+    )
+
+
 def _decisions(connection: sqlite3.Connection, query: Query, ids: _Ids) -> Decisions:
     task = query.task
+    kind = "value" if task == "Regression" else "label"
     if task == "Regression":
-        differs, human, known = "d.value IS NOT p.value", "0", "0"
-        model = "0"
+        differs, known, human, model = "d.value != p.value", "0", "0", "0"
     else:
         same = "(d.label = :positive) = (p.label = :positive)" if task == "Binary" else "d.label = p.label"
-        differs, known = f"NOT ({same})", f"p.label IS NOT NULL AND {_TRUE_LABEL} IS NOT NULL"
+        differs, known = f"NOT ({same})", f"{_TRUE_LABEL} IS NOT NULL"
         human, model = _right("d", task), _right("p", task)
-    kind = "value" if task == "Regression" else "label"
     counts = (
         "count(*)",
         f"count(*) FILTER (WHERE {differs})",
@@ -306,23 +324,34 @@ def _decisions(connection: sqlite3.Connection, query: Query, ids: _Ids) -> Decis
         f"count(*) FILTER (WHERE {known} AND {model})",
         f"count(*) FILTER (WHERE {known} AND {human} AND {model})",
     )
+    answers = (
+        "{p}.model = d.model AND {p}.revision = :revision AND {p}.failed = 0 "
+        f"AND {{p}}.{kind} IS NOT NULL AND {{p}}.time >= :since AND {{p}}.time < :until"
+    )
+    # A person decides about an entity on its last answer by then; where that came late, on the first one after.
+    last, first = (
+        "(SELECT q.id FROM predictions q INDEXED BY predictions_by_entity "
+        f"WHERE q.entity = d.entity AND {answers.format(p='q')} AND q.time {when} q.request, q.row LIMIT 1)"
+        for when in ("<= d.time ORDER BY q.time DESC,", "> d.time ORDER BY q.time,")
+    )
     # From decisions to predictions by their address, never along the predictions: the planner knows no row counts.
-    sides = {
-        "predictions_by_identity": "d.request = p.request AND d.row = p.row",
-        "predictions_by_entity": "d.entity = p.entity",
-    }
-    result: dict[int, Tally] = {0: Tally(counts=[0] * 6), 1: Tally(counts=[0] * 6)}
-    for index, side in sides.items():
+    sides = (
+        ("other.request = d.request AND other.row = d.row", "INDEXED BY predictions_by_identity",
+         f"p.request = d.request AND p.row = d.row AND {answers.format(p='p')}"),
+        ("other.entity = d.entity", "", f"d.entity IS NOT NULL AND p.id = coalesce({last}, {first})"),
+    )  # fmt: skip
+    result = {name: Tally(counts=[0] * len(counts)) for name in ("shown", "blind", "peeked", "revised", "unasked")}
+    for address, index, side in sides:
         statement = (
-            f"SELECT d.shown, {', '.join(counts)} "  # noqa: S608
-            f"FROM decisions d CROSS JOIN predictions p INDEXED BY {index} {_OUTCOMES} "
+            f"SELECT {_kind(address)}, {', '.join(counts)} "  # noqa: S608 - constants of this module
+            f"FROM decisions d CROSS JOIN predictions p {index} {_OUTCOMES} "
             f"WHERE d.model = :model AND d.{kind} IS NOT NULL AND (d.revision IS NULL OR d.revision = :revision_name) "
-            f"AND p.model = d.model AND {side} AND p.revision = :revision AND p.failed = 0 "
-            "AND p.time >= :since AND p.time < :until GROUP BY 1"
+            f"AND {side} GROUP BY 1"
         )
-        for (shown,), tally in _tallies(connection, statement, _parameters(query, ids), keys=1, counts=len(counts)):
-            result[shown].add(tally)
-    return Decisions(shown=_decided(result[1]), blind=_decided(result[0]))
+        for name, *numbers in connection.execute(statement, _parameters(query, ids)):
+            result[name].add(Tally(counts=numbers))
+    only = {name: tally.counts[0] for name, tally in result.items() if name not in ("shown", "blind")}
+    return Decisions(shown=_decided(result["shown"]), blind=_decided(result["blind"]), **only)
 
 
 def _decided(tally: Tally) -> Decided:
@@ -364,6 +393,9 @@ def _dropped(connection: sqlite3.Connection, ids: _Ids) -> int:
 
 def _parameters(query: Query, ids: _Ids) -> dict[str, Any]:
     return {
+        "namespace": query.namespace,
+        "model_name": query.model,
+        "blind_share": query.blind_share,
         "model": ids.model,
         "revision": ids.revision,
         "revision_name": query.revision,

@@ -68,6 +68,8 @@ class LiveParameters(BaseModel):
     since: Time
     until: Time | None = None
     pairs_since: Time | None = Field(default=None, alias="pairsSince")
+    blind_share: int = Field(default=0, ge=0, le=100, alias="blindShare")
+    """Percentage of decisions that were to be taken before people see the answer."""
     grace: float = Field(default=60.0, ge=0, le=86_400)
     """Seconds until a prediction without its partner counts as missing."""
 
@@ -173,6 +175,7 @@ class Recorder:
             positive=asked.positive,
             against=asked.against,
             pairs_since=asked.pairs_since,
+            blind_share=asked.blind_share,
             since=asked.since,
             # Up to and with this very millisecond, where no end is given.
             until=max(now + 1, asked.since) if asked.until is None else asked.until,

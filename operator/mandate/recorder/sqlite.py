@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mandate.evidence.blind import is_blind
 from mandate.evidence.live import Live
 
 from .aggregates import compute
@@ -139,6 +140,7 @@ class SqliteStorage:
             connection = _connect(self._file)
             connection.execute("PRAGMA query_only = ON")
             connection.create_aggregate("moments", 1, MomentsAggregate)  # type: ignore[arg-type]
+            connection.create_function("is_blind", 6, _is_blind, deterministic=True)
             self._readers.connection = connection
             self._all_readers.append(connection)
         return connection
@@ -278,6 +280,12 @@ class SqliteStorage:
 
 def _address(fact: Outcome | Decision, model: int) -> dict[str, Any]:
     return {"model": model, "request": fact.request, "row": fact.row, "entity": fact.entity}
+
+
+def _is_blind(
+    namespace: str, model: str, percent: int, request: str | None, row: int | None, entity: str | None
+) -> bool:
+    return is_blind(namespace=namespace, model=model, percent=percent, request=request, row=row, entity=entity)
 
 
 def _connect(file: Path) -> sqlite3.Connection:

@@ -25,6 +25,7 @@ class Query:
 
     `positive` is set for Binary only. Pairs are of the predictions that `against` made from `pairs_since` (`since`
     where None). One of them from before `missing_before` that has no partner is missing; a later one is waited for.
+    `blind_share` is the percentage of decisions that were to be taken blind.
     """
 
     namespace: str
@@ -36,6 +37,7 @@ class Query:
     positive: str | None = None
     against: str | None = None
     pairs_since: int | None = None
+    blind_share: int = 0
     missing_before: int = 0
 
 
