@@ -37,6 +37,10 @@ TOLD = {
     "steps that fall": "[50%, 10%, 100%] must rise, from above 0%, and end at 100%",
     "steps that stand still": "[50%, 50%, 100%] must rise, from above 0%, and end at 100%",
     "steps that end early": "[50%] must rise, from above 0%, and end at 100%",
+    "a minimum of blind decisions without any": "minBlind: 50 decisions can't be taken blind while blindShare is 0%; "
+    "set it, for example to 10%",
+    "overrides where nobody sees the answer": "maxOverrideRate is of decisions with the answer in sight, and "
+    "blindShare 100% leaves none",
     "no target": "spec.autonomy.target: Required value",
     "two sources": "exactly one of uri, image or columns must be set, got uri image",
     "no positive": "a Binary task needs positive: the class that counts",
@@ -102,7 +106,7 @@ def test_a_good_object_is_taken_and_defaulted(kubectl: Kubectl) -> None:
     result = kubectl("apply", "--server-side", "--dry-run=server", "-o", "json", "-f", "-", document=deployment(GOOD))
     assert result.returncode == 0, result.stderr
     spec = json.loads(result.stdout)["spec"]
-    suggest = {"minDuration": "7d", "minPredictions": 1000, "minLabelled": 500, "blindShare": "0%"}
+    suggest = {"minDuration": "7d", "minPredictions": 1000, "minLabelled": 500, "blindShare": "0%", "minBlind": 0}
     assert spec["autonomy"]["suggest"] == suggest
     assert spec["autonomy"]["automate"] == {"steps": ["10%", "50%", "100%"], "stepDuration": "6h"}
     assert spec["serving"]["resources"]["limits"]["memory"] == "512Mi"

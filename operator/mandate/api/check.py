@@ -31,6 +31,7 @@ from .spec import (
     Gate,
     Hostname,
     Name,
+    Percent,
     Rate,
     RequireText,
     Serving,
@@ -51,6 +52,7 @@ _EXPECTED = {
         (Duration, "a whole number and its unit (ms, s, m, h or d), such as 24h"),
         (Rate, "whole requests per second, such as 50/s"),
         (Currency, "three letters, such as EUR"),
+        (Percent, "a whole percentage from 0% to 100%, such as 10%"),
         (SomePercent, "a whole percentage above 0 %, such as 25%"),
         (Hostname, "a full host name, such as credit.example.com, with at most 55 characters before its first dot"),
         (Folder, "pvc://CLAIM/PATH of a folder: names of letters, digits, and ._- after the first"),
@@ -229,6 +231,17 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         steps[-1] == 100 and steps[0] > 0 and all(later > earlier for earlier, later in pairwise(steps)),
         "autonomy.automate.steps",
         f"{list(spec.autonomy.automate.steps)} must rise, from above 0%, and end at 100%",
+    )
+    suggest = spec.autonomy.suggest
+    require(
+        suggest.min_blind == 0 or suggest.blind_share != "0%",
+        "autonomy.suggest.minBlind",
+        f"{suggest.min_blind} decisions can't be taken blind while blindShare is 0%; set it, for example to 10%",
+    )
+    require(
+        suggest.max_override_rate is None or suggest.blind_share != "100%",
+        "autonomy.suggest.maxOverrideRate",
+        "is of decisions with the answer in sight, and blindShare 100% leaves none; lower it, or leave this out",
     )
     for index, baseline in enumerate(spec.baselines):
         require(

@@ -19,6 +19,7 @@ from .spec import (
     Gate,
     Model,
     Name,
+    Percent,
     PinnedImage,
     RiskTier,
     Serving,
@@ -381,6 +382,52 @@ class PairsStatus(Spec):
     """Where they agree least."""
 
 
+class DecidedStatus(Spec):
+    """Some people's decisions beside the model's answers on the same rows."""
+
+    count: Annotated[int, Field(ge=0)] = 0
+    """How many."""
+    labelled: Annotated[int, Field(ge=0)] = 0
+    """How many of them with their outcome, which what follows is of."""
+    agreement: MeanLimits | None = None
+    """Of all, the share that say what the model says."""
+    errors: MeanLimits | None = None
+    """Share in which the person was wrong."""
+    model_errors: MeanLimits | None = None
+    """Share in which the model was wrong."""
+    error_difference: MeanLimits | None = None
+    """Person - model, of these shares."""
+    shared_errors: MeanLimits | None = None
+    """Of the rows that the model was wrong about, the share in which the person was wrong too."""
+
+
+class DecisionsStatus(Spec):
+    """What people decide at Suggest: alone, with the answer before them, and beside the model."""
+
+    revision: Revision
+    """Whose answers they decide on."""
+    since: Time
+    """Since when: since it came to Suggest."""
+    until: Time
+    """Until when that was counted."""
+    blind_share: Percent
+    """Share of decisions that are drawn to be taken before people see the answer."""
+    blind: DecidedStatus = DecidedStatus()
+    """Drawn, and decided before the person saw the answer: people alone."""
+    shown: DecidedStatus = DecidedStatus()
+    """Not drawn, and decided with the answer before them: people and model together."""
+    agreement_difference: MeanLimits | None = None
+    """Agreement, shown - blind: how much more often people say what the model says once they see it."""
+    error_difference: MeanLimits | None = None
+    """Errors, shown - blind: below 0 where seeing the answer helps."""
+    peeked: Annotated[int, Field(ge=0)] = 0
+    """Drawn, but the person saw the answer before deciding; compared with nothing."""
+    revised: Annotated[int, Field(ge=0)] = 0
+    """Drawn, and decided a second time with the answer before them; compared with nothing."""
+    unasked: Annotated[int, Field(ge=0)] = 0
+    """Not drawn, but decided blind; compared with nothing."""
+
+
 class Pinned(Spec):
     """Digests that weren't declared, as the evaluation learnt them."""
 
@@ -431,6 +478,8 @@ class ModelDeploymentStatus(Spec):
     for a rollback after that."""
     pairs: PairsStatus | None = None
     """The candidate beside the champion, on the same requests; absent without one of them."""
+    decisions: DecisionsStatus | None = None
+    """What people decide at Suggest; absent while nothing is counted."""
     pinned: Pinned | None = None
     """Digests that the evaluation learnt."""
     criteria_digest: Digest | None = None

@@ -551,6 +551,23 @@ class ShadowMinimum(LiveMinimum):
 class SuggestMinimum(LiveMinimum):
     """What Suggest must have seen in use, and how people's decisions are taken there."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.minBlind) || self.minBlind == 0 || (has(self.blindShare) && self.blindShare != '0%')",
+                "minBlind needs a blindShare above 0%",
+                said="'minBlind: ' + string(self.minBlind) + ' decisions can\\'t be taken blind while blindShare is "
+                "0%; set it, for example to 10%'",
+                field=".minBlind",
+            ),
+            cel(
+                "!has(self.maxOverrideRate) || !has(self.blindShare) || self.blindShare != '100%'",
+                "maxOverrideRate is of decisions with the answer in sight, and blindShare 100% leaves none",
+                field=".maxOverrideRate",
+            ),
+        )
+    )
+
     min_duration: Duration = "7d"
     """How long."""
     min_labelled: Annotated[int, Field(ge=0, le=1_000_000_000)] = 500
@@ -559,6 +576,8 @@ class SuggestMinimum(LiveMinimum):
     """People's decisions must show, with the upper limit, that they differ from the answer at most this often."""
     blind_share: Percent = "0%"
     """Share of decisions that people take before they see the answer, so that rubber-stamping shows."""
+    min_blind: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] = 0
+    """How many of those there must be."""
 
 
 class Promotion(Spec):

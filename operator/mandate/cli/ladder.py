@@ -22,6 +22,16 @@ DIFFERENCES = {
     "latencyDifference": "latency in ms, candidate - champion",
     "errorDifference": "absolute error, candidate - champion",
 }
+BETWEEN = {
+    "agreementDifference": "as the model says, in sight - blind",
+    "errorDifference": "wrong, in sight - blind",
+}
+ASIDE = {
+    "peeked": "saw the answer though they were to decide blind",
+    "revised": "decided again after a blind decision",
+    "unasked": "decided blind unasked",
+}
+"""Decisions that aren't compared with anything."""
 LAST = 8
 """Changes shown."""
 
@@ -37,6 +47,7 @@ def lines(mdep: Object) -> tuple[str, ...]:
     found += ["", *_ladder(status, target), ""]
     found += _conditions(status)
     found += _pairs(status)
+    found += _decisions(status)
     shown = history(mdep)[-LAST:]
     if shown:
         found += ["", "last changes:", *(f"  {entry['at']}  {sentence(entry)}" for entry in shown)]
@@ -131,6 +142,34 @@ def _pairs(status: Object) -> list[str]:
     if right:
         parts = ("both", "candidate", "champion", "neither")
         found.append("  right: " + ", ".join(f"{part} {right.get(part, 0)}" for part in parts))
+    return found
+
+
+def _decisions(status: Object) -> list[str]:
+    """What people decide at Suggest, alone and with the answer before them, beside the model."""
+    decisions = status.get("decisions")
+    if not decisions:
+        return []
+    share = decisions["blindShare"]
+    found = ["", f"decisions at Suggest since {decisions['since']}, of which {share} are to be taken blind:"]
+    found += _decided("blind", decisions.get("blind") or {}) if share != "0%" else []
+    found += _decided("with the answer in sight", decisions.get("shown") or {})
+    for field, words in BETWEEN.items():
+        if decisions.get(field):
+            found.append(_limits(f"  {words}: {{}}", decisions[field]))
+    aside = ", ".join(f"{decisions[field]} {words}" for field, words in ASIDE.items() if decisions.get(field))
+    return [*found, f"  not compared: {aside}"] if aside else found
+
+
+def _decided(what: str, part: Object) -> list[str]:
+    """Some decisions, and who was right where the outcome is known."""
+    found = [f"  {what}: {part.get('count', 0)}{_limits(', as the model says {}', part.get('agreement'))}"]
+    if part.get("errors"):
+        wrong = _limits("people wrong {}", part["errors"]) + _limits(", the model {}", part.get("modelErrors"))
+        found.append(f"    {part['labelled']} with their outcome: {wrong}")
+        found.append(_limits("    people - model: {}", part["errorDifference"]))
+    if part.get("sharedErrors"):
+        found.append(_limits("    where the model is wrong, people are too: {}", part["sharedErrors"]))
     return found
 
 

@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
-from mandate.api.kinds import GateSummary, ModelDeploymentSpec, ModelDeploymentStatus, PairsStatus, Pinned
+from mandate.api.kinds import (
+    DecisionsStatus,
+    GateSummary,
+    ModelDeploymentSpec,
+    ModelDeploymentStatus,
+    PairsStatus,
+    Pinned,
+)
 from mandate.api.moments import stamp
 from mandate.api.names import GROUP, LABEL_ENFORCE
 from mandate.controller.assess import (
@@ -32,9 +39,9 @@ from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
 from mandate.controller.standing import compares, inputs
 from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
+from mandate.rollout import decisions, pairs
 from mandate.rollout.inputs import Inputs
 from mandate.rollout.ladder import GATES_NOT_MET, Step, step
-from mandate.rollout.pairs import follow, is_news
 from mandate.rollout.record import state_of, update_of
 from mandate.rollout.state import Refused, State, rank
 
@@ -123,6 +130,7 @@ def _status(
         "level": level or "None",
         "version": shown.version if shown is not None else "",
         "pairs": _pairs(snapshot, before, situation, now=now),
+        "decisions": _decisions(snapshot, before, situation.state),
     }
     spec = _spec(snapshot.mdep)
     if isinstance(assessment, Judged) and spec is not None:
@@ -144,14 +152,16 @@ def _status(
     findings += drill_findings(drill or before.drill, spec)
     update["conditions"] = merged(before.conditions, findings, generation=generation, now=now)
     after = before.model_copy(update=update)
-    kept = {"conditions": before.conditions, "gates": before.gates, "pairs": before.pairs}
-    if after.model_copy(update=kept) != before or is_news(before.pairs, after.pairs):
+    counted = {"pairs": before.pairs, "decisions": before.decisions}
+    kept = {"conditions": before.conditions, "gates": before.gates, **counted}
+    news = pairs.is_news(before.pairs, after.pairs) or decisions.is_news(before.decisions, after.decisions)
+    if news or after.model_copy(update=kept) != before:
         return after
     return after.model_copy(
         update={
             "conditions": steady(before.conditions, after.conditions),
             "gates": steady(before.gates, after.gates),
-            "pairs": before.pairs,
+            **counted,
         }
     )
 
@@ -162,12 +172,23 @@ def _pairs(
     """The candidate beside the champion; as it was known, where they aren't compared any more."""
     state, compared = situation.state, compares(_spec(snapshot.mdep))
     live = snapshot.live.get(state.candidate.revision) if state.candidate is not None else None
-    return follow(
+    return pairs.follow(
         before.pairs,
         state,
         copied=situation.observed.copied if compared else {},
         live=live if isinstance(live, Live) and compared else None,
         now=now,
+    )
+
+
+def _decisions(snapshot: ModelSnapshot, before: ModelDeploymentStatus, state: State) -> DecisionsStatus | None:
+    """What people decide at Suggest; as it was known, where nothing new is."""
+    spec = _spec(snapshot.mdep)
+    return decisions.follow(
+        before.decisions,
+        state,
+        share=spec.autonomy.suggest.blind_share if spec is not None else None,
+        live={revision: live for revision, live in snapshot.live.items() if isinstance(live, Live)},
     )
 
 

@@ -65,6 +65,8 @@ class LiveSource:
         question = {"revision": holder.revision, "task": task.type, "since": stamp(holder.since)}
         if task.type == "Binary":
             question["positive"] = str(task.positive)
+        if asked.blind_share:
+            question["blindShare"] = str(asked.blind_share)
         if asked.compared is None:
             return LiveAnswer(live=await self._known(place, question))
         identity = repr((place, sorted(question.items())))
@@ -140,6 +142,7 @@ def _live(body: bytes, question: dict[str, str]) -> Answer:
     except ValidationError as error:
         return LiveUnavailable(f"the recorder's answer isn't understood ({error.error_count()} fields)")
     names = ("revision", "task", "positive", "against")
-    if (live.revision, live.task, live.positive, live.against) != tuple(map(question.get, names)):
+    said = (live.revision, live.task, live.positive, live.against)
+    if said != tuple(map(question.get, names)) or live.blind_share != int(question.get("blindShare", "0")):
         return LiveUnavailable("the recorder answered another question")
     return live

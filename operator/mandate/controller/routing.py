@@ -262,9 +262,22 @@ class _Address:
             return Backend(service=service, port=port, share=share, autonomy="Fallback")
         service = workload_name(self._snapshot.mdep["metadata"]["name"], revision)
         autonomy: Answering = "Automate" if self._level == "Automate" else "Suggest"
+        blind = self._blind(service) if autonomy == "Suggest" else ""
         return Backend(
-            service=service, port=desired.SERVICE_PORT, share=share, autonomy=autonomy, version=versions[revision]
+            service=service,
+            port=desired.SERVICE_PORT,
+            share=share,
+            autonomy=autonomy,
+            version=versions[revision],
+            blind=blind,
         )
+
+    def _blind(self, service: str) -> str:
+        """The share of decisions that are to be taken blind; where the spec isn't understood, as the route says."""
+        if self._spec is None:
+            return next((each.blind for each in self._now.backends if each.service == service), "")
+        share = self._spec.autonomy.suggest.blind_share
+        return "" if share == "0%" else share
 
     def _mirror(self, known: Shares) -> Mirror | None:
         """A mirror to a Service that isn't there yet would turn every answer into an error."""

@@ -47,11 +47,14 @@ class LiveUnavailable:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveQuestion:
-    """What is asked of a revision's use: `task` is what its answers are for."""
+    """What is asked of a revision's use: `task` is what its answers are for, `blind_share` the percentage of people's
+    decisions that were to be taken before they see the answer.
+    """
 
     holder: Holder
     task: Task
     compared: Comparison | None = None
+    blind_share: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

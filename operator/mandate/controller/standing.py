@@ -15,6 +15,7 @@ from mandate.controller.snapshot import LiveQuestion, LiveUnavailable, ModelSnap
 from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
 from mandate.evidence.schema import Evidence
+from mandate.rollout.decisions import blind_percent
 from mandate.rollout.inputs import Inputs, Judgement, Rules, Verb
 from mandate.rollout.pairs import compared, comparison
 from mandate.rollout.record import live_levels, rules_of, seen_of, state_of
@@ -164,11 +165,14 @@ def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[LiveQues
             continue
         criteria = criteria_of(snapshot, holder, spec=spec)
         minimum = rules.minimum(holder.rung.level)
-        counted = minimum.predictions > 0 or minimum.labelled > 0 or minimum.max_override_rate is not None
+        counted = minimum.max_override_rate is not None or minimum.predictions + minimum.labelled + minimum.blind > 0
+        blind = blind_percent(spec.autonomy.suggest.blind_share) if holder.rung.level == "Suggest" else 0
         watched = criteria is not None and bool(_live_levels(criteria))
         beside = comparison(status.pairs, state, holder) if compares(spec) else None
-        if (counted and holder.rung.level != rules.target) or watched or holder.fallen or beside is not None:
-            found.append(LiveQuestion(holder=holder, task=(criteria or spec).task, compared=beside))
+        climbs = counted and holder.rung.level != rules.target
+        if climbs or watched or holder.fallen or beside is not None or blind > 0:
+            task = (criteria or spec).task
+            found.append(LiveQuestion(holder=holder, task=task, compared=beside, blind_share=blind))
     return tuple(found)
 
 

@@ -18,9 +18,10 @@ def is_blind(
 ) -> bool:
     """Whether the decision at this address is to be taken blind, where `percent` (0 to 100) of all are.
 
-    The address is what the decision is sent with: `request` and `row`, or `entity`. The first 32 bits of the SHA-256 of
-    its lines, as a share of 2^32, are below the share that is drawn. So the same address is always drawn alike, whatever
-    the version; and what is drawn at 10 % is drawn at 20 % as well. Raises ValueError for any other address or percent.
+    The address is what the decision is sent with: `request` and `row`, or `entity`. It is drawn if the first 32 bits of
+    the SHA-256 of these lines, as a share of 2^32, are below the share that is asked: the namespace, the model, and
+    `request` with its id and row, or `entity` with its id. So the same address is always drawn alike, whatever the
+    version; and what is drawn at 10 % is drawn at 20 % as well. Raises ValueError for any other address or percent.
     """
     if not 0 <= percent <= 100:
         raise ValueError(f"percent must be from 0 to 100, got {percent}")

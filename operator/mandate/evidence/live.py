@@ -114,10 +114,10 @@ class Decided(_Aggregate):
 class Decisions(_Aggregate):
     """Decisions by whether they were drawn to be taken blind (`evidence.blind`), and whether they were.
 
-    `shown`: not drawn, by people who saw the answer. `blind`: drawn, by people who hadn't seen it. What compares the two
-    is fair, as it was left to chance who is among which; the others were chosen, and are only counted. `peeked`: drawn,
-    but the person saw the answer before deciding. `revised`: drawn, by people who had decided blind and decided again
-    when they saw it. `unasked`: not drawn, and blind all the same.
+    `shown`: not drawn, by people who saw the answer. `blind`: drawn, by people who hadn't seen it. The two can be
+    compared, as chance decided which is which; the others were chosen, and are only counted. `peeked`: drawn, but the
+    person saw the answer before deciding. `revised`: drawn, by people who had decided blind and decided again when they
+    saw it. `unasked`: not drawn, and blind all the same.
     """
 
     shown: Decided
@@ -150,8 +150,8 @@ class Live(_Aggregate):
     `failed` predictions were answered with an error; they have no part in `latency`, `labelled` and `outcomes`.
     `labelled`: predictions with an outcome, whenever that came. `first`, `last`: times of the first and last
     prediction. `latency` is in milliseconds. `blind_share` is the percentage of decisions that were to be taken blind,
-    as the question gave it. `pairs` is missing where `against` wasn't asked for; they are of what `against` answered from
-    `pairs_since`, or else `since`. `conflicts`: events of the stretch that contradict an earlier one of the same
+    as the question gave it. `pairs` is missing where `against` wasn't asked for; they are of what `against` answered
+    from `pairs_since`, or else `since`. `conflicts`: events of the stretch that contradict an earlier one of the same
     identity (the earlier one counts). `unknown`: outcomes and decisions of the model in the stretch that no prediction
     of any revision is known for, yet. `dropped`: predictions that the revision's servers couldn't deliver since they
     started.

@@ -289,8 +289,8 @@ def _pair(tally: Tally) -> Pairs:
     )
 
 
-# A decision that was drawn to be taken blind, by whether the person had seen the answer by then (d), or decided a second
-# time (other). Whoever sends both with the same time can't have decided on what they saw.
+# Alias d: a decision; other: the same person's about the same, the one blind and the one with the answer in sight.
+# Where both have the same time, the blind one came first: nobody sees an answer and decides within a millisecond.
 _DRAWN = "is_blind(:namespace, :model_name, :blind_share, d.request, d.row, d.entity)"
 _AGAIN = (
     "EXISTS (SELECT 1 FROM decisions other WHERE other.model = d.model AND other.by = d.by "
@@ -330,7 +330,7 @@ def _decisions(connection: sqlite3.Connection, query: Query, ids: _Ids) -> Decis
     )
     # A person decides about an entity on its last answer by then; where that came late, on the first one after.
     last, first = (
-        "(SELECT q.id FROM predictions q INDEXED BY predictions_by_entity "
+        "(SELECT q.id FROM predictions q INDEXED BY predictions_by_entity "  # noqa: S608 - constants of this module
         f"WHERE q.entity = d.entity AND {answers.format(p='q')} AND q.time {when} q.request, q.row LIMIT 1)"
         for when in ("<= d.time ORDER BY q.time DESC,", "> d.time ORDER BY q.time,")
     )

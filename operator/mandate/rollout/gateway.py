@@ -30,6 +30,8 @@ MIRROR_PARTS = 1_000_000
 """A mirrored share is told exactly as percent, else as a fraction with at most this denominator."""
 HEADER_AUTONOMY = "Mandate-Autonomy"
 HEADER_VERSION = "Mandate-Model-Version"
+HEADER_BLIND = "Mandate-Blind-Share"
+"""Share of decisions, such as `10%`, that people are to take before they see the answer."""
 CALM = 20.0
 """Seconds between making a backend known and sending it its share, where nothing hurries: longer than any gateway was
 seen to take until it carries a change."""
@@ -44,13 +46,17 @@ GATEWAY_API = "gateway.networking.k8s.io"
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A Service with a share of an address, 0 to 1. The fallback has no model version."""
+    """A Service with a share of an address, 0 to 1. The fallback has no model version.
+
+    `blind` is the share of decisions on its answers that are to be taken blind, as the header says it; empty for none.
+    """
 
     service: str
     port: int
     share: Fraction
     autonomy: Answering
     version: str = ""
+    blind: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +256,7 @@ def _backend(backend: Backend, weight: int) -> Object:
     # `set` replaces what the server says of itself; where there is no version to set, none may pass.
     said = [{"name": HEADER_AUTONOMY, "value": backend.autonomy}]
     said += [{"name": HEADER_VERSION, "value": backend.version}] if backend.version else []
+    said += [{"name": HEADER_BLIND, "value": backend.blind}] if backend.blind else []
     headers: Object = {"set": said} | ({} if backend.version else {"remove": [HEADER_VERSION]})
     return _service(backend.service, backend.port) | {
         "weight": weight,
@@ -305,6 +312,7 @@ def _read_backend(reference: Mapping[str, Any]) -> Backend:
         share=Fraction(reference["weight"], TOTAL),
         autonomy=headers[HEADER_AUTONOMY],
         version=headers.get(HEADER_VERSION, ""),
+        blind=headers.get(HEADER_BLIND, ""),
     )
 
 

@@ -21,13 +21,15 @@ Degradation = Literal["Demote", "Rollback", "Hold"]
 class Minimum:
     """What a level must have seen in use before the next one; `duration` in seconds.
 
-    `max_override_rate`: people's decisions must show that they differ from the model's answer at most this often.
+    `blind`: decisions that people took before they saw the answer, as drawn. `max_override_rate`: people's decisions
+    must show that they differ from the model's answer at most this often.
     `max_missing_pairs`: it must be shown that at most this share of the copies is without an answer.
     """
 
     duration: float = 0.0
     predictions: int = 0
     labelled: int = 0
+    blind: int = 0
     max_override_rate: float | None = None
     max_missing_pairs: float | None = None
 
@@ -91,7 +93,8 @@ class Seen:
     """What was seen of a revision in use, from `since` until `until` (seconds since the epoch; not after now).
 
     Ask for it from Holder.since on: what begins earlier decides nothing, and a decision uses up what it rests on.
-    `decisions` were taken by people who saw the answer; `overridden` of them differ from it. `gates` is the verdict on
+    `decisions` were taken by people who saw the answer; `overridden` of them differ from it. `blind` were taken before
+    people saw it, as drawn. `gates` is the verdict on
     gates that ask about live rows, by level. `compared` is None where nothing was compared with the champion.
     """
 
@@ -101,6 +104,7 @@ class Seen:
     labelled: int = 0
     decisions: int = 0
     overridden: int = 0
+    blind: int = 0
     gates: Mapping[Level, LevelVerdict] = field(default_factory=dict)
     compared: Compared | None = None
 

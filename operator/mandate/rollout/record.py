@@ -29,7 +29,7 @@ def rules_of(
     return Rules(
         target=autonomy.target,
         shadow=_minimum(autonomy.shadow, missing=autonomy.shadow.max_missing_pairs),
-        suggest=_minimum(autonomy.suggest, rate=autonomy.suggest.max_override_rate),
+        suggest=_minimum(autonomy.suggest, rate=autonomy.suggest.max_override_rate, blind=autonomy.suggest.min_blind),
         steps=WHOLE if whole else tuple(int(step.removesuffix("%")) for step in autonomy.automate.steps),
         step_duration=seconds(autonomy.automate.step_duration),
         on_degradation=autonomy.on_degradation,
@@ -53,6 +53,7 @@ def seen_of(live: Live, gates: Mapping[Level, LevelVerdict], compared: Compared 
         labelled=live.labelled,
         decisions=live.decisions.shown.count,
         overridden=live.decisions.shown.overridden,
+        blind=live.decisions.blind.count,
         gates=gates,
         compared=compared,
     )
@@ -140,11 +141,12 @@ def update_of(state: State) -> dict[str, Any]:
     }
 
 
-def _minimum(minimum: LiveMinimum, *, rate: str | None = None, missing: str | None = None) -> Minimum:
+def _minimum(minimum: LiveMinimum, *, rate: str | None = None, missing: str | None = None, blind: int = 0) -> Minimum:
     return Minimum(
         duration=seconds(minimum.min_duration),
         predictions=minimum.min_predictions,
         labelled=minimum.min_labelled,
+        blind=blind,
         max_override_rate=None if rate is None else float(rate),
         max_missing_pairs=None if missing is None else float(missing),
     )

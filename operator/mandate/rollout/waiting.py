@@ -41,6 +41,7 @@ def missing(
         return (*found, Missing(f"{asked} can't be shown: {unknown}"))
     found += _counted("predictions", seen.predictions if seen else 0, minimum.predictions, seen)
     found += _counted("labelled rows", seen.labelled if seen else 0, minimum.labelled, seen)
+    found += _counted("blind decisions", seen.blind if seen else 0, minimum.blind, seen)
     if minimum.max_override_rate is not None:
         found += _overrides(minimum.max_override_rate, seen)
     if minimum.max_missing_pairs is not None:
@@ -50,7 +51,11 @@ def missing(
 
 def _asked(minimum: Minimum) -> str:
     """What is asked of use besides time, in words; empty where nothing is."""
-    counts = ((minimum.predictions, "predictions"), (minimum.labelled, "labelled rows"))
+    counts = (
+        (minimum.predictions, "predictions"),
+        (minimum.labelled, "labelled rows"),
+        (minimum.blind, "blind decisions"),
+    )
     parts = [f"{_thousands(count)} {what}" for count, what in counts if count > 0]
     if minimum.max_override_rate is not None:
         parts.append(f"an override rate <= {number_text(100 * minimum.max_override_rate)} %")

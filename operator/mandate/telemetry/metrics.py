@@ -20,6 +20,13 @@ from mandate.api.moments import instant
 Object = Mapping[str, Any]
 
 LEVEL_VALUES = {"None": 0} | {level: index for index, level in enumerate(LEVELS, start=1)}
+DECISIONS = {
+    "agreement": ("agreement", "Share of decisions at Suggest that say what the model says, blind or with it in sight"),
+    "errors": ("errors", "Share of decisions at Suggest, where the outcome is known, in which people were wrong"),
+    "modelErrors": ("model_errors", "Share of the same decisions in which the model was wrong"),
+    "sharedErrors": ("shared_errors", "Of these, the share in which people were wrong too"),
+}
+"""What is shown of people's decisions, by its name in the status: the metric's name, and its help."""
 EVALUATION_BUCKETS = (5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 RECONCILE_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
 
@@ -124,6 +131,10 @@ class ModelCollector(Collector):
             "From sending the last drill's request to the end of the answer; absent where none came",
             labels=["namespace", "model"],
         )
+        people = {
+            field: GaugeMetricFamily(f"mandate_decisions_{name}", words, labels=["namespace", "model", "answer"])
+            for field, (name, words) in DECISIONS.items()
+        }
         for item in self._models():
             place = [item["metadata"]["namespace"], item["metadata"]["name"]]
             status = item.get("status") or {}
@@ -147,7 +158,12 @@ class ModelCollector(Collector):
                 drilled.add_metric(place, instant(drill["at"]))
             if "microseconds" in drill:
                 answer.add_metric(place, drill["microseconds"] / 1e6)
-        yield from (level, target, gates, conditions, info, agreement, missing, drilled, answer)
+            for how in ("blind", "shown"):
+                decided = (status.get("decisions") or {}).get(how) or {}
+                for field, family in people.items():
+                    if field in decided:
+                        family.add_metric([*place, how], float(decided[field]["mean"]))
+        yield from (level, target, gates, conditions, info, agreement, missing, drilled, answer, *people.values())
 
 
 class GrantCollector(Collector):

@@ -95,6 +95,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         changed("autonomy", {"target": "Automate", "automate": {"steps": ["50%"]}}),
         "autonomy.automate",
     ),
+    "a minimum of blind decisions without any": (
+        changed("autonomy", {"target": "Automate", "suggest": {"minBlind": 50}}),
+        "autonomy.suggest.minBlind",
+    ),
+    "overrides where nobody sees the answer": (
+        changed("autonomy", {"target": "Automate", "suggest": {"blindShare": "100%", "maxOverrideRate": "0.05"}}),
+        "autonomy.suggest.maxOverrideRate",
+    ),
     "no target": (changed("autonomy", {}), "autonomy.target"),
     "two sources": (changed("model.source.image", f"repo/x@{DIGEST}"), "model.source"),
     "no positive": (changed("task.positive", ...), "task"),

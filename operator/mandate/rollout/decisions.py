@@ -1,0 +1,138 @@
+"""What people decide at Suggest, alone and with the answer before them, beside the model on the same rows. Pure.
+
+Which decisions are taken blind is left to chance, so the two differ by nothing but the answer. Limits hold at any time
+of looking; those of a difference between the two hold for both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mandate.api.kinds import DecidedStatus, DecisionsStatus, MeanLimits
+from mandate.api.moments import instant
+from mandate.evidence.live import Decided, Live
+from mandate.verdict.anytime import bounded_limits
+
+from .state import Holder, State
+from .waiting import ALPHA
+
+
+def blind_percent(share: str) -> int:
+    """`10%` as 10."""
+    return int(share.removesuffix("%"))
+
+
+def suggesting(state: State) -> Holder | None:
+    """Whose answers people decide on, on the way to Automate or as far as the target is: who stands at Suggest."""
+    for holder in (state.candidate, state.champion):
+        if holder is not None and holder.rung.level == "Suggest" and holder.leaving is None:
+            return holder
+    return None
+
+
+def follow(
+    record: DecisionsStatus | None, state: State, *, share: str | None, live: Mapping[str, Live]
+) -> DecisionsStatus | None:
+    """The record as it is now; `share` is what is declared, None where that isn't known.
+
+    What was found at Suggest is kept while its revision is the candidate or the champion and nobody else stands there.
+    """
+    holder = suggesting(state)
+    if holder is None:
+        known = {item.revision for item in (state.champion, state.candidate) if item is not None}
+        return record if record is not None and record.revision in known else None
+    if record is not None and (record.revision != holder.revision or instant(record.since) < holder.since):
+        record = None
+    answer = live.get(holder.revision)
+    if answer is None or share is None or instant(answer.since) < holder.since:
+        return record
+    if answer.blind_share != blind_percent(share):
+        return record
+    counts = answer.decisions
+    every = (counts.shown.count, counts.blind.count, counts.peeked, counts.revised, counts.unasked)
+    return _counted(answer, share) if any(every) or answer.blind_share else record
+
+
+def is_news(before: DecisionsStatus | None, after: DecisionsStatus | None) -> bool:
+    """Whether somebody should be told: counts in their first digit, shares in whole percents."""
+    return _rough(before) != _rough(after)
+
+
+def _rough(record: DecisionsStatus | None) -> tuple[str, ...]:
+    if record is None:
+        return ()
+    counts = [record.peeked, record.revised, record.unasked]
+    shares: list[MeanLimits | None] = []
+    for part in (record.blind, record.shown):
+        counts += [part.count, part.labelled]
+        shares += [part.agreement, part.errors, part.model_errors]
+    told = (f"{float(item.mean):.2f}" if item is not None else "" for item in shares)
+    return (record.revision, record.since, record.blind_share, *(f"{count:.0e}" for count in counts), *told)
+
+
+def _counted(live: Live, share: str) -> DecisionsStatus:
+    decisions = live.decisions
+    shown, blind = decisions.shown, decisions.blind
+    return DecisionsStatus(
+        revision=live.revision,
+        since=live.since,
+        until=live.until,
+        blind_share=share,
+        blind=_decided(blind),
+        shown=_decided(shown),
+        peeked=decisions.peeked,
+        revised=decisions.revised,
+        unasked=decisions.unasked,
+        agreement_difference=_between(
+            (shown.count - shown.overridden, shown.count), (blind.count - blind.overridden, blind.count)
+        ),
+        error_difference=_between(
+            (shown.labelled - shown.human_right, shown.labelled), (blind.labelled - blind.human_right, blind.labelled)
+        ),
+    )
+
+
+def _decided(found: Decided) -> DecidedStatus:
+    errors, model = found.labelled - found.human_right, found.labelled - found.model_right
+    both = found.labelled - found.human_right - found.model_right + found.both_right
+    return DecidedStatus(
+        count=found.count,
+        labelled=found.labelled,
+        agreement=_share(found.count - found.overridden, found.count),
+        errors=_share(errors, found.labelled),
+        model_errors=_share(model, found.labelled),
+        error_difference=_paired(errors - model, found.labelled),
+        shared_errors=_share(both, model),
+    )
+
+
+def _share(part: int, whole: int) -> MeanLimits | None:
+    if whole == 0:
+        return None
+    return _limits(part / whole, *bounded_limits(rows=whole, total=part, alpha=ALPHA))
+
+
+def _paired(total: int, rows: int) -> MeanLimits | None:
+    """A mean of differences that are -1, 0 or 1: halved and moved by one half, they lie in [0, 1]."""
+    if rows == 0:
+        return None
+    lower, upper = bounded_limits(rows=rows, total=(rows + total) / 2, alpha=ALPHA)
+    return _limits(total / rows, 2 * lower - 1, 2 * upper - 1)
+
+
+def _between(one: tuple[int, int], other: tuple[int, int]) -> MeanLimits | None:
+    """The difference of two shares of different rows: each limit errs by half (Bonferroni)."""
+    (part, whole), (other_part, other_whole) = one, other
+    if whole == 0 or other_whole == 0:
+        return None
+    low, high = bounded_limits(rows=whole, total=part, alpha=ALPHA / 2)
+    other_low, other_high = bounded_limits(rows=other_whole, total=other_part, alpha=ALPHA / 2)
+    return _limits(part / whole - other_part / other_whole, low - other_high, high - other_low)
+
+
+def _limits(mean: float, lower: float, upper: float) -> MeanLimits:
+    return MeanLimits(mean=_number(mean), lower=_number(lower), upper=_number(upper))
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
