@@ -105,6 +105,7 @@ class Recorder:
         sums = {"count": 0, "sum": 0, "sumSquares": 0}
         none = dict.fromkeys(("count", "overridden", "labelled", "humanRight", "modelRight", "bothRight"), 0)
         outcomes = {"overall": {"tp": right, "fp": 0, "tn": 0, "fn": rows - right}}
+        decided = none | {"count": rows // 10}
         pairs = {}
         if asked.compared is not None:
             paired = 1000 if clock() > instant(asked.compared.since) + 30 else 0
@@ -115,7 +116,8 @@ class Recorder:
             | {"namespace": NAMESPACE, "model": NAME, "revision": holder.revision, "task": task.type}
             | {"positive": task.positive, "since": stamp(holder.since), "until": stamp(clock())}
             | {"predictions": rows, "labelled": rows, "outcomes": outcomes, "latency": sums}
-            | {"decisions": {"shown": none, "blind": none}}
+            | {"decisions": {"shown": none, "blind": decided if asked.blind_share else none}}
+            | {"blindShare": asked.blind_share}
             | dict.fromkeys(("failed", "conflicts", "unknown", "dropped"), 0)
         )
 
@@ -302,6 +304,8 @@ class Simulation:
                     autonomy__automate={"stepDuration": self.dice.choice(["30s", "30d"])},
                     autonomy__shadow={"minDuration": "0s", "minPredictions": self.dice.choice([0, 500])}
                     | self.dice.choice([{}, {"maxMissingPairs": "0.02"}]),
+                    autonomy__suggest={"minDuration": "0s", "minPredictions": 0, "minLabelled": 0}
+                    | self.dice.choice([{}, {"blindShare": "10%", "minBlind": 50}]),
                     autonomy__onDegradation=self.dice.choice(["Demote", "Rollback"]),
                     gates=[*mdep()["spec"]["gates"], *self.dice.choice([[], [IN_USE]])],
                 )

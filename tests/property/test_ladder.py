@@ -31,12 +31,13 @@ ASKED = {
     "max_override_rate": st.sampled_from([None, None, 0.05, 0.5]),
 }
 minima = st.just(Minimum()) | st.builds(Minimum, **ASKED)
+minima_of_suggest = minima | st.builds(Minimum, blind=st.sampled_from([1, 60]))
 minima_of_shadow = minima | st.builds(Minimum, max_missing_pairs=st.sampled_from([0.05, 0.5]))
 rules_of_a_spec = st.builds(
     Rules,
     target=st.sampled_from([*LEVELS, "Automate", "Automate"]),
     shadow=minima_of_shadow,
-    suggest=minima,
+    suggest=minima_of_suggest,
     steps=st.sampled_from([(10, 50, 100), (100,), (1, 2, 100)]),
     step_duration=st.sampled_from([0.0, 60.0, 21600.0]),
     on_degradation=st.sampled_from(["Demote", "Rollback", "Hold"]),
@@ -165,6 +166,9 @@ class Ladder(RuleBasedStateMachine):
                     assert seen.compared.against == rival.revision
                     assert seen.compared.since >= holder.since
                 assert not missing(below, waived, seen, lived=math.inf) or waived == Minimum()
+                if asked.blind > 0:
+                    assert seen is not None
+                    assert seen.blind >= asked.blind
                 if waived != Minimum():
                     assert holder is not None, "evidence of a level is gathered at that level"
                     assert seen is not None
@@ -303,6 +307,7 @@ class Ladder(RuleBasedStateMachine):
                 labelled=old.labelled + count,
                 decisions=old.decisions + count,
                 overridden=old.overridden + round(overrides * count),
+                blind=old.blind + count // 10,
                 gates={level: live(level, verdict) for level in LEVELS},
                 compared=compared,
             )

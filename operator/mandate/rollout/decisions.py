@@ -1,7 +1,7 @@
 """What people decide at Suggest, alone and with the answer before them, beside the model on the same rows. Pure.
 
 Which decisions are taken blind is left to chance, so the two differ by nothing but the answer. Limits hold at any time
-of looking; those of a difference between the two hold for both together.
+of looking.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def _decided(found: Decided) -> DecidedStatus:
         agreement=_share(found.count - found.overridden, found.count),
         errors=_share(errors, found.labelled),
         model_errors=_share(model, found.labelled),
-        error_difference=_paired(errors - model, found.labelled),
+        # Person - model on the same rows is what one alone is wrong about, less what the other alone is.
+        error_difference=_between((errors - both, found.labelled), (model - both, found.labelled)),
         shared_errors=_share(both, model),
     )
 
@@ -112,16 +113,8 @@ def _share(part: int, whole: int) -> MeanLimits | None:
     return _limits(part / whole, *bounded_limits(rows=whole, total=part, alpha=ALPHA))
 
 
-def _paired(total: int, rows: int) -> MeanLimits | None:
-    """A mean of differences that are -1, 0 or 1: halved and moved by one half, they lie in [0, 1]."""
-    if rows == 0:
-        return None
-    lower, upper = bounded_limits(rows=rows, total=(rows + total) / 2, alpha=ALPHA)
-    return _limits(total / rows, 2 * lower - 1, 2 * upper - 1)
-
-
 def _between(one: tuple[int, int], other: tuple[int, int]) -> MeanLimits | None:
-    """The difference of two shares of different rows: each limit errs by half (Bonferroni)."""
+    """The difference of two shares, of the same rows or not: each limit errs by half (Bonferroni)."""
     (part, whole), (other_part, other_whole) = one, other
     if whole == 0 or other_whole == 0:
         return None

@@ -59,7 +59,7 @@ def test_rules_as_declared() -> None:
         {
             "target": "Automate",
             "shadow": {"maxMissingPairs": "0.02"},
-            "suggest": {"maxOverrideRate": "0.05"},
+            "suggest": {"maxOverrideRate": "0.05", "blindShare": "10%", "minBlind": 50},
             "automate": {"steps": ["5%", "100%"], "stepDuration": "1h"},
             "onDegradation": "Rollback",
         }
@@ -70,7 +70,7 @@ def test_rules_as_declared() -> None:
     expected = Rules(
         target="Automate",
         shadow=Minimum(duration=86_400, predictions=1000, max_missing_pairs=0.02),
-        suggest=Minimum(duration=7 * 86_400, predictions=1000, labelled=500, max_override_rate=0.05),
+        suggest=Minimum(duration=7 * 86_400, predictions=1000, labelled=500, blind=50, max_override_rate=0.05),
         steps=(5, 100),
         step_duration=3600,
         on_degradation="Rollback",

@@ -50,6 +50,19 @@ def test_an_override_rate_must_be_shown() -> None:
     assert missing("Suggest", asked, None, lived=1)[0].seconds is None
 
 
+def test_blind_decisions_are_counted() -> None:
+    def words(blind: int) -> list[str]:
+        seen = Seen(since=0, until=3600, decisions=900, blind=blind)
+        return [item.words for item in missing("Suggest", Minimum(blind=50), seen, lived=1)]
+
+    assert words(12) == ["12 of 50 blind decisions, about 4 h"]
+    assert words(0) == ["0 of 50 blind decisions, and none came yet"]
+    assert words(50) == []
+    assert missing("Suggest", Minimum(blind=50), None, lived=1), "missing evidence is never a pass"
+    gone = missing("Suggest", Minimum(blind=50), None, lived=1, unknown="no recorder is configured")
+    assert [item.words for item in gone] == ["50 blind decisions can't be shown: no recorder is configured"]
+
+
 def test_only_time_can_be_waited_out() -> None:
     found = missing("Shadow", Minimum(duration=60, predictions=5), None, lived=20)
     assert [(item.words, item.seconds) for item in found] == [
