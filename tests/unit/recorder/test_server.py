@@ -9,7 +9,7 @@ import itertools
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mandate.evidence.blind import is_blind
 from mandate.evidence.live import Live
 from mandate.recorder.facts import Fact, Result
 from mandate.recorder.server import MAX_BODY, MAX_EVENTS, Recorder, serving
@@ -24,7 +25,7 @@ from mandate.recorder.sqlite import SqliteStorage
 from mandate.recorder.storage import Query, StorageError
 from mandate.recorder.writer import Writer
 from mandate.telemetry.recorder import RecorderMetrics
-from tests.recording import BATCHED, NOON, STRUCTURED, decision, event, live_path, outcome, prediction
+from tests.recording import BATCHED, NOON, PLACE, STRUCTURED, decision, event, live_path, outcome, prediction
 
 NOW = 1_769_860_800_000  # 2026-01-31T12:00:00Z
 
@@ -71,6 +72,11 @@ async def recording(storage: Any, **options: Any) -> AsyncIterator[Client]:
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
     async with recording(SqliteStorage(tmp_path / "events.db")) as found:
         yield found
+
+
+def without(sent: dict[str, Any]) -> dict[str, Any]:
+    """The event without the fields of its data that are None."""
+    return sent | {"data": {name: value for name, value in sent["data"].items() if value is not None}}
 
 
 def counts(**found: Any) -> dict[str, Any]:
@@ -279,6 +285,84 @@ async def test_pairs_may_begin_later_than_what_else_is_asked(client: Client) -> 
     assert live["pairsSince"] == "2026-01-31T11:30:00.000Z"
 
 
+def drawn(names: Iterable[str], percent: int, *, blind: bool) -> list[str]:
+    """Those of the requests whose first row is drawn to be decided on blind, or isn't."""
+    return [name for name in names if is_blind(**PLACE, percent=percent, request=name, row=0) == blind]
+
+
+async def test_what_was_drawn_and_decided_blind_is_told_from_the_rest(client: Client) -> None:
+    names = [f"q{number}" for number in range(200)]
+    blind, open_ = drawn(names, 30, blind=True), drawn(names, 30, blind=False)
+    assert len(blind) > 40
+    await client.send(*(prediction(name) for name in names))
+    await client.send(*(outcome(name, label="good") for name in names))
+    # Alone, every fourth follows the model; with the answer in sight all but one do.
+    await client.send(
+        *(decision(name, shown=False, decision="bad" if n % 4 == 0 else "good") for n, name in enumerate(blind)),
+        *(decision(name, decision="good" if name == open_[0] else "bad") for name in open_),
+    )
+    live = await client.live(blindShare="30")
+    alike = len(range(0, len(blind), 4))
+    assert live["blindShare"] == 30
+    assert live["decisions"] == {
+        "blind": {
+            "count": len(blind), "overridden": len(blind) - alike, "labelled": len(blind),
+            "humanRight": len(blind) - alike, "modelRight": 0, "bothRight": 0,
+        },
+        "shown": {
+            "count": len(open_), "overridden": 1, "labelled": len(open_),
+            "humanRight": 1, "modelRight": 0, "bothRight": 0,
+        },
+        "peeked": 0, "revised": 0, "unasked": 0,
+    }  # fmt: skip
+    # By a lower share fewer are drawn, and those that aren't any more were decided blind unasked.
+    fewer = (await client.live(blindShare="10"))["decisions"]
+    assert fewer["blind"]["count"] == len(drawn(names, 10, blind=True))
+    assert fewer["unasked"] == len(blind) - fewer["blind"]["count"]
+    assert (await client.live())["decisions"]["unasked"] == len(blind)
+
+
+async def test_who_saw_the_answer_first_did_not_decide_blind(client: Client) -> None:
+    first, second, third, fourth = drawn((f"q{number}" for number in range(100)), 30, blind=True)[:4]
+    await client.send(*(prediction(name) for name in (first, second, third, fourth)))
+    later, latest = "2026-01-31T12:01:00Z", "2026-01-31T12:02:00Z"
+    sent = [
+        # Saw it though it was drawn; saw it, then claims to decide blind.
+        decision(first),
+        decision(second, time=later),
+        decision(second, time=latest, shown=False),
+        # Decided blind, then again; somebody else saw it all along.
+        decision(third, time=later, shown=False, decision="good"),
+        decision(third, time=latest),
+        decision(third, by="bob"),
+        # Both sent with one time.
+        decision(fourth, shown=False),
+        decision(fourth),
+    ]
+    for order in (sent, sent[::-1]):
+        await client.send(*order)
+        found = (await client.live(blindShare="30"))["decisions"]
+        assert (found["blind"]["count"], found["blind"]["overridden"], found["shown"]["count"]) == (2, 1, 0)
+        assert (found["peeked"], found["revised"], found["unasked"]) == (4, 2, 0)
+
+
+async def test_a_decision_about_an_entity_is_about_its_last_answer(client: Client) -> None:
+    entity = next(name for name in map(str, range(100)) if is_blind(**PLACE, percent=50, entity=name))
+    times = ("11:00", "11:30", "11:50")
+    answers = ("bad", "good", "bad")
+    for number, (time, label) in enumerate(zip(times, answers, strict=True)):
+        when = f"2026-01-31T{time}:00Z"
+        await client.send(prediction(f"q{number}", entity=entity, time=when, answer={"label": label}))
+    about: dict[str, Any] = {"requestId": None, "row": None, "entity": entity, "shown": False}
+    await client.send(without(decision(**about, time="2026-01-31T11:45:00Z", decision="good")))
+    blind = (await client.live(blindShare="50"))["decisions"]["blind"]
+    assert (blind["count"], blind["overridden"]) == (1, 0)
+    early = without(decision(**about, time="2026-01-31T10:00:00Z", decision="good", by="bob"))
+    await client.send(early)
+    blind = (await client.live(blindShare="50"))["decisions"]["blind"]
+    assert (blind["count"], blind["overridden"]) == (2, 1), "the answer came late: it is about the first"
+
+
 async def test_slices_are_bounded(client: Client) -> None:
     for start in range(0, 200, 100):
         names = range(start, start + 100)
@@ -314,6 +398,9 @@ async def test_drops_only_grow(client: Client) -> None:
         ({"against": "r1"}, ""),
         ({"pairsSince": "2026-01-31T11:30:00Z"}, ""),
         ({"against": "r2", "pairsSince": "noon"}, "pairsSince"),
+        ({"blindShare": "101"}, "blindShare"),
+        ({"blindShare": "-1"}, "blindShare"),
+        ({"blindShare": "10%"}, "blindShare"),
         ({"grace": "-1"}, "grace"),
         ({"grace": "nan"}, "grace"),
         ({"level": "Shadow"}, "level"),
