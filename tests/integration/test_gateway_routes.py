@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from mandate.rollout.gateway import LEAD, Backend, Mirror, Split, accepted, assignment, routes, step
+from mandate.rollout.gateway import LEAD, Backend, Mirror, Split, accepted, assignment, routes, split_of, step
 from tests.integration.admission.api import Api, Object, Refused, connect, eventually
 
 HACK = (sys.executable, str(Path(__file__).parents[2] / "hack" / "cluster"))
@@ -62,6 +63,14 @@ def test_routes_are_taken_and_read_back_as_written(api: Api, act: Split) -> None
     for parent in ({}, {"sectionName": "http", "port": 80}):
         for route in made(act, **parent):
             assert eventually(lambda route=route: api.apply(route))["spec"] == route["spec"]
+
+
+def test_the_share_of_blind_decisions_is_taken_and_read_back(api: Api) -> None:
+    blind = Split(backends=[replace(CANDIDATE, autonomy="Suggest", blind="10")])
+    for route in made(Split(backends=[CHAMPION]), suggest=blind):
+        held = eventually(lambda route=route: api.apply(route))
+        assert held["spec"] == route["spec"]
+    assert split_of(held) == blind
 
 
 def test_an_unknown_field_or_too_much_weight_would_be_refused(api: Api) -> None:

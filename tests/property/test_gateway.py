@@ -41,7 +41,7 @@ def shares(draw: st.DrawFn, most: int = 5) -> list[Fraction]:
 def splits(draw: st.DrawFn, *, answering: Sequence[str] = ("Automate", "Fallback")) -> list[Backend]:
     found = draw(shares(4))
     services = draw(st.lists(st.sampled_from("abcdef"), min_size=len(found), max_size=len(found), unique=True))
-    blind = draw(st.sampled_from(["", "10%"]))
+    blind = draw(st.sampled_from(["", "10"]))
     return [
         Backend(
             service=service, port=80, share=share, autonomy=draw(st.sampled_from(answering)), version="7", blind=blind

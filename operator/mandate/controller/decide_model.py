@@ -186,6 +186,7 @@ def _decisions(snapshot: ModelSnapshot, before: ModelDeploymentStatus, state: St
     spec = _spec(snapshot.mdep)
     return decisions.follow(
         before.decisions,
+        state_of(before),
         state,
         share=spec.autonomy.suggest.blind_share if spec is not None else None,
         live={revision: live for revision, live in snapshot.live.items() if isinstance(live, Live)},

@@ -21,6 +21,7 @@ from mandate.controller.conditions import Trouble
 from mandate.controller.identity import workload_name
 from mandate.controller.plan import Action, bring, delete, holds
 from mandate.controller.snapshot import ModelSnapshot
+from mandate.rollout.decisions import blind_percent
 from mandate.rollout.gateway import (
     GONE,
     LEAD,
@@ -273,11 +274,11 @@ class _Address:
         )
 
     def _blind(self, service: str) -> str:
-        """The share of decisions that are to be taken blind; where the spec isn't understood, as the route says."""
+        """The percentage of decisions that are to be taken blind; where the spec isn't understood, as the route says."""
         if self._spec is None:
             return next((each.blind for each in self._now.backends if each.service == service), "")
-        share = self._spec.autonomy.suggest.blind_share
-        return "" if share == "0%" else share
+        percent = blind_percent(self._spec.autonomy.suggest.blind_share)
+        return str(percent) if percent else ""
 
     def _mirror(self, known: Shares) -> Mirror | None:
         """A mirror to a Service that isn't there yet would turn every answer into an error."""

@@ -31,26 +31,35 @@ def suggesting(state: State) -> Holder | None:
 
 
 def follow(
-    record: DecisionsStatus | None, state: State, *, share: str | None, live: Mapping[str, Live]
+    record: DecisionsStatus | None, before: State, after: State, *, share: str | None, live: Mapping[str, Live]
 ) -> DecisionsStatus | None:
     """The record as it is now; `share` is what is declared, None where that isn't known.
 
-    What was found at Suggest is kept while its revision is the candidate or the champion and nobody else stands there.
+    `live` was asked for the state `before`, so what a climb rests on is counted. What was found is kept while its
+    revision is the candidate or the champion, and nobody else, nor itself anew, stands at Suggest.
     """
-    holder = suggesting(state)
-    if holder is None:
-        known = {item.revision for item in (state.champion, state.candidate) if item is not None}
-        return record if record is not None and record.revision in known else None
-    if record is not None and (record.revision != holder.revision or instant(record.since) < holder.since):
-        record = None
-    answer = live.get(holder.revision)
-    if answer is None or share is None or instant(answer.since) < holder.since:
-        return record
-    if answer.blind_share != blind_percent(share):
-        return record
-    counts = answer.decisions
-    every = (counts.shown.count, counts.blind.count, counts.peeked, counts.revised, counts.unasked)
-    return _counted(answer, share) if any(every) or answer.blind_share else record
+    asked = suggesting(before)
+    answer = live.get(asked.revision) if asked is not None else None
+    if asked is not None and answer is not None and share is not None and _answers(answer, asked, share):
+        record = _counted(answer, share)
+    holder = suggesting(after)
+    if record is None or (holder is not None and not _is_about(record, holder)):
+        return None
+    known = {item.revision for item in (after.champion, after.candidate) if item is not None}
+    return record if record.revision in known else None
+
+
+def _answers(live: Live, holder: Holder, share: str) -> bool:
+    """Whether `live` tells something of decisions since the holder came to Suggest, drawn by this share."""
+    decisions = live.decisions
+    apart = (decisions.peeked, decisions.revised, decisions.unasked)
+    told = live.blind_share > 0 or decisions.shown.count > 0 or any(apart)
+    return told and live.blind_share == blind_percent(share) and instant(live.since) >= holder.since
+
+
+def _is_about(record: DecisionsStatus, holder: Holder) -> bool:
+    """Whether it is about the holder, since it came to its level."""
+    return record.revision == holder.revision and instant(record.since) >= holder.since
 
 
 def is_news(before: DecisionsStatus | None, after: DecisionsStatus | None) -> bool:

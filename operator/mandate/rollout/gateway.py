@@ -30,8 +30,10 @@ MIRROR_PARTS = 1_000_000
 """A mirrored share is told exactly as percent, else as a fraction with at most this denominator."""
 HEADER_AUTONOMY = "Mandate-Autonomy"
 HEADER_VERSION = "Mandate-Model-Version"
-HEADER_BLIND = "Mandate-Blind-Share"
-"""Share of decisions, such as `10%`, that people are to take before they see the answer."""
+HEADER_BLIND = "Mandate-Blind-Percent"
+"""Percentage of decisions that people are to take before they see the answer; without the sign, which Envoy takes for
+the beginning of a variable.
+"""
 CALM = 20.0
 """Seconds between making a backend known and sending it its share, where nothing hurries: longer than any gateway was
 seen to take until it carries a change."""
@@ -48,7 +50,7 @@ GATEWAY_API = "gateway.networking.k8s.io"
 class Backend:
     """A Service with a share of an address, 0 to 1. The fallback has no model version.
 
-    `blind` is the share of decisions on its answers that are to be taken blind, as the header says it; empty for none.
+    `blind` is the percentage of decisions on its answers that are to be taken blind; empty for none.
     """
 
     service: str

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mandate.recorder.sqlite import SqliteStorage
 from mandate.rollout.pairs import Comparison
 from mandate.rollout.record import seen_of
 from mandate.rollout.state import Holder, Rung
-from tests.recording import outcome, prediction
+from tests.recording import decision, outcome, prediction
 from tests.unit.recorder.test_server import recording
 
 PLACE = ("lending", "credit")
@@ -192,6 +193,27 @@ def test_a_recorder_that_knows_no_pairs_still_says_the_rest(tmp_path: Path) -> N
         assert isinstance(answer.live, Live), answer
         assert answer.live.predictions == 1
         assert "answered 400 to a question about pairs, which older ones don't know: upgrade it" in answer.alone
+
+
+def test_the_blind_share_comes_back_with_the_answer(tmp_path: Path) -> None:
+    asked_for = replace(QUESTION, blind_share=30)
+
+    async def asked() -> Any:
+        async with recording(SqliteStorage(tmp_path / "events")) as client:
+            await client.send(prediction(), decision(shown=False))
+            body = json.dumps(await client.live()).encode()
+            live = await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, asked_for)
+
+        async def answer(_: web.Request) -> web.Response:
+            return web.Response(body=body)
+
+        async with answering(answer) as url:
+            return live, await LiveSource(url=url, every=60).ask(PLACE, asked_for)
+
+    live, other = asyncio.run(asked())
+    assert isinstance(live, Live), live
+    assert (live.blind_share, live.decisions.blind.count) == (30, 1)  # q, row 0: drawn from 10.36 % on
+    assert other == LiveUnavailable("the recorder answered another question"), "it knows nothing of shares"
 
 
 def test_pairs_that_take_too_long_are_left_out_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def live(
 
 
 def followed(record: DecisionsStatus | None = None, state: State = STATE, **told: Any) -> DecisionsStatus:
-    found = follow(record, state, share="10%", live=live(**told))
+    found = follow(record, state, state, share="10%", live=live(**told))
     assert found is not None
     return found
 
@@ -110,30 +110,31 @@ def test_whoever_stands_at_suggest_is_who_it_is_about() -> None:
 def test_it_begins_anew_with_another_revision_and_another_time_at_suggest() -> None:
     record = followed(blind=decided(5))
     others = replace(STATE, candidate=holder(A, SUGGEST), champion=None)
-    assert follow(record, others, share="10%", live={}) is None
+    assert follow(record, STATE, others, share="10%", live={}) is None
     later = replace(STATE, candidate=holder(B, SUGGEST, since=T0 + 1))
-    assert follow(record, later, share="10%", live={}) is None
-    assert follow(record, later, share="10%", live=live(blind=decided(9))) is None, "counted before"
+    assert follow(record, STATE, later, share="10%", live={}) is None
+    assert follow(record, later, later, share="10%", live=live(blind=decided(9))) is None, "counted before"
 
 
 def test_it_stays_to_be_seen_while_its_revision_climbs_on() -> None:
     record = followed(blind=decided(5))
     higher = replace(STATE, candidate=holder(B, Rung("Automate", 10), since=T0 + 50))
-    assert follow(record, higher, share="10%", live=live(blind=decided(9))) == record
-    assert follow(record, State(champion=holder(B, AUTOMATE)), share="10%", live={}) == record
-    assert follow(record, State(champion=holder(A, AUTOMATE)), share="10%", live={}) is None
+    assert follow(record, STATE, higher, share="10%", live=live(blind=decided(9))) == followed(blind=decided(9))
+    assert follow(record, higher, higher, share="10%", live=live(blind=decided(9))) == record
+    assert follow(record, higher, State(champion=holder(B, AUTOMATE)), share="10%", live={}) == record
+    assert follow(record, higher, State(champion=holder(A, AUTOMATE)), share="10%", live={}) is None
 
 
 @pytest.mark.parametrize("share", [None, "20%", "0%"])
 def test_an_answer_by_another_share_changes_nothing(share: str | None) -> None:
     record = followed(blind=decided(5))
-    assert follow(record, STATE, share=share, live=live(blind=decided(9))) == record
-    assert follow(None, STATE, share=share, live=live(blind=decided(9))) is None
+    assert follow(record, STATE, STATE, share=share, live=live(blind=decided(9))) == record
+    assert follow(None, STATE, STATE, share=share, live=live(blind=decided(9))) is None
 
 
 def test_without_a_blind_share_only_what_was_decided_is_told() -> None:
-    assert follow(None, STATE, share="0%", live=live(share=0)) is None
-    found = follow(None, STATE, share="0%", live=live(share=0, shown=decided(9, 2)))
+    assert follow(None, STATE, STATE, share="0%", live=live(share=0)) is None
+    found = follow(None, STATE, STATE, share="0%", live=live(share=0, shown=decided(9, 2)))
     assert found is not None
     assert found.shown.count == 9
     assert followed().blind.count == 0, "a share that is declared is told before the first decision"
@@ -172,7 +173,7 @@ def test_they_are_told_as_the_document_shows() -> None:
 
 
 def test_nothing_drawn_is_not_told_as_none_blind() -> None:
-    found = follow(None, STATE, share="0%", live=live(share=0, shown=decided(9, 2), unasked=2))
+    found = follow(None, STATE, STATE, share="0%", live=live(share=0, shown=decided(9, 2), unasked=2))
     assert found is not None
     lines = ladder.lines(status(found))
     assert not any(line.startswith("  blind") for line in lines)
