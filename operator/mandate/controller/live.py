@@ -18,6 +18,8 @@ from mandate.evidence.live import Live
 NO_RECORDER = "no recorder is configured; install the chart with recorder.enabled=true"
 MOST_BYTES = 4 * 2**20
 """Of one answer; 20 slices of 64 values each take less than 1 MiB, with pairs less than 2."""
+NEWER = {"against": "pairs", "blindShare": "blind decisions"}
+"""What the first recorders don't know, by the question's field."""
 PATIENCE = 15.0
 """Seconds for one answer. A question about 200,000 predictions was seen to take 3."""
 REST = 10.0
@@ -121,8 +123,9 @@ class LiveSource:
         ):
             body = await _bounded(response)
         if response.status != 200:
-            older = "against" in question and response.status == 400
-            hint = " to a question about pairs, which older ones don't know: upgrade it" if older else ""
+            about = next((words for field, words in NEWER.items() if field in question), "")
+            older = response.status == 400 and about
+            hint = f" to a question about {about}, which older ones don't know: upgrade it" if older else ""
             return LiveUnavailable(f"the recorder at {self._url} answered {response.status}{hint}")
         return _live(body, question)
 

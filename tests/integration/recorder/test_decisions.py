@@ -13,7 +13,7 @@ from typing import Any
 from mandate.api.moments import instant
 from mandate.api.spec import Task
 from mandate.controller.live import LiveSource
-from mandate.controller.snapshot import Question
+from mandate.controller.snapshot import LiveQuestion
 from mandate.evidence.live import Live
 from mandate.rollout.decisions import follow
 from mandate.rollout.state import Holder, Rung, State
@@ -63,8 +63,8 @@ def test_screen_recorder_and_operator_count_the_same(tmp_path: Path) -> None:
     luck.shuffle(events)
 
     async def asked(url: str) -> Any:
-        question = Question(holder=HOLDER, task=TASK, blind_share=BLIND)
-        return await LiveSource(url=url, every=60).ask(("lending", "credit"), question)
+        question = LiveQuestion(holder=HOLDER, task=TASK, blind_share=BLIND)
+        return (await LiveSource(url=url, every=60).ask(("lending", "credit"), question)).live
 
     database = tmp_path / "events.db"
     for start, part in enumerate((events[:1500], events[1500:])):

@@ -12,7 +12,7 @@ from mandate.api.moments import stamp
 from mandate.controller.choice import status_of, understood
 from mandate.controller.decide import decide
 from mandate.controller.plan import SetStatus
-from mandate.controller.snapshot import LiveUnavailable, Question
+from mandate.controller.snapshot import LiveQuestion, LiveUnavailable
 from mandate.controller.standing import to_ask
 from tests.unit.controller.test_climb import RECORDING
 from tests.unit.controller.test_gateway import BEHIND_IT, CALM, Cluster, second
@@ -35,7 +35,7 @@ def level(cluster: Cluster) -> str | None:
     return candidate.level if candidate is not None else None
 
 
-def questions(cluster: Cluster) -> dict[str, Question]:
+def questions(cluster: Cluster) -> dict[str, LiveQuestion]:
     asked = to_ask(cluster.snapshot, understood(cluster.snapshot.mdep))
     return {each.holder.version: each for each in asked}
 

@@ -198,22 +198,30 @@ def test_a_recorder_that_knows_no_pairs_still_says_the_rest(tmp_path: Path) -> N
 def test_the_blind_share_comes_back_with_the_answer(tmp_path: Path) -> None:
     asked_for = replace(QUESTION, blind_share=30)
 
-    async def asked() -> Any:
+    async def asked() -> list[Any]:
         async with recording(SqliteStorage(tmp_path / "events")) as client:
             await client.send(prediction(), decision(shown=False))
             body = json.dumps(await client.live()).encode()
-            live = await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, asked_for)
+            answers = [await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).ask(PLACE, asked_for)]
 
-        async def answer(_: web.Request) -> web.Response:
+        async def ignores(_: web.Request) -> web.Response:
             return web.Response(body=body)
 
-        async with answering(answer) as url:
-            return live, await LiveSource(url=url, every=60).ask(PLACE, asked_for)
+        async def older(_: web.Request) -> web.Response:
+            return web.Response(status=400)
 
-    live, other = asyncio.run(asked())
+        for handler in (ignores, older):
+            async with answering(handler) as url:
+                answers.append(await LiveSource(url=url, every=60).ask(PLACE, asked_for))
+        return [answer.live for answer in answers]
+
+    live, ignored, refused = asyncio.run(asked())
     assert isinstance(live, Live), live
     assert (live.blind_share, live.decisions.blind.count) == (30, 1)  # q, row 0: drawn from 10.36 % on
-    assert other == LiveUnavailable("the recorder answered another question"), "it knows nothing of shares"
+    assert ignored == LiveUnavailable("the recorder answered another question")
+    assert refused.reason.endswith(
+        "answered 400 to a question about blind decisions, which older ones don't know: upgrade it"
+    )
 
 
 def test_pairs_that_take_too_long_are_left_out_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
