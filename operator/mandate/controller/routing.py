@@ -274,7 +274,7 @@ class _Address:
         )
 
     def _blind(self, service: str) -> str:
-        """The percentage of decisions that are to be taken blind; where the spec isn't understood, as the route says."""
+        """The percentage of decisions that are to be blind; where the spec isn't understood, as the route says it."""
         if self._spec is None:
             return next((each.blind for each in self._now.backends if each.service == service), "")
         percent = blind_percent(self._spec.autonomy.suggest.blind_share)
