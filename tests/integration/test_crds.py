@@ -37,8 +37,8 @@ TOLD = {
     "steps that fall": "[50%, 10%, 100%] must rise, from above 0%, and end at 100%",
     "steps that stand still": "[50%, 50%, 100%] must rise, from above 0%, and end at 100%",
     "steps that end early": "[50%] must rise, from above 0%, and end at 100%",
-    "a minimum of blind decisions without any": "minBlind: 50 decisions can't be taken blind while blindShare is 0%; "
-    "set it, for example to 10%",
+    "a minimum of blind decisions without any": "no decision is taken blind while blindShare is 0%; set it, for "
+    "example to 10%",
     "overrides where nobody sees the answer": "maxOverrideRate is of decisions with the answer in sight, and "
     "blindShare 100% leaves none",
     "no target": "spec.autonomy.target: Required value",

@@ -555,9 +555,8 @@ class SuggestMinimum(LiveMinimum):
         json_schema_extra=rules(
             cel(
                 "!has(self.minBlind) || self.minBlind == 0 || (has(self.blindShare) && self.blindShare != '0%')",
-                "minBlind needs a blindShare above 0%",
-                said="'minBlind: ' + string(self.minBlind) + ' decisions can\\'t be taken blind while blindShare is "
-                "0%; set it, for example to 10%'",
+                # The value isn't named: the API server reckons text of a number as endless.
+                "no decision is taken blind while blindShare is 0%; set it, for example to 10%",
                 field=".minBlind",
             ),
             cel(
