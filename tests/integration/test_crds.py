@@ -11,7 +11,11 @@ from typing import Any
 
 import pytest
 
+from mandate.api.kinds import ModelDeploymentStatus
+from mandate.controller.conditions import dumped
+from mandate.rollout.decisions import follow
 from tests.unit.api.specs import BAD, GOOD, OPERATOR_ONLY, changed
+from tests.unit.rollout.test_decisions import STATE, decided, live
 
 ROOT = Path(__file__).parents[2]
 Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -168,6 +172,21 @@ def test_an_evaluation_is_immutable_and_its_evidence_written_once(kubectl: Kubec
     assert "written once" in second.stderr
     removed = kubectl(*subresource, document={**first, "status": {}})
     assert "written once" in removed.stderr
+
+
+def test_what_is_told_of_decisions_is_kept_as_written(kubectl: Kubectl) -> None:
+    rare = decided(20_000, 1, 19_000, 1, 1, 0)  # shares that are written with an exponent
+    found = follow(None, STATE, STATE, share="10%", live=live(blind=rare, shown=decided(30, 3, 20, 2, 3, 1), peeked=4))
+    assert found is not None
+    document = deployment(GOOD, "decided")
+    assert kubectl("apply", "--server-side", "-f", "-", document=document).returncode == 0
+    told = dumped(ModelDeploymentStatus(decisions=found))
+    subresource = ("apply", "--server-side", "--subresource=status", "-o", "json", "-f", "-")
+    result = kubectl(*subresource, document={**document, "status": told})
+    assert result.returncode == 0, result.stderr
+    kept = json.loads(result.stdout)["status"]
+    assert "e-05" in kept["decisions"]["blind"]["errors"]["mean"]
+    assert ModelDeploymentStatus.model_validate(kept).decisions == found
 
 
 def test_there_is_one_grant_per_namespace(kubectl: Kubectl) -> None:
