@@ -29,6 +29,7 @@ class Answer:
     status: int
     autonomy: str
     version: str
+    blind: str = ""
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Front:
         document["spec"]["autonomy"] = {
             "target": "Automate",
             "shadow": {"minDuration": "0s", "minPredictions": 0},
-            "suggest": AT_ONCE,
+            "suggest": AT_ONCE | {"blindShare": "10%"},
             "automate": {"steps": steps, "stepDuration": step_duration},
         }
         document["spec"]["serving"] |= {
@@ -72,10 +73,8 @@ class Front:
                 connection.request("POST", "/v2/models/model/infer", body, headers)
                 answer = connection.getresponse()
                 answer.read()
-                autonomy, version = (
-                    answer.headers.get(f"Mandate-{name}", "") for name in ("Autonomy", "Model-Version")
-                )
-                found.append(Answer(answer.status, autonomy, version))
+                told = ("Autonomy", "Model-Version", "Blind-Percent")
+                found.append(Answer(answer.status, *(answer.headers.get(f"Mandate-{name}", "") for name in told)))
         finally:
             connection.close()
         return found
@@ -134,12 +133,12 @@ def test_up_in_shares_and_down_to_the_fallback_and_no_request_is_lost(front: Fro
         seconds=400,
     )
     front.until(Answer(200, "Automate", "1"))
-    front.until(Answer(200, "Suggest", "1"), address="credit-suggest")
+    front.until(Answer(200, "Suggest", "1", blind="10"), address="credit-suggest")
 
     with front.steady() as counted:
         front.space.apply(front.model("2", steps=["50%", "100%"], step_duration="1h"))
         front.space.until("credit", "half of it for version 2", _half, seconds=400)
-        front.until(Answer(200, "Suggest", "2"), address="credit-suggest")
+        front.until(Answer(200, "Suggest", "2", blind="10"), address="credit-suggest")
         shares = Counter(front.ask(REQUESTS))
         assert set(shares) == {Answer(200, "Automate", "1"), Answer(200, "Automate", "2")}
         # Five standard deviations of a fair coin.
