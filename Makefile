@@ -57,9 +57,9 @@ test-unit: venv ## unit and property tests, no cluster
 test-numbers: venv ## metrics against independent paths, named mutations, interval coverage (small run)
 	$(BIN)/pytest -n 2 tests/peers tests/perturb
 
+# A worker has API servers of its own; long files come in the middle rather than last.
 .PHONY: test-integration
 test-integration: venv ## API behaviour on a real API server
-	# A worker has API servers of its own; long files come in the middle rather than last.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration
 
 .PHONY: test-go

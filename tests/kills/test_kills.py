@@ -6,6 +6,7 @@ Two processes run at a time, as with two replicas: one leads, one stands by. Who
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -181,4 +182,8 @@ async def test_killed_before_and_after_every_write(cluster: Path, tmp_path: Path
     assert writes > 20, "the scenario didn't run"
     assert proxy.kills == 2 * writes, [write for write, count in proxy.writes.items() if count < 2]
     assert double_jobs == 0, proxy.jobs_created
-    assert differing == [], [(name, expected.get(name), left.get(name)) for name in differing]
+    assert differing == [], "\n".join(_lines(expected, differing, "undisturbed") + _lines(left, differing, "killed"))
+
+
+def _lines(found: dict[str, Object], names: list[str], run: str) -> list[str]:
+    return [f"{run}: {name} {json.dumps(found.get(name), sort_keys=True)}" for name in names]
