@@ -13,6 +13,7 @@ from mandate.api.moments import instant
 from mandate.evidence.live import Decided, Live
 from mandate.verdict.anytime import bounded_limits
 
+from .shown import limits, share
 from .state import Holder, State
 from .waiting import ALPHA
 
@@ -117,9 +118,7 @@ def _decided(found: Decided) -> DecidedStatus:
 
 
 def _share(part: int, whole: int) -> MeanLimits | None:
-    if whole == 0:
-        return None
-    return _limits(part / whole, *bounded_limits(rows=whole, total=part, alpha=ALPHA))
+    return share(part, whole, alpha=ALPHA)
 
 
 def _between(one: tuple[int, int], other: tuple[int, int]) -> MeanLimits | None:
@@ -129,12 +128,4 @@ def _between(one: tuple[int, int], other: tuple[int, int]) -> MeanLimits | None:
         return None
     low, high = bounded_limits(rows=whole, total=part, alpha=ALPHA / 2)
     other_low, other_high = bounded_limits(rows=other_whole, total=other_part, alpha=ALPHA / 2)
-    return _limits(part / whole - other_part / other_whole, low - other_high, high - other_low)
-
-
-def _limits(mean: float, lower: float, upper: float) -> MeanLimits:
-    return MeanLimits(mean=_number(mean), lower=_number(lower), upper=_number(upper))
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}"
+    return limits(part / whole - other_part / other_whole, low - other_high, high - other_low)

@@ -17,9 +17,10 @@ from fractions import Fraction
 from mandate.api.kinds import MeanLimits, PairedRight, PairedSlice, PairsStatus
 from mandate.api.moments import instant, stamp
 from mandate.evidence.live import Live, Moments, Pairs, Sliced
-from mandate.verdict.anytime import bounded_limits, mean_limits
+from mandate.verdict.anytime import mean_limits
 
 from .inputs import Compared
+from .shown import limits, number, share
 from .state import Holder, State
 from .waiting import ALPHA, missing_limits
 
@@ -146,25 +147,22 @@ def _counted(record: PairsStatus, pairs: Sliced[Pairs], *, until: str) -> PairsS
 
 
 def _missing(compared: Compared) -> MeanLimits | None:
-    limits = missing_limits(compared) if compared.rows else None
-    if limits is None:
+    found = missing_limits(compared) if compared.rows else None
+    if found is None:
         return None
     mean = max(1 - compared.paired / compared.rows / float(compared.copied), 0.0)
-    return MeanLimits(mean=_number(mean), lower=_number(limits[0]), upper=_number(limits[1]))
+    return limits(mean, *found)
 
 
 def _agreement(pairs: Pairs, alpha: float) -> MeanLimits | None:
-    if pairs.compared == 0:
-        return None
-    lower, upper = bounded_limits(rows=pairs.compared, total=pairs.agree, alpha=alpha)
-    return MeanLimits(mean=_number(pairs.agree / pairs.compared), lower=_number(lower), upper=_number(upper))
+    return share(pairs.agree, pairs.compared, alpha=alpha)
 
 
 def _mean(moments: Moments) -> MeanLimits | None:
     if moments.count == 0 or moments.min is None or moments.max is None:
         return None
-    mean = _number(moments.sum / moments.count)
-    limits = mean_limits(
+    mean = moments.sum / moments.count
+    found = mean_limits(
         rows=moments.count,
         total=moments.sum,
         squares=moments.sum_squares,
@@ -172,9 +170,9 @@ def _mean(moments: Moments) -> MeanLimits | None:
         greatest=moments.max,
         alpha=ALPHA,
     )
-    if limits is None or not all(map(math.isfinite, limits)):
-        return MeanLimits(mean=mean)
-    return MeanLimits(mean=mean, lower=_number(limits[0]), upper=_number(limits[1]))
+    if found is None or not all(map(math.isfinite, found)):
+        return MeanLimits(mean=number(mean))
+    return limits(mean, *found)
 
 
 def _worst(pairs: Sliced[Pairs]) -> tuple[PairedSlice, ...]:
@@ -203,7 +201,3 @@ def _places(pairs: Sliced[Pairs]) -> Iterator[tuple[str, str, Pairs]]:
         for value, part in parts.values.items():
             if part.compared:
                 yield name, value, part
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}"
