@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mlserver import MLServer, ModelSettings, Settings
 from mlserver.registry import MultiModelRegistry
@@ -31,6 +32,13 @@ _PATHS = {
 }
 """All that the server answers to: no repository (load, unload), no streaming, no documentation pages."""
 
+IDLE = 3900
+"""Seconds for which a caller's idle connection is kept.
+
+Longer than a gateway keeps it (Envoy: an hour): whoever closes first may do so while a request is on its way, and only
+the gateway knows that there is none. A request that meets a closing server is lost, since gateways don't try again.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
@@ -38,6 +46,15 @@ class Recording:
 
     output: str
     record: Callable[[Answered], None]
+
+
+class PatientServer(RESTServer):  # type: ignore[misc]  # mlserver's types aren't followed
+    """MLServer's HTTP server, but for how long it keeps idle connections: Uvicorn's own is 5 s."""
+
+    def _get_config(self) -> Any:
+        config = super()._get_config()
+        config.timeout_keep_alive = IDLE
+        return config
 
 
 class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't followed
@@ -55,7 +72,7 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
         return MultiModelRegistry(on_model_load=[self.add_custom_handlers], model_initialiser=self._initialise)
 
     def _create_servers(self) -> None:
-        self._rest_server = RESTServer(self._settings, self._data_plane, self._model_repository_handlers)
+        self._rest_server = PatientServer(self._settings, self._data_plane, self._model_repository_handlers)
         router = self._rest_server._app.router
         router.routes[:] = [route for route in router.routes if getattr(route, "path", None) in _PATHS]
         record = None if self._recording is None else self._recording.record

@@ -1,10 +1,12 @@
 """The predictor as a process, over its loopback port."""
 
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -170,6 +172,20 @@ def test_nothing_else_is_offered(server, path):
     url, _ = server
     assert call(url + path, {})[0] == 404
     assert call(f"{url}/v2/models/model/ready")[0] == 200
+
+
+def test_an_idle_connection_stays_open(server):
+    """A gateway sends on connections that were idle; one that the server closes just then costs a request."""
+    url, _ = server
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection.request("GET", "/v2/health/ready")
+    connection.getresponse().read()
+    before = connection.sock
+    time.sleep(6)  # Uvicorn's own limit is 5
+    connection.request("GET", "/v2/health/ready")
+    assert connection.getresponse().status == 200
+    assert connection.sock is before, "it was closed, and opened anew"
+    connection.close()
 
 
 def test_it_listens_on_one_port_and_has_one_process(server):
