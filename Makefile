@@ -90,19 +90,20 @@ EXAMPLES := tests/e2e/test_examples.py
 parity: venv ## CLI and Job give byte-identical evidence and verdicts, on both examples on a real node too
 	$(BIN)/pytest -s tests/parity $(EXAMPLES)
 
+NODE := tests/e2e/test_cluster.py
 .PHONY: test-node
 test-node: venv ## a real node comes up, works, is repaired, and leaves nothing behind
-	$(BIN)/pytest -s tests/e2e/test_cluster.py
+	$(BIN)/pytest -s $(NODE)
 
 .PHONY: test-e2e
-test-e2e: venv ## the whole product on a real node, but for the examples, which `make parity` takes
-	$(BIN)/pytest -s tests/e2e --ignore $(EXAMPLES)
+test-e2e: venv ## the whole product on real nodes, but for the examples, which `make parity` takes
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder tests/e2e --ignore $(EXAMPLES) --ignore $(NODE)
 
 .PHONY: check
 check: lint test-unit ## the quick subset, under 2 minutes
 
 # Each stage says how long it took; the first red one ends the run.
-STAGES := lint test-unit test-go test-numbers test-integration test-kills demo-offline parity test-e2e bench-cold
+STAGES := lint test-unit test-go test-numbers test-integration test-kills demo-offline parity test-node test-e2e bench-cold
 .PHONY: test
 test: venv ## everything, on a real API server and on a real node
 	@for stage in $(STAGES); do \

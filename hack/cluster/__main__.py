@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("up", help="bring the cluster up, or what of it is missing; prints its kubeconfig")
     commands.add_parser("down", help="take the cluster down and leave nothing behind")
     commands.add_parser("status", help="say what runs; ends with 1 when something doesn't")
+    commands.add_parser("provider", help="print what the cluster is or would be made with: kind or node")
     commands.add_parser("kubeconfig", help="print the path of the cluster's kubeconfig")
     commands.add_parser(
         "env", help='print shell settings: eval "$(python3 hack/cluster env)" gives KUBECONFIG and kubectl'
@@ -155,6 +156,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(path)
         return 0
     cluster = _cluster(options)
+    if options.command == "provider":
+        print("kind" if isinstance(cluster, kind.Kind) else "node")
+        return 0
     if options.command == "up":
         cluster.up()
         print(cluster.kubeconfig)

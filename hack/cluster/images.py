@@ -64,7 +64,10 @@ def build_with_buildah(targets: Sequence[str], tag: str, file: Path = DOCKERFILE
     steps = Steps(len(targets))
     for target in targets:
         name = full_name(target, tag)
-        with steps.step(f"building the image {name}", slow="a minute or two the first time, then seconds"):
+        with (
+            toolbox.locked(toolbox.cache_folder() / "images.lock"),
+            steps.step(f"building the image {name}", slow="a minute or two the first time, then seconds"),
+        ):
             toolbox.run(
                 [
                     *("buildah", "build", "--layers", "--isolation", "chroot", *REPRODUCIBLE, *_certificates()),

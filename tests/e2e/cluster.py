@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 from tests.integration.admission.api import Api, Refused, connect
 
 ROOT = Path(__file__).parents[2]
+HACK = ROOT / "hack" / "cluster"
+FIRST_WORKER = "gw0"
 RELEASE = "mandate"
 SYSTEM = "mandate-system"
 OPERATOR = "mandate-controller"
@@ -335,10 +337,12 @@ def running() -> Iterator[Cluster]:
     """The cluster with the product in it.
 
     A cluster that ran before runs on afterwards, with the release that it had. MANDATE_E2E_STATE names the folder of a
-    node for these tests alone.
+    node for these tests alone. Where several workers share the tests, all but the first have a node of their own.
     """
-    own = os.environ.get("MANDATE_E2E_STATE")
-    hack = (sys.executable, str(ROOT / "hack" / "cluster"), *(("--state", own) if own else ()))
+    own, worker = os.environ.get("MANDATE_E2E_STATE"), os.environ.get("PYTEST_XDIST_WORKER", FIRST_WORKER)
+    if worker != FIRST_WORKER:
+        own = f"{own or '/var/lib/mandate-e2e'}-{worker}"
+    hack = (sys.executable, str(HACK), *(("--state", own) if own else ()))
     ran = subprocess.run([*hack, "kubeconfig"], capture_output=True, check=False).returncode == 0
     try:
         kubeconfig = Path(_output(*hack, "up"))

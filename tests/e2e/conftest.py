@@ -1,12 +1,29 @@
-"""One cluster for all tests of a run; a namespace for each module that asks for one."""
+"""One cluster for all tests of a worker; a namespace for each module that asks for one."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.cluster import Cluster, running
+from tests.e2e.cluster import HACK, Cluster, running
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two with a node each, as the tests mostly wait; one where the cluster is kind's, of which there is one."""
+    provider = subprocess.run([sys.executable, str(HACK), "provider"], stdout=subprocess.PIPE, text=True, check=True)
+    return 1 if provider.stdout.strip() == "kind" else 2
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests measured, also where every test passed."""
+    for found in ("passed", "failed"):
+        for report in terminalreporter.getreports(found):
+            for name, value in report.user_properties:
+                if name == "measured":
+                    terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {value}")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,11 +88,12 @@ def test_it_climbs_on_what_people_saw_and_what_came_of_it(lending: Space) -> Non
     item = lending.until("credit", "champion", lambda item: standing(item) == ("Automate", ""), seconds=120)
     assert item["status"]["champion"]["share"] == 100
     eventually("the model at NAME", lambda: _is_model(lending, "credit"), seconds=60)
-    print(json.dumps(item["status"]["history"], indent=1))
     assert [entry["what"] for entry in item["status"]["history"]] == ["Promoted"] * 3 + ["BecameChampion"]
 
 
-def test_wrong_in_use_it_comes_down_and_the_fallback_answers(lending: Space) -> None:
+def test_wrong_in_use_it_comes_down_and_the_fallback_answers(
+    lending: Space, record_property: Callable[[str, object], None]
+) -> None:
     item = lending.get("ModelDeployment", "credit")
     assert standing(item) == ("Automate", ""), "the test before this one makes it champion"
     used(lending, "credit", FALSE, round_="down")
@@ -104,7 +104,7 @@ def test_wrong_in_use_it_comes_down_and_the_fallback_answers(lending: Space) -> 
     assert "in-use" in demoted["why"], demoted
     # The moment on record is rounded up to a whole second.
     late = (reached - datetime.fromisoformat(demoted["at"])).total_seconds() + 1
-    print(f"demoted at NAME at most {late:.1f} s after the verdict")
+    record_property("measured", f"demoted at NAME at most {late:.1f} s after the verdict")
     assert late < 5
     eventually("the rule at NAME", lambda: lending.endpoints("credit") == {"rule"} or None, seconds=30)
     eventually("people still to have the model", lambda: _is_model(lending, "credit-suggest"), seconds=30)

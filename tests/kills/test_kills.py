@@ -125,6 +125,9 @@ async def remains(world: World) -> dict[str, Object]:
     found: dict[str, Object] = {}
     for kind in KINDS:
         for item in await world.all(kind):
+            if kind == AUTONOMY_GRANTS:
+                # One evaluation's entry goes before, after or with the coming of the next one's: as the moment has it.
+                del item["metadata"]["generation"]
             found[f"{kind.kind}/{item['metadata']['name']}"] = item
     for item in await world.all(CONFIG_MAPS, selector=f"{GROUP}/record"):
         found[f"ConfigMap/{item['metadata']['name']}"] = item
