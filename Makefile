@@ -97,7 +97,7 @@ test-node: venv ## a real node comes up, works, is repaired, and leaves nothing 
 
 .PHONY: test-e2e
 test-e2e: venv ## the whole product on real nodes, but for the examples, which `make parity` takes
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder tests/e2e --ignore $(EXAMPLES) --ignore $(NODE)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 tests/e2e --ignore $(EXAMPLES) --ignore $(NODE)
 
 .PHONY: check
 check: lint test-unit ## the quick subset, under 2 minutes

@@ -112,7 +112,7 @@ def _progress(
         return Measured(result, disruptions)
     if isinstance(result, IntakeError):
         return Failed(result.code, result.message, disruptions)
-    cause = _cause(pod)
+    cause = _cause(pod, over=over is not None or _phase(pod) in ("Succeeded", "Failed"))
     if cause is not None:
         return Failed(cause[0], cause[1][:2048], disruptions)
     if over is not None and over.get("type") == "Failed":
@@ -136,8 +136,8 @@ def finished(job: Object) -> bool:
     return _condition(job, "Failed") is not None or _condition(job, "Complete") is not None
 
 
-def _cause(pod: Object) -> tuple[str, str] | None:
-    """Why the Pod can't give a result any more, or None while it may."""
+def _cause(pod: Object, *, over: bool) -> tuple[str, str] | None:
+    """Why the Pod can't give a result any more, or None while it may, or while it isn't known in full."""
     fetch = _ended(pod, "fetch")
     if fetch is not None and fetch.get("exitCode") != 0:
         return _exit("Fetch", fetch)
@@ -146,7 +146,10 @@ def _cause(pod: Object) -> tuple[str, str] | None:
         return refused
     if judge is not None and judge.get("exitCode") != 0 and not _pod_reason(pod):
         code, message = _exit("Judge", judge)
-        return code, message + (_stories(pod) if code.startswith("Predictor") else "")
+        stories = _stories(pod) if code.startswith("Predictor") else ""
+        if code == "PredictorCrashed" and not stories and not over:
+            return None  # the kubelet may hear of the server's end after the judge's
+        return code, message + stories
     if judge is not None and judge.get("exitCode") == 0:
         return None  # its result is being read
     if reason := _pod_reason(pod):
@@ -207,7 +210,7 @@ def _story(pod: Object, server: str) -> str:
     if not (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
         return ""
     judged = str((_ended(pod, "judge") or {}).get("finishedAt") or "")
-    if judged and judged < str(ended.get("finishedAt") or ""):
+    if judged and judged < str(ended.get("finishedAt") or "") and ended.get("reason") != "OOMKilled":
         return ""  # it was stopped, as the judge had ended
     why = "out of memory" if ended.get("reason") == "OOMKilled" else f"exit code {ended.get('exitCode')}"
     said = f": {str(ended['message'])[:512]}" if ended.get("message") else ""

@@ -190,6 +190,17 @@ def test_a_pod_that_is_being_evicted_is_disrupted_unless_its_judge_was_done() ->
     assert isinstance(found([done], result=evidence(0.8)), Measured)
 
 
+def test_a_judge_that_lost_its_predictor_is_heard_once_the_predictors_end_is_known() -> None:
+    """The kubelet tells of one container after the other."""
+    judge = ended("judge", 3, message=LOST)
+    assert isinstance(found([pod(init=[running("predictor")], main=[judge])]), Under)
+    for item, over in ((pod(init=[ended("predictor", 7)], main=[judge]), None), (pod("Failed", main=[judge]), None)):
+        assert isinstance(found([item], of=job(over=over)), Failed)
+    outcome = found([pod(init=[running("predictor")], main=[judge])], of=job(over="Failed"))
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.message) == ("PredictorCrashed", "spec.champion: lost")
+
+
 def test_the_overall_deadline_names_what_was_last_seen() -> None:
     outcome = found([pod("Pending", init=[waiting("fetch", "ImagePullBackOff")])], of=job(age=100), deadline=60)
     assert isinstance(outcome, Failed)
@@ -265,3 +276,12 @@ def test_a_predictor_that_was_stopped_after_the_judge_is_not_said_to_have_crashe
     predictor = ended("predictor", 7)
     predictor["state"]["terminated"]["finishedAt"] = crash
     assert found([pod("Failed", init=[predictor], main=[judge])]).message == f"spec.model: lost{told}"
+
+
+def test_a_predictor_out_of_memory_was_not_stopped_whenever_its_end_was_noted() -> None:
+    judge = ended("judge", 3, message=LOST)
+    judge["state"]["terminated"]["finishedAt"] = "2030-01-01T00:00:01Z"
+    predictor = ended("predictor", 137, reason="OOMKilled")
+    predictor["state"]["terminated"]["finishedAt"] = "2030-01-01T00:00:02Z"
+    outcome = found([pod("Failed", init=[predictor], main=[judge])])
+    assert outcome.message == "spec.champion: lost; predictor ended 1 time, last with out of memory"
