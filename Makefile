@@ -92,14 +92,14 @@ parity: venv ## CLI and Job give byte-identical evidence and verdicts, on both e
 
 NODE := tests/e2e/test_cluster.py
 LONGEST := tests/e2e/test_shares.py
+ON_NODES := $(LONGEST) $(filter-out $(LONGEST) $(EXAMPLES) $(NODE),$(sort $(wildcard tests/e2e/test_*.py)))
 .PHONY: test-node
 test-node: venv ## a real node comes up, works, is repaired, and leaves nothing behind
 	$(BIN)/pytest -s $(NODE)
 
 .PHONY: test-e2e
 test-e2e: venv ## the whole product on real nodes, but for the examples, which `make parity` takes
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 \
-	  $(LONGEST) tests/e2e --ignore $(EXAMPLES) --ignore $(NODE)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 $(ON_NODES)
 
 .PHONY: check
 check: lint test-unit ## the quick subset, under 2 minutes
