@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -115,19 +116,18 @@ def _install_chart(helm: Sequence[str], module: Path, image: str) -> None:
         "deployment": {"envoyGateway": {"resources": small}},
         "topologyInjector": {"enabled": False},  # a webhook that tells Envoy its zone; there is one node
     }
-    folder = toolbox.cache_folder() / "gateway"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, text in (("defaults.yaml", defaults), ("values.json", json.dumps(values))):
-        files += ["--values", folder / name]
-        (folder / name).write_text(text)
-    toolbox.run(
-        [
-            *(*helm, "upgrade", "--install", "eg", chart, "--namespace", SYSTEM, "--create-namespace", *files),
-            *("--skip-crds", "--wait", "--timeout", f"{READY_SECONDS:.0f}s"),
-        ],
-        what="installing Envoy Gateway",
-    )
+    files: list[object] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (("defaults.yaml", defaults), ("values.json", json.dumps(values))):
+            files += ["--values", Path(folder, name)]
+            Path(folder, name).write_text(text)
+        toolbox.run(
+            [
+                *(*helm, "upgrade", "--install", "eg", chart, "--namespace", SYSTEM, "--create-namespace", *files),
+                *("--skip-crds", "--wait", "--timeout", f"{READY_SECONDS:.0f}s"),
+            ],
+            what="installing Envoy Gateway",
+        )
 
 
 def _apply(kubectl: Sequence[str], manifests: bytes, *, what: str) -> None:

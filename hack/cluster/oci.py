@@ -7,6 +7,7 @@ import io
 import json
 import platform
 import tarfile
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -69,15 +70,17 @@ def write_image(archive: Path, name: str, layer: BinaryIO, settings: Mapping[str
         }
     ).encode()
     archive.parent.mkdir(parents=True, exist_ok=True)
-    partial = archive.with_suffix(".partial")
-    with tarfile.open(partial, "w") as tar:
-        write_index(tar, [(name, digest_of(manifest), len(manifest))])
-        add_bytes(tar, blob_path(digest_of(configuration)), configuration)
-        add_bytes(tar, blob_path(digest_of(manifest)), manifest)
-        entry = tarfile.TarInfo(blob_path(layer_digest))
-        entry.size = size
-        tar.addfile(entry, layer)
-    partial.replace(archive)
+    # A folder of its own: another command may be writing the same archive.
+    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+        partial = Path(scratch, archive.name)
+        with tarfile.open(partial, "w") as tar:
+            write_index(tar, [(name, digest_of(manifest), len(manifest))])
+            add_bytes(tar, blob_path(digest_of(configuration)), configuration)
+            add_bytes(tar, blob_path(digest_of(manifest)), manifest)
+            entry = tarfile.TarInfo(blob_path(layer_digest))
+            entry.size = size
+            tar.addfile(entry, layer)
+        partial.replace(archive)
 
 
 def write_index(tar: tarfile.TarFile, images: Sequence[tuple[str, str, int]]) -> None:

@@ -117,3 +117,35 @@ def test_what_is_missing_is_named_where_it_cannot_be_installed(
     said = says(f"os.geteuid = lambda: {user}; sys.platform = 'linux'; {action}", tmp_path / "state")
     words = "(Debian's names); install them with the system's package manager, then try again"
     assert said == f"missing here: {names} {words}"
+
+
+BESIDE = """
+import io, sys
+from pathlib import Path
+import oci
+
+class Slow(io.BytesIO):
+    def read(self, *size):
+        part = super().read(*size)
+        reads.append(len(part))
+        if len(reads) == 3:  # the first two were for the digest
+            oci.write_image(archive, "docker.io/mandate/x:1", io.BytesIO(b"layer"), {})
+        return part
+
+reads, archive = [], Path(sys.argv[1])
+oci.write_image(archive, "docker.io/mandate/x:1", Slow(b"layer"), {})
+print(len(reads) > 2, sorted(path.name for path in archive.parent.iterdir()))
+"""
+"""Writes an archive while it is being written."""
+
+
+def test_two_commands_may_write_the_same_archive_at_once(tmp_path: Path) -> None:
+    archive = tmp_path / "images" / "x.tar"
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE, archive],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT / "hack" / "cluster")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "True ['x.tar']\n"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -22,10 +20,10 @@ from mandate.controller.drill import PATH, RequestError, request_of
 from mandate.controller.driller import MOST_BYTES, Driller
 from mandate.controller.events import changes, told
 from mandate.controller.snapshot import DrillOutcome, ModelSnapshot
+from tests.unit.controller.answering import Handler, answering
 from tests.unit.controller.judged import declared, judged, raw, written
 
 NOW = instant("2026-01-02T00:00:00Z")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Object = dict[str, Any]
 TENSORS = [
     {"name": name, "shape": [1, 1], "datatype": "FP32", "data": [number]}
@@ -42,19 +40,6 @@ def asking(request: str | None = REQUEST, *, value: str = "7 by ann", **more: An
     document = declared("1", useCase__fallback=fallback)
     document["metadata"]["annotations"] = {"mandate.dev/drill": value}
     return replace(judged(document, accuracy=0.8), **({"fallback": SERVICE} | more))
-
-
-@asynccontextmanager
-async def answering(handler: Handler) -> AsyncIterator[str]:
-    app = web.Application()
-    app.add_routes([web.route("*", "/{path:.*}", handler)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 async def drilled(

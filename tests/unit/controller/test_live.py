@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from mandate.rollout.pairs import Comparison
 from mandate.rollout.record import seen_of
 from mandate.rollout.state import Holder, Rung
 from tests.recording import decision, outcome, prediction
+from tests.unit.controller.answering import answering
 from tests.unit.recorder.test_server import recording
 
 PLACE = ("lending", "credit")
@@ -31,19 +30,6 @@ REVISION = prediction()["data"]["revision"]
 HOLDER = Holder(revision=REVISION, version="7", since=1_769_850_000, stepped=1_769_850_000, rung=Rung("Shadow"))
 QUESTION = LiveQuestion(holder=HOLDER, task=TASK)
 PAIRED = LiveQuestion(holder=HOLDER, task=TASK, compared=Comparison(against="champion", since="2026-01-31T10:00:00Z"))
-
-
-@asynccontextmanager
-async def answering(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    app = web.Application()
-    app.add_routes([web.get("/{path:.*}", handler)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def test_the_recorder_s_own_answer_is_understood(tmp_path: Path) -> None:
