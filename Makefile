@@ -26,8 +26,8 @@ venv: $(STAMP) ## the development environment
 
 .PHONY: requirements
 requirements: venv ## pin requirements/*.in anew, with hashes
-	for name in dev controller judge predictor envoy; do \
-	  constraint=$$([ $$name = dev ] || echo "-c requirements/dev.txt"); \
+	for name in dev controller judge predictor envoy bench-evidently; do \
+	  constraint=$$([[ $$name == dev || $$name == bench-* ]] || echo "-c requirements/dev.txt"); \
 	  $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	    --python-version 3.11 $$constraint requirements/$$name.in -o requirements/$$name.txt; \
 	done
@@ -72,10 +72,21 @@ test-go: ## kind-config.yaml with kind's own Go package, and the node's own Go p
 test-kills: venv ## kill the operator before and after each of its writes
 	$(BIN)/pytest -s tests/kills
 
-.PHONY: coverage
-coverage: venv ## interval coverage and wrong passes, 10,000 repeats a cell (a quarter of an hour; prints the worst cell)
-	$(BIN)/python -m tests.peers.coverage --repeats 10000
+.PHONY: calibrate
+calibrate: venv ## the gate's own errors: wrong passes, margins, false alarms of drift, 10,000 repeats (three quarters of an hour)
+	$(BIN)/python -m tests.peers.coverage --repeats 10000 --table docs/contributor/calibration.csv
+	$(BIN)/python -m tests.peers.alarms --references 100 --currents 100
 	$(BIN)/python -m tests.peers.anytime --repeats 10000
+
+EVIDENTLY := $(VENV)-evidently
+$(EVIDENTLY)/.installed: requirements/bench-evidently.txt
+	$(PYTHON) -m venv $(EVIDENTLY)
+	$(EVIDENTLY)/bin/pip install --quiet --require-hashes --no-deps -r requirements/bench-evidently.txt
+	touch $@
+
+.PHONY: bench-judge
+bench-judge: venv $(EVIDENTLY)/.installed ## the judge beside Evidently and beside merely reading the files, as ratios
+	$(BIN)/python -m tests.bench.judge --evidently $(EVIDENTLY)/bin/python
 
 .PHONY: bench-cold
 bench-cold: venv ## `mandate evaluate` within 3 s and `--help` within 0.5 s, in a process of their own
@@ -91,7 +102,7 @@ parity: venv ## CLI and Job give byte-identical evidence and verdicts, on both e
 	$(BIN)/pytest -s tests/parity $(EXAMPLES)
 
 NODE := tests/e2e/test_cluster.py
-LONGEST := tests/e2e/test_shares.py
+LONGEST := tests/e2e/test_story.py tests/e2e/test_shares.py
 ON_NODES := $(LONGEST) $(filter-out $(LONGEST) $(EXAMPLES) $(NODE),$(sort $(wildcard tests/e2e/test_*.py)))
 .PHONY: test-node
 test-node: venv ## a real node comes up, works, is repaired, and leaves nothing behind
@@ -140,6 +151,10 @@ cluster-down: ## take it down again
 .PHONY: demo
 demo: venv ## the main job end to end, on a real Kubernetes
 	$(BIN)/python hack/demo $(if $(KEEP),--keep)
+
+.PHONY: story
+story: venv ## up the ladder and down on 50,000 real requests, 50 kills (25 minutes); writes docs/user/story.md
+	$(BIN)/python -m tests.e2e.story --page docs/user/story.md
 
 .PHONY: demo-offline
 demo-offline: venv ## the same verdicts without a cluster, in half a minute

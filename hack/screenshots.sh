@@ -32,7 +32,8 @@ picture() {
 
 chrome() {
   "$browser" --headless=new --no-sandbox --disable-gpu --hide-scrollbars --no-first-run \
-    --disable-background-networking --user-data-dir="$work/profile" "$@" >/dev/null 2>&1
+    --disable-background-networking --run-all-compositor-stages-before-draw --virtual-time-budget=2000 \
+    --user-data-dir="$work/profile" "$@" >/dev/null 2>&1
 }
 
 mkdir -p "$images"

@@ -5,7 +5,6 @@ The fixtures at the end are for a room's conftest.py to import.
 
 import csv
 import hashlib
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evaluate import frame
 from mandate.evaluate.__main__ import main
 from mandate.evaluate.local import evaluate_locally
-from mandate.sources import locate
+from mandate.sources import Reader
 from tests.models import columns_model
 
 ROWS = 1200
@@ -110,7 +109,7 @@ class Pod:
 def locally(declared, claims, **options):
     mounts = {path.name: path for path in claims.iterdir()}
     spec = ModelEvaluationSpec.model_validate(declared)
-    return evaluate_locally(spec, locate=partial(locate, mounts=mounts), **options)
+    return evaluate_locally(spec, reader=Reader(mounts=mounts), **options)
 
 
 def digest(path):

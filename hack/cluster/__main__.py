@@ -20,6 +20,7 @@ import gateway
 import images
 import kind
 import node
+import rollouts
 import toolbox
 import volumes
 from say import ClusterError
@@ -73,11 +74,16 @@ def _parser() -> argparse.ArgumentParser:
         "--definitions", action="store_true", help="only print where the files are that define the kinds; for tests"
     )
 
+    commands.add_parser("rollouts", help="install Argo Rollouts; prints its namespace")
+
     volume = commands.add_parser("volume", help="make a volume and its claim; prints the folder to put files into")
     volume.add_argument("claim", metavar="NAMESPACE/CLAIM")
 
     build = commands.add_parser("build", help="build the tools that the cache lacks, print where they are")
     build.add_argument("tools", nargs="*", metavar="TOOL", help=f"from: {', '.join(toolbox.GO_TOOLS)} (default: all)")
+
+    module = commands.add_parser("module", help="print the folder of a tool's Go module, fetched where missing")
+    module.add_argument("tool", choices=[name for name, tool in toolbox.GO_TOOLS.items() if tool.module])
 
     commands.add_parser("go", help="print a Go command that is new enough, fetched where missing")
 
@@ -146,13 +152,16 @@ def main(arguments: list[str] | None = None) -> int:
         for path in toolbox.ensure(options.tools or toolbox.GO_TOOLS).values():
             print(path)
         return 0
+    if options.command == "module":
+        print(toolbox.module_folder(options.tool))
+        return 0
     if options.command == "go":
         print(toolbox.go_command())
         return 0
     if options.command == "apiserver":
         return _apiserver(options)
     if options.command == "gateway" and options.definitions:
-        for path in gateway.definitions(gateway.module_folder()):
+        for path in gateway.definitions(toolbox.module_folder(gateway.TOOL)):
             print(path)
         return 0
     cluster = _cluster(options)
@@ -187,6 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
                 cluster, lambda: _images(cluster, ["envoy"], "dev", gateway.DOCKERFILE)["envoy"]
             )
             print(json.dumps(installed, indent=2))
+        case "rollouts":
+            print(rollouts.install(cluster))
         case "volume":
             print(volumes.create(cluster.kubeconfig, cluster.volumes, options.claim))
     return 0

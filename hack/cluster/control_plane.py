@@ -142,7 +142,8 @@ class ControlPlane:
             *("--kubeconfig", file("kube-controller-manager.kubeconfig"), "--leader-elect=false"),
             *("--service-account-private-key-file", file("tokens.key"), "--root-ca-file", file("ca.crt")),
             *("--use-service-account-credentials", "--bind-address", "127.0.0.1", *pods),
-            *(("--secure-port", "0") if plan.loopback else ()),  # several may run on this address
+            # Several may run on this address; and their nodes are pretended, so that nobody renews a Lease.
+            *(("--secure-port", "0", "--controllers", "*,-node-lifecycle-controller") if plan.loopback else ()),
         )
 
     def start_scheduler(self, tools: dict[str, Path]) -> None:

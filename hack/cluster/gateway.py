@@ -11,15 +11,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
-import oci
+import images
 import toolbox
 from proc import wait_for
 from say import Steps
 
 TOOL = "envoy-gateway"
-MODULE = toolbox.GO_TOOLS[TOOL].module
 SYSTEM = "envoy-gateway-system"
 MANIFESTS = toolbox.HERE / "gateway.yaml"
 DOCKERFILE = toolbox.HERE / "envoy" / "Dockerfile"
@@ -32,16 +30,7 @@ DEFINITIONS = (
 )
 
 
-class Cluster(Protocol):
-    """What this needs of a cluster."""
-
-    @property
-    def kubeconfig(self) -> Path: ...
-    def ctr(self) -> list[str]: ...
-    def load(self, name: str) -> None: ...
-
-
-def install(cluster: Cluster, envoy: Callable[[], str]) -> dict[str, str]:
+def install(cluster: images.Cluster, envoy: Callable[[], str]) -> dict[str, str]:
     """Bring Envoy Gateway and the shared Gateway into the cluster, or what of them is missing.
 
     `envoy` builds and loads Envoy's image and returns its reference by digest. Returns the names of the class and the
@@ -50,11 +39,11 @@ def install(cluster: Cluster, envoy: Callable[[], str]) -> dict[str, str]:
     tools = toolbox.ensure(["kubectl", "helm", TOOL])
     steps = Steps(5)
     with steps.step("loading Envoy Gateway's image"):
-        controller = _load_controller(cluster, tools[TOOL])
+        controller = images.load_program(cluster, TOOL, tools[TOOL])
     with steps.step("making Envoy's image", slow="fetches some 40 MB the first time"):
         proxy = envoy()
     kubectl = [str(tools["kubectl"]), "--kubeconfig", str(cluster.kubeconfig)]
-    module = module_folder()
+    module = toolbox.module_folder(TOOL)
     with steps.step("installing Envoy Gateway and the Gateway API's kinds"):
         _define(kubectl, module)
         _install_chart([str(tools["helm"]), "--kubeconfig", str(cluster.kubeconfig)], module, controller)
@@ -66,32 +55,9 @@ def install(cluster: Cluster, envoy: Callable[[], str]) -> dict[str, str]:
     return {"gatewayClass": CLASS, "gateway": f"{NAMESPACE}/{NAME}", "address": address}
 
 
-def module_folder() -> Path:
-    """The folder of Envoy Gateway's module in Go's cache, fetched where missing; go.sum holds its checksum."""
-    told = toolbox.run(
-        [toolbox.go_command(), "mod", "download", "-json", MODULE],
-        what=f"fetching the Go module {MODULE}",
-        cwd=toolbox.MODULES / TOOL,
-        env=toolbox.go_environment(),
-    )
-    return Path(json.loads(told)["Dir"])
-
-
 def definitions(module: Path) -> list[Path]:
     """The files that define the Gateway API's kinds (experimental channel) and Envoy Gateway's own."""
     return [module / name for name in DEFINITIONS]
-
-
-def _load_controller(cluster: Cluster, program: Path) -> str:
-    """The name of the image with Envoy Gateway's program, by what the program was built from; loaded if need be."""
-    name = f"docker.io/mandate/{TOOL}:{program.parent.name.removeprefix(f'{TOOL}-')}"
-    known = toolbox.run([*cluster.ctr(), "images", "list", "--quiet"], what="listing the cluster's images").split()
-    if name not in known:
-        archive = toolbox.cache_folder() / "images" / f"{program.parent.name}.tar"
-        if not archive.exists():
-            oci.program_image(archive, name, program)
-        cluster.load(str(archive))
-    return name
 
 
 def _define(kubectl: Sequence[str], module: Path) -> None:

@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import oci
 import toolbox
@@ -26,6 +27,27 @@ LEFT_OUT = (
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 REPRODUCIBLE = ("--timestamp", "0")
 """Time stamps in images: the same tree gives the same digest."""
+
+
+class Cluster(Protocol):
+    """What installing something into a cluster needs of it."""
+
+    @property
+    def kubeconfig(self) -> Path: ...
+    def ctr(self) -> list[str]: ...
+    def load(self, name: str) -> None: ...
+
+
+def load_program(cluster: Cluster, tool: str, program: Path) -> str:
+    """The name of the image with a tool's program, by what that was built from; loaded if need be."""
+    name = f"docker.io/mandate/{tool}:{program.parent.name.removeprefix(f'{tool}-')}"
+    known = toolbox.run([*cluster.ctr(), "images", "list", "--quiet"], what="listing the cluster's images").split()
+    if name not in known:
+        archive = toolbox.cache_folder() / "images" / f"{program.parent.name}.tar"
+        if not archive.exists():
+            oci.program_image(archive, name, program)
+        cluster.load(str(archive))
+    return name
 
 
 def full_name(target: str, tag: str) -> str:

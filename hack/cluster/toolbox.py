@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import platform
 import re
@@ -86,6 +87,32 @@ GO_TOOLS: Mapping[str, GoTool] = {
         stamp="github.com/envoyproxy/gateway/internal/cmd/version.envoyGatewayVersion",
         slow="about 4 minutes, once",
         in_pods=True,
+    ),
+    "kserve": GoTool(
+        folder="kserve",
+        module="github.com/kserve/kserve",
+        package="github.com/kserve/kserve/cmd/manager",
+        slow="several minutes, once",
+    ),
+    "rollouts-controller": GoTool(
+        folder="argo-rollouts",
+        module="github.com/argoproj/argo-rollouts",
+        package="github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
+        stamp="github.com/argoproj/argo-rollouts/utils/version.version",
+        slow="about 3 minutes, once",
+    ),
+    # Servers that tests read from; no cluster has them.
+    "versitygw": GoTool(
+        folder="versitygw",
+        module="github.com/versity/versitygw",
+        package="github.com/versity/versitygw/cmd/versitygw",
+        slow="about a minute, once",
+    ),
+    "registry": GoTool(
+        folder="registry",
+        module="github.com/distribution/distribution/v3",
+        package="github.com/distribution/distribution/v3/cmd/registry",
+        slow="about a minute, once",
     ),
     "kind": GoTool(folder="kind", module="sigs.k8s.io/kind", package="sigs.k8s.io/kind", slow="seconds, once"),
 }
@@ -243,6 +270,18 @@ def ensure(names: Iterable[str]) -> dict[str, Path]:
                     if not paths[name].exists():
                         _build(name, paths[name])
     return paths
+
+
+def module_folder(name: str) -> Path:
+    """The folder of a tool's module in Go's cache, fetched where missing; go.sum holds its checksum."""
+    tool = GO_TOOLS[name]
+    told = run(
+        [go_command(), "mod", "download", "-json", tool.module],
+        what=f"fetching the Go module {tool.module}",
+        cwd=MODULES / tool.folder,
+        env=go_environment(),
+    )
+    return Path(json.loads(told)["Dir"])
 
 
 def _build(name: str, path: Path) -> None:

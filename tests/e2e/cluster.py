@@ -98,6 +98,8 @@ class Cluster:
     images: dict[str, str]
     admin: Api
     values: dict[str, str] = field(default_factory=dict)
+    leaving: dict[str, dict[str, Path]] = field(default_factory=dict)
+    """Namespaces that are being deleted, with their volumes' folders."""
 
     def run(self, *command: str, stdin: str = "", fails: bool = False) -> str:
         """The output of kubectl or helm; with `fails`, of one that must fail."""
@@ -139,6 +141,14 @@ class Cluster:
             self.values = before
             self.install()
 
+    def left(self) -> None:
+        """Return once every namespace that is being deleted is gone, its volumes too."""
+        for name, folders in self.leaving.items():
+            self.run("kubectl", "wait", "--for=delete", f"namespace/{name}", "--timeout=180s")
+            self.run("kubectl", "delete", "persistentvolume", *(f"{name}-{claim}" for claim in folders))
+            shutil.rmtree(next(iter(folders.values())).parent)
+        self.leaving.clear()
+
     def scale(self, replicas: int) -> None:
         """Scale the operator; returns when as many of its Pods are there and work."""
         self.run("kubectl", "-n", SYSTEM, "scale", "deployment", OPERATOR, f"--replicas={replicas}")
@@ -161,6 +171,10 @@ class Cluster:
             return True if any(holder.startswith(name) for name in names) else None
 
         eventually("an operator to lead", led, seconds=120)
+
+    def provider(self) -> str:
+        """`kind`, or `node` for one from plain binaries."""
+        return _output(*self.hack, "provider")
 
     def gateway(self) -> dict[str, str]:
         """Envoy Gateway's class, the Gateway for all namespaces, and the address that it answers at."""
@@ -327,9 +341,9 @@ def space(cluster: Cluster, module: str, *, enforce: str) -> Iterator[Space]:
     try:
         yield Space(cluster, name, **folders)
     finally:
-        cluster.run("kubectl", "delete", "namespace", name, "--timeout=180s")
-        cluster.run("kubectl", "delete", "persistentvolume", *(f"{name}-{claim}" for claim in folders))
-        shutil.rmtree(next(iter(folders.values())).parent)
+        # Its Pods take their time to end; the next module needn't wait for that.
+        cluster.run("kubectl", "delete", "namespace", name, "--wait=false")
+        cluster.leaving[name] = folders
 
 
 @contextmanager
@@ -355,6 +369,7 @@ def running() -> Iterator[Cluster]:
         before = next((item["revision"] for item in releases if item["name"] == RELEASE), None)
         cluster.install()
         yield cluster
+        cluster.left()
         if ran and before is not None:
             cluster.run("helm", "rollback", RELEASE, before, "--namespace", SYSTEM, "--wait", "--timeout", "5m")
         elif ran:

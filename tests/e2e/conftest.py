@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.cluster import HACK, Cluster, running
+from tests.e2e.cluster import HACK, Cluster, eventually, running
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -31,3 +32,23 @@ def cluster() -> Iterator[Cluster]:
     """The cluster with the product in it."""
     with running() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def gateway(cluster: Cluster) -> dict[str, str]:
+    """Envoy Gateway's class, the Gateway for all namespaces, and its address, which takes connections from here."""
+    if cluster.provider() == "kind":
+        pytest.skip("Services' addresses of a cluster in a container can't be reached from this machine")
+    made = cluster.gateway()
+
+    def refused() -> str:
+        try:
+            socket.create_connection((made["address"], 80), timeout=10).close()
+        except OSError as error:
+            return str(error)
+        return ""
+
+    eventually(
+        f"{made['address']}:80 to take connections", lambda: None if refused() else True, seconds=60, seen=refused
+    )
+    return made

@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import random
-import socket
 import threading
 import uuid
 from collections import Counter
@@ -93,7 +92,8 @@ class Lab:
         self.until_told()
         wanted = {f"backend/{place}" for place, each in enumerate(self.split) if each.share}
         names = {f"httproute/{self.namespace}/credit/rule/0/{each}" for each in wanted}
-        names |= {f"httproute/{self.namespace}/credit/rule/0-mirror-0"} if mirror else set()
+        # Named after the filter's place: the first one says by what requests are shared.
+        names |= {f"httproute/{self.namespace}/credit/rule/0-mirror-1"} if mirror else set()
         eventually("Envoy to know the backends", lambda: names <= self.clusters() or None, seconds=120)
 
         def numbered() -> bool | None:
@@ -118,24 +118,39 @@ class Lab:
         return asyncio.run(self.asked(count, **options))
 
     async def asked(
-        self, count: int, *, host: str = "", named: bool = True, entities: int = 0, rows: int = 20
+        self,
+        count: int,
+        *,
+        host: str = "",
+        named: bool = True,
+        entities: int = 0,
+        rows: int = 20,
+        more: Mapping[str, str] | None = None,
     ) -> list[Answer]:
         """The answers to that many requests, each with a body of its own; `named` ones carry an id."""
         numbers = iter(range(count))
 
         async def worker(session: aiohttp.ClientSession) -> list[Answer]:
-            return [await self._one(session, number, host or self.host, named, entities, rows) for number in numbers]
+            where = host or self.host
+            return [await self._one(session, number, where, named, entities, rows, more or {}) for number in numbers]
 
         async with aiohttp.ClientSession() as session:
             lists = await asyncio.gather(*(worker(session) for _ in range(min(WORKERS, count))))
         return [answer for each in lists for answer in each]
 
     async def _one(
-        self, session: aiohttp.ClientSession, number: int, host: str, named: bool, entities: int, rows: int
+        self,
+        session: aiohttp.ClientSession,
+        number: int,
+        host: str,
+        named: bool,
+        entities: int,
+        rows: int,
+        more: Mapping[str, str],
     ) -> Answer:
         tensor = {"name": "x", "datatype": "FP64", "shape": [rows, 1], "data": [random.random() for _ in range(rows)]}
         body = json.dumps({"inputs": [tensor]}).encode()
-        headers = {"Host": host, "Content-Type": "application/json"}
+        headers = {"Host": host, "Content-Type": "application/json", **more}
         headers |= {"X-Request-Id": str(uuid.uuid4())} if named else {}
         headers |= {"Entity": f"entity-{number % entities}"} if entities else {}
         async with session.post(f"http://{self.address}{PATH}", data=body, headers=headers) as answer:
@@ -166,14 +181,14 @@ def within(count: int, total: int, share: Fraction) -> bool:
     return abs(count - total * share) <= 5 * math.sqrt(total * share * (1 - share))
 
 
-def model(namespace: str, name: str, image: str) -> list[Object]:
+def model(namespace: str, name: str, image: str, *, fault: str = "") -> list[Object]:
     labels = {"app": name}
     container = {
         "name": "model",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "/opt/test/recording.py"],
-        "env": [{"name": "NAME", "value": name}],
+        "env": [{"name": "NAME", "value": name}, {"name": "FAULT", "value": fault}],
         "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": 9000}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}},
     }
@@ -199,12 +214,7 @@ def service(namespace: str, name: str, selector: Mapping[str, str]) -> Object:
 
 
 @pytest.fixture(scope="module")
-def lab(cluster: Cluster) -> Iterator[Lab]:
-    made = cluster.gateway()
-    try:
-        socket.create_connection((made["address"], 80), timeout=10).close()
-    except OSError:
-        pytest.skip("only a node from plain binaries has its Services' addresses reachable from this machine")
+def lab(cluster: Cluster, gateway: dict[str, str]) -> Iterator[Lab]:
     name = f"e2e-gateway-{uuid.uuid4().hex[:6]}"
     cluster.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     try:
@@ -213,8 +223,8 @@ def lab(cluster: Cluster) -> Iterator[Lab]:
                 cluster.admin.apply(item)
         cluster.admin.apply(service(name, "empty", {"app": "nobody"}))
         cluster.run("kubectl", "-n", name, "wait", "deployment", "--all", "--for=condition=Available", "--timeout=180s")
-        namespace, _, gateway = made["gateway"].partition("/")
-        yield Lab(cluster, name, made["address"], [{"name": gateway, "namespace": namespace}], f"credit.{name}.test")
+        namespace, _, shared = gateway["gateway"].partition("/")
+        yield Lab(cluster, name, gateway["address"], [{"name": shared, "namespace": namespace}], f"credit.{name}.test")
     finally:
         cluster.run("kubectl", "delete", "namespace", name, "--timeout=180s")
 
@@ -248,6 +258,17 @@ def test_shares_mirrored_bodies_ids_and_headers(lab: Lab) -> None:
         assert copy == served[copy["id"]], "the copy differs from what was served under its id"
     [suggested] = lab.ask(1, host=suggest_hostnames([lab.host])[0])
     assert (suggested.who, suggested.autonomy) == ("candidate", "Suggest")
+
+
+def test_only_the_route_says_what_was_drawn(lab: Lab) -> None:
+    lab.put([backend("champion", Fraction(9, 10)), backend("candidate", Fraction(1, 10))])
+    lab.until_carried()
+    claimed = {"Mandate-Shared-By": "X-Forged"}
+    asked = lab.ask(20, more=claimed)
+    suggested = lab.ask(5, host=suggest_hostnames([lab.host])[0], more=claimed)
+    said = {each["id"]: each["sharedBy"] for name in ("champion", "candidate") for each in lab.recorded(name)}
+    assert {said[answer.id] for answer in asked} == {"x-request-id"}
+    assert {said[answer.id] for answer in suggested} == {None}
 
 
 def test_large_bodies_are_mirrored_whole(lab: Lab) -> None:

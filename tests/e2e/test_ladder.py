@@ -110,6 +110,25 @@ def test_wrong_in_use_it_comes_down_and_the_fallback_answers(
     eventually("people still to have the model", lambda: _is_model(lending, "credit-suggest"), seconds=30)
 
 
+def test_what_an_image_of_ones_own_answers_is_recorded(lending: Space) -> None:
+    lending.apply(declared.misbehaving(lending, "own", "honest"))
+    item = lending.until("own", "served", lambda item: holds(item, "Ready"))
+    revision = (item["status"].get("champion") or item["status"]["candidate"])["revision"]
+    eventually("the image at NAME-suggest", lambda: lending.endpoints("own-suggest") or None, seconds=120)
+    answer = lending.ask("own-suggest", [2.0, -2.0, 0.0], request_id="seen")
+    assert len(answer["outputs"][0]["data"]) >= 3, answer
+
+    where = (
+        f"/api/v1/namespaces/{SYSTEM}/services/mandate-recorder:8080/proxy/v1/namespaces/{lending.name}/models/own/live"
+    )
+    asked = {"revision": revision, "task": "Binary", "positive": "bad", "since": "2020-01-01T00:00:00Z"}
+
+    def live() -> Object:
+        return lending.admin.request("GET", where, **asked)
+
+    eventually("three predictions", lambda: live()["predictions"] == 3 or None, seconds=30, seen=live)
+
+
 def _when_answered_by_the_rule(space: Space) -> datetime | None:
     """The time, where the rule answers at NAME: it knows no loans, only `x`."""
     try:

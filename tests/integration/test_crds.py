@@ -14,7 +14,7 @@ import pytest
 from mandate.api.kinds import ModelDeploymentStatus
 from mandate.controller.conditions import dumped
 from mandate.rollout.decisions import follow
-from tests.unit.api.specs import BAD, GOOD, OPERATOR_ONLY, changed
+from tests.unit.api.specs import BAD, GATEWAY, GOOD, OPERATOR_ONLY, QUANTILES, changed
 from tests.unit.rollout.test_decisions import STATE, decided, live
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +31,16 @@ TOLD = {
     "that baselines declares",
     "unknown unit": 'spec.gates[3].require.Suggest: Invalid value: "<= 40sec": ',
     "unknown format": 'spec.model.source.format: Unsupported value: "Pickle": supported values: "ONNX"',
+    "a table in no known format": "'pvc://data/credit.xlsx' must end in .parquet, .csv, .arrow, .arrows, .feather, or "
+    "format must be set",
+    "csv of another format": "csv belongs to tables in CSV: leave it out",
+    "a user in a web address": 'spec.data.source.uri: Invalid value: "https://me:word@data/credit.csv": ',
+    "storage of a volume": "s3 belongs to s3://…",
+    "an endpoint with a path": 'spec.data.source.s3.endpoint: Invalid value: "https://h/minio": ',
+    "an artefact without a tag": 'spec.data.source.uri: Invalid value: "oci://registry/credit#a.csv": ',
+    "credentials for a volume": "credentialsRef belongs to a uri on a server, such as https://…, s3://… or ",
+    "credentials for a container": "credentialsRef belongs to a uri on a server, such as https://…, s3://… or ",
+    "unknown encoding": 'spec.data.source.csv.encoding: Unsupported value: "EBCDIC": ',
     "contradictory levels": "got Shadow '>= 0.7' Automate '>= 0.6': a level asks less than a level below",
     "wrong direction": "'<= 0.7': recall is better higher, so ask for '>= …'",
     "latency without load": "load: latency_p99 needs a load, for example 50/s",
@@ -45,20 +55,73 @@ TOLD = {
     "example to 10%",
     "overrides where nobody sees the answer": "maxOverrideRate is of decisions with the answer in sight, and "
     "blindShare 100% leaves none",
+    "F-beta without its beta": "a gate on f_beta needs task.beta; declare it",
+    "an expected cost without costs": "a gate on expected_cost needs useCase.errorCosts; declare it",
+    "a cost per million without prices": "a gate on cost_per_million needs serving.prices; declare it",
+    "a price below nothing": "should match",
+    "a load for throughput": "load belongs to latencies, crashes and failed_requests",
+    "equalized odds of one group": "equalized_odds compares groups: set across to a slice, and as to ",
+    "a ratio of what can be negative": "matthews_corrcoef can be negative, so its groups have no ratio: use difference",
+    "a search of single rows": "spec.data.search.minRows: Invalid value: 5: ",
+    "neither column nor cross": "set either column, or cross with two slices' names",
+    "column and cross": "set either column, or cross with two slices' names",
+    "edges beside quantiles": "set edges or quantiles, not both",
+    "one quantile": "spec.data.slices[1].quantiles: Invalid value: 1: ",
+    "edges of a cross": "edges and quantiles belong to column: set them on the slices that are crossed",
+    "a cross of three": "spec.data.slices[2].cross: Too many: 3: ",
+    "a cross of an unknown slice": "slice 'both', cross: 'region' is no slice with a column; name one that is",
+    "a cross of a cross": "slice 'more', cross: 'both' is no slice with a column; name one that is",
+    "a slice crossed with itself": '.spec.data.slices[name="both"].cross: duplicate entries for key [="age"]',
+    "one class of two": "gates[].class belongs to Multiclass tasks",
+    "one class by slice": "one class is measured on all test rows: leave each, across and rows out",
+    "beta of nothing": "beta must be above 0",
+    "beta as a number": "spec.task.beta",
+    "quantiles of classes": "quantiles belong to Regression tasks",
+    "quantiles that no task has": "task.quantiles belongs to model.output.kind Quantiles: set both or neither",
+    "one quantile of none": "quantile belongs to pinball_loss",
+    "the mean of classes": "classes have no mean: unit.labels must be Last, or Max for Binary",
+    "live rows that don't roll up": "live rows don't roll up: leave gates[].rows live out where task.unit is set",
+    "shares that make no whole": "the prevalences in sampling must add up to 1",
+    "a share here and a rate there": "sampling gives the prevalence of every class, or how many of each were kept",
+    "a share and a rate": "set prevalence or kept, not both",
+    "a class of which no row was kept": "kept must be above 0",
+    "the truth as weight": "'risk' is target or id; name the column that says how much a row counts for",
+    "the top of two classes": "topK belongs to Multiclass tasks",
+    "costs in two currencies": "errorCosts can't be added up in several currencies; give all in one",
+    "an error that pays": 'spec.useCase.errorCosts[0].cost: Invalid value: "-1": ',
+    "the cost of a right answer": "which is no error; remove it",
     "no target": "spec.autonomy.target: Required value",
     "two sources": "exactly one of uri, image or columns must be set, got uri image",
     "no positive": "a Binary task needs positive: the class that counts",
     "time without column": "data.split.method Time needs task.time: the column that says when a row happened",
     "split beyond one": "train 0.9, validation 0.2 and test 0.2 add up to more than 1, must be at most 1",
-    "value for a class": "got 'Value': a Regression task needs Value, classification needs Probability or Label",
+    "value for a class": "got 'Value': a Regression task needs Value or Quantiles, classification needs Probability or "
+    "Label",
     "no inputs": "model.inputs is needed: the columns that the model is fed",
     "reserved baseline": "'champion' is taken; rename it",
+    "a baseline of numbers for classes": "prior is a Median, which isn't for Binary tasks; for those there are Prior, ",
+    "a seed of nothing random": "'prior' is a Prior: seed belongs to type Uniform or Stratified or Human",
+    "a season without its length": "'prior' is a LastPeriodMean and needs a period, such as Week or 90m",
+    "a period of no calendar": 'spec.baselines[0].period: Invalid value: "Fortnight": ',
+    "a series of what doesn't look back": "'linear' is a Linear: by belongs to type PreviousValue or SeasonalNaive or "
+    "LastPeriodMean",
+    "a column of no type Column": "column belongs to type Column: set both or neither",
+    "people without annotations": "a baseline of type Human needs data.annotations: what people said; declare it",
+    "agreement without annotations": "a gate on cohen_kappa needs data.annotations; declare it",
+    "annotations of rows without a name": "data.annotations needs task.id: the column that names a row",
     "reserved slice": "'overall' is taken: it means all rows; rename it",
     "bad digest": 'spec.model.source.digest: Invalid value: "md5:1": ',
-    "bad uri": 'spec.data.source.uri: Invalid value: "s3://bucket/x.parquet": ',
+    "bad uri": 'spec.data.source.uri: Invalid value: "gopher://hole/x.parquet": ',
     "empty column": 'spec.task.target: Invalid value: "": ',
-    "gateway of no provider": "gateway belongs to provider GatewayAPI: set both or neither",
-    "provider without gateway": "gateway belongs to provider GatewayAPI: set both or neither",
+    "gateway of no provider": "gateway belongs to provider GatewayAPI, which needs one, or KServe, which may",
+    "a gateway for Services": "gateway belongs to provider GatewayAPI, which needs one, or KServe, which may",
+    "a gateway for others": "gateway belongs to provider GatewayAPI, which needs one, or KServe, which may",
+    "replicas of others": "replicas are your workload's where provider is External: leave them out",
+    "provider without gateway": "gateway belongs to provider GatewayAPI, which needs one, or KServe, which may",
+    "replays beside copies": "replay belongs to provider Service, which copies no requests: leave it out",
+    "no replays a second": 'spec.serving.replay.rate: Invalid value: "0/s": ',
+    "inputs for ever": 'spec.serving.replay.keep: Invalid value: "30d": ',
+    "any number of inputs": "spec.serving.replay.inputs: Invalid value: 10001: ",
     "no copies": 'spec.serving.gateway.mirror: Invalid value: "0%": ',
     "any host": 'spec.serving.gateway.hostnames[0]: Invalid value: "*.b.c": ',
     "no room for -suggest": f'spec.serving.gateway.hostnames[0]: Invalid value: "{"a" * 56}.b": ',
@@ -137,12 +200,30 @@ def test_names_must_fit_services(kubectl: Kubectl, name: str) -> None:
     assert "metadata.name" in result.stderr
 
 
+def test_kserve_makes_a_label_of_the_name(kubectl: Kubectl) -> None:
+    by_kserve = changed("serving", {"provider": "KServe", "gateway": GATEWAY})
+    assert apply(kubectl, deployment(by_kserve, "a" * 37)).returncode == 0
+    assert apply(kubectl, deployment(GOOD, "a" * 38)).returncode == 0
+    result = apply(kubectl, deployment(by_kserve, "a" * 38))
+    assert "metadata.name must have at most 37 characters with the provider KServe" in result.stderr
+
+
+def test_quantiles_units_weights_and_sampling_are_taken(kubectl: Kubectl) -> None:
+    assert apply(kubectl, deployment(QUANTILES, "quantiles")).returncode == 0
+    unit = {"column": "customer", "answers": "Mean", "labels": "Max"}
+    document = changed("task", {**GOOD["task"], "unit": unit, "weight": "w"})
+    document["data"]["sampling"] = [{"class": "bad", "prevalence": "0.02"}, {"class": "good", "prevalence": "0.98"}]
+    assert apply(kubectl, deployment(document)).returncode == 0
+    document["data"]["sampling"] = [{"class": "good", "kept": "0.05"}]
+    assert apply(kubectl, deployment(document)).returncode == 0
+
+
 def test_the_largest_spec_is_still_within_the_rules_budget(kubectl: Kubectl) -> None:
     slices = [{"name": f"s{index}", "column": f"c{index}"} for index in range(20)]
     gate = {"metric": "recall", "each": ["overall", *(item["name"] for item in slices)]}
     gates = [{**gate, "name": f"g{index}", "require": {"Shadow": ">= 0.5"}} for index in range(64)]
     document = changed("gates", gates)
-    document["data"]["slices"] = slices
+    document["data"]["slices"] = [*slices[:2], *({"name": item["name"], "cross": ["s0", "s1"]} for item in slices[2:])]
     result = apply(kubectl, deployment(document))
     assert result.returncode == 0, result.stderr
     gates[-1]["each"] = [*gate["each"][:-1], "region"]

@@ -22,7 +22,8 @@ def test_every_manifest_is_taken(api_server: Path) -> None:
     kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
     kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
     kubectl("apply", "--server-side", "-f", str(EXAMPLES / "flights" / "namespace.yaml"))
-    for manifest in ("flights/claims.yaml", "flights/flights-v1.yaml", "flights/flights-v2.yaml"):
+    story = [f"flights/story/flights-v{version}.yaml" for version in "12"]
+    for manifest in ("flights/claims.yaml", "flights/flights-v1.yaml", "flights/flights-v2.yaml", *story):
         kubectl("apply", "--server-side", "--dry-run=server", "-f", str(EXAMPLES / manifest))
     kubectl("create", "namespace", "lending")
     for manifest in ("credit/credit.yaml", "minimal.yaml"):

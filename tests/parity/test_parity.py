@@ -40,6 +40,11 @@ def credit(claims, declared):
     ]
     model = to_onnx(pipeline, initial_types=types, options={"zipmap": False}, target_opset=17)
     (claims / "models" / "model.onnx").write_bytes(model.SerializeToString())
+    declared["task"]["beta"] = "2"
+    declared["errorCosts"] = [
+        {"actual": "bad", "predicted": "good", "cost": "5200.50", "currency": "EUR"},
+        {"actual": "good", "predicted": "bad", "cost": "0", "currency": "EUR"},
+    ]
 
 
 def wine(claims, declared):
@@ -57,7 +62,7 @@ def wine(claims, declared):
     parquet.write_table(table, claims / "data" / "wine.parquet")
     declared["model"]["inputs"] = {"columns": names, "encoding": "Matrix", "name": "X"}
     declared["model"]["output"] = {"name": "probabilities", "classes": list(classes)}
-    declared["task"] = {"type": "Multiclass", "target": "kind"}
+    declared["task"] = {"type": "Multiclass", "target": "kind", "topK": 2}
     declared["data"] = {"source": {"uri": "pvc://data/wine.parquet"}, "split": {"method": "Random", "seed": 3}}
     declared["baselines"] = [{"name": "most-frequent", "type": "MostFrequent"}, {"name": "linear", "type": "Linear"}]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mandate.measure.metrics import Sample
+from mandate.measure.metrics import Declared, Sample
 
 
 def binary(seed: int = 3, rows: int = 120, *, ties: bool = True) -> Sample:
@@ -15,7 +15,8 @@ def binary(seed: int = 3, rows: int = 120, *, ties: bool = True) -> Sample:
     score = 1 / (1 + np.exp(-(rng.normal(size=rows) + 1.2 * actual - 0.8)))
     if ties:
         score = np.clip(np.round(score, 1), 0.05, 0.95)
-    return Sample(actual=actual, label=score >= 0.5, score=score)
+    declared = Declared(beta=2.0, costs=np.array([[0.0, 1.5], [5.0, 0.0]]))
+    return Sample(actual=actual, label=score >= 0.5, score=score, declared=declared)
 
 
 def multiclass(seed: int = 4, rows: int = 150, classes: int = 4) -> Sample:
@@ -24,14 +25,19 @@ def multiclass(seed: int = 4, rows: int = 150, classes: int = 4) -> Sample:
     actual = rng.choice(classes, size=rows, p=np.arange(1, classes + 1) / (classes * (classes + 1) / 2))
     raw = rng.normal(size=(rows, classes)) + 1.5 * np.eye(classes)[actual]
     score = np.exp(raw) / np.exp(raw).sum(axis=1, keepdims=True)
-    return Sample(actual=actual, label=score.argmax(axis=1), score=score, classes=classes)
+    costs = rng.uniform(0.5, 9.0, (classes, classes)) * (1 - np.eye(classes))
+    declared = Declared(beta=0.5, top_k=2, costs=costs)
+    return Sample(actual=actual, label=score.argmax(axis=1), score=score, classes=classes, declared=declared)
 
 
 def regression(seed: int = 5, rows: int = 90) -> Sample:
     """Residuals with heavy tails and a bias."""
     rng = np.random.default_rng(seed)
     actual = rng.normal(10, 3, size=rows)
-    return Sample(actual=actual, score=actual + 0.3 + rng.standard_t(4, size=rows))
+    score = actual + 0.3 + rng.standard_t(4, size=rows)
+    levels = (0.1, 0.5, 0.8)
+    quantiles = np.column_stack([score - 1.5 - rng.random(rows), score, score + 0.8])
+    return Sample(actual=actual, score=score, quantiles=quantiles, declared=Declared(quantiles=levels))
 
 
 def clusters(rows: int, *, seed: int = 6, size: int = 3) -> NDArray[np.intp]:

@@ -94,6 +94,16 @@ def test_an_unseen_category_is_all_zeros_and_a_constant_column_is_left_out():
     assert baselines.design(table, ["age"], TRAIN).shape == (700, 0)
 
 
+def test_training_quantiles_are_numpys():
+    rng = np.random.default_rng(6)
+    values, levels = np.round(rng.normal(size=101), 1), (0.05, 0.25, 0.5, 0.9, 0.999)
+    expected = np.quantile(values, levels, method="inverted_cdf")
+    assert baselines.quantiles(values, levels).tolist() == expected.tolist()
+    weight = rng.integers(1, 5, 101).astype(float)
+    expected = np.quantile(values, levels, method="inverted_cdf", weights=weight)
+    assert baselines.quantiles(values, levels, weight / weight.mean()).tolist() == expected.tolist()
+
+
 def test_simple_baselines_come_from_the_training_rows():
     actual = np.arange(10) < 3
     train = np.arange(10) >= 2

@@ -8,16 +8,24 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
+from scipy.stats import ks_2samp
 
 from mandate.api import spec
-from mandate.api.catalogue import METRICS
-from mandate.evaluate.service import measured
+from mandate.api.catalogue import QUANTILES
+from mandate.evaluate.service import capacity, measured, probed, used
+from mandate.evidence.intervals import StudentT, Table
+from mandate.evidence.schema import Estimate
+from mandate.inference.capacity import Capacity
+from mandate.inference.client import Usage
 from mandate.inference.load import Loaded
+from mandate.inference.robustness import Probed
 from mandate.measure.answers import Answers
 from mandate.measure.engine import compute
 from mandate.measure.split import join
+from mandate.verdict.limits import student_limits
 
-LATENCIES = [metric.name for metric in METRICS.values() if metric.origin == "Service" and not metric.fact]
+LATENCIES = list(QUANTILES)
 
 
 def test_facts_of_a_run_are_counted():
@@ -44,13 +52,75 @@ def test_facts_of_a_run_are_counted():
     assert found["shared_rows", "test"] == sum(count for row, count in test.items() if row in train)
 
 
+def test_findings_about_the_rows_are_counted():
+    rng = np.random.default_rng(5)
+    columns = {f"x{i}": rng.normal(size=2000) for i in range(4)} | {"y": rng.integers(0, 2, 2000)}
+    late = np.arange(2000) >= 1200
+    columns |= {"x1": columns["x1"] + late, "x2": columns["x2"] * np.where(late, 3, 1), "x3": columns["y"] + 0.0}
+    columns["gap"] = np.where(rng.random(2000) < 0.5, np.nan, 1.0 * rng.integers(0, 9, 2000))
+    table = pa.table(columns)
+    task = spec.Task(type="Binary", target="y", positive="1")
+    joined, split = join({"train": table.slice(0, 1200), "test": table.slice(1200)}, task=task)
+    computed = compute(
+        table=joined,
+        split=split,
+        answers=Answers(values=rng.random(2000)),
+        model=spec.Model(version="1", source=spec.ModelSource(columns=("answer",)), output=spec.ModelOutput()),
+        task=task,
+        data=spec.Data(test=spec.TableSource(uri="t.csv")),
+    )
+    found = {e.quantity.metric: e.estimate for e in computed.estimates if e.quantity.on == "test"}
+    frame = table.to_pandas()
+    kinds = [name for name in frame if ks_2samp(frame[name][:1200].dropna(), frame[name][1200:].dropna()).pvalue < 1e-6]
+    assert found["changed_columns"] == len(kinds) == 2, "changed_columns"
+    giving = [name for name in frame.columns.drop("y") if frame[name].corr(frame["y"]) ** 2 > 0.98]
+    assert found["leaks"] == len(giving) == 1, "leaks"
+    beyond = [
+        name
+        for name in frame
+        if ((frame[name][1200:] < frame[name][:1200].min()) | (frame[name][1200:] > frame[name][:1200].max())).mean()
+        >= 0.01
+    ]
+    gaps = [name for name in frame if frame[name][:1200].isna().mean() >= 0.2]
+    worse = [name for name in gaps if frame[name][1200:].isna().mean() > frame[name][:1200].isna().mean()]
+    assert found["data_faults"] == len(gaps) + len(worse) + len(beyond) >= 2, "data_faults"
+
+
+def of_blocks(blocks: tuple[np.ndarray, ...], **counts: int) -> Loaded:
+    """Requests that were sent when they were due."""
+    return Loaded(blocks=blocks, sent=blocks, **counts)
+
+
+def test_quantiles_that_cross_are_counted():
+    rng = np.random.default_rng(3)
+    answers = np.round(rng.normal([-1.0, 0.0, 1.0], 1.0, size=(120, 3)), 1)
+    table, split = join(
+        {part: pa.table({"y": rng.normal(size=60)}) for part in ("train", "test")},
+        task=spec.Task(type="Regression", target="y"),
+    )
+    computed = compute(
+        table=table,
+        split=split,
+        answers=Answers(values=answers),
+        model=spec.Model(
+            version="1", source=spec.ModelSource(columns=("a", "b", "c")), output=spec.ModelOutput(kind="Quantiles")
+        ),
+        task=spec.Task(type="Regression", target="y", quantiles=("0.1", "0.5", "0.9")),
+        data=spec.Data(test=spec.TableSource(uri="t.csv")),
+    )
+    found = {(e.quantity.metric, e.quantity.on): e.estimate for e in computed.estimates if e.quantity.versus is None}
+    for part, own in (("train", answers[:60]), ("test", answers[60:])):
+        expected = sum(row != sorted(row) for row in own.tolist())
+        assert found["crossed_quantiles", part] == expected > 0
+
+
 def loads() -> dict[str, Loaded]:
     """Two loads of blocks of unequal length, with crashes under both."""
     rng = np.random.default_rng(2)
     sizes = {"50/s": rng.integers(20, 90, 15), "9/s": rng.integers(20, 90, 15)}
     return {
-        load: Loaded(tuple(rng.exponential(0.02, n) for n in found), int(found.sum()), crashes, 0, None)
-        for (load, found), crashes in zip(sizes.items(), (2, 5), strict=True)
+        load: of_blocks(tuple(rng.exponential(0.02, n) for n in found), crashes=crashes, timeouts=timeouts, refused=1)
+        for (load, found), crashes, timeouts in zip(sizes.items(), (2, 5), (0, 3), strict=True)
     }
 
 
@@ -68,3 +138,70 @@ def test_crashes_are_counted_by_load_and_together():
     assert {load: e.estimate for load, e in found.items()} == {"50/s": 2, "9/s": 5, None: 7}, "crashes"
     sent = {load: sum(map(len, seen.blocks)) for load, seen in loads().items()}
     assert {load: e.support.rows for load, e in found.items()} == sent | {None: 70 + sum(sent.values())}, "crashes"
+
+
+def test_failed_requests_are_all_that_got_no_right_answer():
+    every = measured(loads(), timeout=10, requests=70)
+    found = {e.quantity.load: e.estimate for e in every if e.quantity.metric == "failed_requests"}
+    counted = {load: Counter(crash=s.crashes, slow=s.timeouts, no=s.refused).total() for load, s in loads().items()}
+    assert found == counted | {None: sum(counted.values())} == {"50/s": 3, "9/s": 9, None: 12}, "failed_requests"
+
+
+FOUND = Capacity(
+    answers=(40, 44, 38, 41, 47, 39),
+    seconds=(0.5, 0.52, 0.51, 0.5, 0.55, 0.5),
+    cpu=(0.2, 0.22, 0.2, 0.19, 0.25, 0.2),
+    failed=0,
+    own=0.2,
+    held=60.0,
+)
+SERVING = spec.Serving(
+    resources={"limits": {"cpu": "1500m", "memory": "768Mi"}},
+    prices=spec.Prices(cpu_hour="0.048", gib_hour="0.0053", currency="EUR"),
+)
+
+
+def at_the_server(name: str) -> Estimate:
+    found = [*capacity(FOUND, rows=3, serving=SERVING), *used(Usage(2.0, 9.0, 3 * 2**28), first_answer=0.5)]
+    return next(e for e in found if e.quantity.metric == name)
+
+
+def test_throughput_has_scipys_interval_of_the_mean_of_logs_above_and_what_held_below():
+    found = at_the_server("throughput")
+    logs = np.log(np.array(FOUND.answers) / np.array(FOUND.seconds))
+    upper = math.exp(stats.t.interval(0.95, len(logs) - 1, loc=logs.mean(), scale=stats.sem(logs))[1])
+    assert found.estimate == 3 * 60, "throughput"
+    assert isinstance(found.interval, Table)
+    assert found.interval.upper[0] == pytest.approx(3 * upper), "throughput"
+    assert found.interval.lower[0] == 3 * 60, "throughput"
+
+
+def test_cpu_time_is_scipys_mean_of_logs():
+    found = at_the_server("cpu_per_prediction")
+    logs = np.log(np.array(FOUND.cpu) / np.array(FOUND.answers) / 3)
+    low, high = stats.t.interval(0.95, len(logs) - 1, loc=logs.mean(), scale=stats.sem(logs))
+    assert found.estimate == pytest.approx(sum(FOUND.cpu) / sum(FOUND.answers) / 3), "cpu_per_prediction"
+    assert isinstance(found.interval, StudentT)
+    assert student_limits(found.interval, 0.025) == pytest.approx((math.exp(low), math.exp(high)))
+
+
+def test_cost_is_what_a_million_predictions_keep_the_resources_for():
+    hours = 1e6 / (3 * 60) / 3600
+    bill = hours * (1.5 * 0.048 + 0.75 * 0.0053)
+    assert at_the_server("cost_per_million").estimate == pytest.approx(bill), "cost_per_million"
+
+
+def test_what_the_server_says_it_used_is_told_in_mib_and_with_the_first_answer():
+    assert at_the_server("memory_peak").estimate == 768, "memory_peak"
+    assert at_the_server("cold_start").estimate == 2.5, "cold_start"
+
+
+def test_bad_inputs_that_end_badly_are_counted_over_all_kinds():
+    kinds = {
+        "missing": Probed(refused=3, answered=2, failures=Counter(Crash=2, Hang=1)),
+        "huge": Probed(refused=1, failures=Counter(NoNumber=4)),
+        "malformed": Probed(refused=9),
+    }
+    found = probed(kinds)
+    assert found.estimate == 2 + 1 + 4, "robustness_failures"
+    assert (found.support.rows, found.support.events) == (3 + 2 + 3 + 1 + 4 + 9, 7), "robustness_failures"

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from mandate.evidence.intervals import AllPairs, Beta, Paired, Unbounded
+from mandate.evidence.intervals import AllPairs, Beta, Paired, StudentT, Unbounded
 from mandate.measure import uncertainty
-from mandate.measure.metrics import METRICS, Point, Sample
+from mandate.measure.metrics import METRICS, Declared, Point, Sample, UndefinedError
 from mandate.verdict.judge import share_of_alpha
 from mandate.verdict.limits import beta_limits, contrast_limits, student_limits
 from tests.peers.samples import binary
@@ -101,6 +101,18 @@ def test_models_that_differ_on_a_few_rows_have_no_interval():
     interval = uncertainty.paired(METRICS["accuracy"](sample), METRICS["accuracy"](other), None)
     assert isinstance(interval, Unbounded)
     assert (interval.unit, interval.needed) == ("discordant", uncertainty.MIN_STEPS)
+
+
+def test_a_dear_error_that_was_not_seen_leaves_the_cost_open():
+    """A hundred cheap errors, none of the dear ones, which cost a thousand times as much."""
+    actual = np.arange(2000) % 2 == 0
+    label = actual.copy()
+    label[1:200:2] = True
+    for dear, known in ((1000.0, False), (1.0, True)):
+        costs = np.array([[0.0, 1.0], [dear, 0.0]])
+        point = METRICS["expected_cost"](Sample(actual=actual, label=label, declared=Declared(costs=costs)))
+        assert point.value == pytest.approx(0.05)
+        assert isinstance(uncertainty.alone(point, None), StudentT if known else Unbounded)
 
 
 def test_a_reference_of_zero_is_kept_as_zero():
@@ -196,3 +208,17 @@ def test_contrasts_of_pairs_pass_no_more_often_than_they_may():
             limits = contrast_limits(interval, ALPHA, direction=1, margin=0.0, relative=False)
             passed += limits is not None and limits[0] > 0
     assert rarely(passed, 2000)
+
+
+def test_a_target_that_hardly_varies_has_no_r2():
+    """One value of 50 differs, by a number whose square is next to nothing."""
+    actual = np.zeros(50)
+    actual[0] = 1e-140
+    for weight in (None, np.arange(1.0, 51.0)):
+        sample = Sample(actual=actual, score=actual + 1.0, weight=weight)
+        code = ""
+        try:
+            METRICS["r2"](sample)
+        except UndefinedError as error:
+            code = error.code
+        assert code == "ConstantTarget"

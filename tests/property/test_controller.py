@@ -26,14 +26,16 @@ from mandate.controller.queue import Backoff
 from mandate.controller.settings import Images, Settings
 from mandate.controller.snapshot import LiveAnswer, LiveQuestion, LiveUnavailable
 from mandate.evaluate.frame import SETTINGS_VARIABLE, Failure, Result, frame, unpack
-from mandate.evidence.live import Live
+from mandate.evidence.live import Drawn, Live
 from mandate.kube.errors import ApiError
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
+    BACKEND_TRAFFIC_POLICIES,
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     HTTP_ROUTES,
+    INFERENCE_SERVICES,
     JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
@@ -42,6 +44,7 @@ from mandate.kube.resources import (
     SERVICES,
     Resource,
 )
+from mandate.rollout.ratio import Divided
 from mandate.rollout.state import rank
 from tests.unit.controller.fake_api import FakeApi, Surroundings, clock
 from tests.unit.controller.samples import evidence, mdep
@@ -60,6 +63,7 @@ SETTINGS = Settings(
     retry=Backoff(base=30, cap=60, jitter=0),
     keep_finished=100,
     recorder_url="http://recorder.mandate-system:8080",
+    kserve=True,
 )
 TRUTH: dict[str, Level | None] = {
     "none": None,
@@ -73,10 +77,14 @@ ACCURACY = {"none": 0.3, "shadow": 0.6, "suggest": 0.8, "automate": 0.97, "drift
 IN_USE = {"name": "in-use", "metric": "accuracy", "rows": "live", "require": {"Suggest": ">= 0.6"}}
 """A gate on live rows, that versions called `drifts` fail from when people have seen their answers."""
 ERRORS = ("garbled", "failure", "memory", "crash", "evicted", "hang", "flaky")
-ROUTED = {
+ROUTED: dict[str, Any] = {
     "provider": "GatewayAPI",
     "gateway": {"parentRefs": [{"name": "shared", "namespace": "gateway"}], "hostnames": ["credit.example.com"]},
 }
+BY_ENTITY = ROUTED | {"gateway": {**ROUTED["gateway"], "entityHeader": "X-Customer"}}
+BY_KSERVE = {"provider": "KServe"}
+BY_KSERVE_ROUTED = ROUTED | BY_KSERVE
+BY_KSERVE_AND_ENTITY = BY_ENTITY | BY_KSERVE
 VERSIONS = (*TRUTH, "automate", "drifts", *ERRORS)  # some more often
 
 
@@ -92,6 +100,22 @@ class Recorder:
         if asked.compared is not None and self._world.dice.random() < self._world.api.faults:
             return LiveAnswer(live=self._shown(replace(asked, compared=None)), alone="the network")
         return LiveAnswer(live=self._shown(asked))
+
+    async def drawn(self, place: tuple[str, str], step: Divided) -> Drawn | LiveUnavailable:
+        if self._world.dice.random() < self._world.api.faults:
+            return LiveUnavailable("the network")
+        units = 1000 if clock() > step.since + 30 else 0
+        mine = round(units * step.share)
+        counts = dict.fromkeys(step.revisions, 0) | {step.others[0]: units - mine, step.holder.revision: mine}
+        return Drawn(
+            namespace=place[0],
+            model=place[1],
+            since=stamp(step.since),
+            until=stamp(clock()),
+            units=counts,
+            several=0,
+            undrawn=dict.fromkeys(step.revisions, 0),
+        )
 
     def _shown(self, asked: LiveQuestion) -> Live | LiveUnavailable:
         holder, task = asked.holder, asked.task
@@ -138,7 +162,7 @@ class Simulation:
         self.clock_error = 0.0
         self.misses = bool(self.api.deaf or self.api.faults)
         self.routed: dict[str, dict[str, Any]] = {}
-        self.api.unknown = self.dice.choice([set(), {HTTP_ROUTES}])
+        self.api.unknown = self.dice.choice([set(), {HTTP_ROUTES}, {BACKEND_TRAFFIC_POLICIES}, {INFERENCE_SERVICES}])
         self.operator: asyncio.Task[None] | None = None
 
     def _outcome(self, pod: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -224,7 +248,7 @@ class Simulation:
         for part in before["backendRefs"] if before else ():
             old[part["name"]] += part["weight"]
         assert sum(part["weight"] for part in rule["backendRefs"]) == 1_000_000
-        mirrors = [part["requestMirror"]["backendRef"]["name"] for part in rule.get("filters", ())]
+        mirrors = [part["requestMirror"]["backendRef"]["name"] for part in rule["filters"] if "requestMirror" in part]
         for service in {part["name"] for part in rule["backendRefs"]} | set(mirrors):
             there = (SERVICES, NAMESPACE, service) in self.api.objects
             # Who misses a deletion takes for there what isn't, until the next re-list.
@@ -300,7 +324,9 @@ class Simulation:
                 changed = mdep(
                     model__version=version,
                     autonomy__target=self.dice.choice(["Shadow", "Suggest", "Automate"]),
-                    serving=self.dice.choice([{}, ROUTED, ROUTED]),
+                    serving=self.dice.choice(
+                        [{}, ROUTED, BY_ENTITY, BY_KSERVE, BY_KSERVE_ROUTED, BY_KSERVE_AND_ENTITY]
+                    ),
                     autonomy__automate={"stepDuration": self.dice.choice(["30s", "30d"])},
                     autonomy__shadow={"minDuration": "0s", "minPredictions": self.dice.choice([0, 500])}
                     | self.dice.choice([{}, {"maxMissingPairs": "0.02"}]),
@@ -319,6 +345,8 @@ class Simulation:
                 self.api.change(*place, metadata={**present["metadata"], "annotations": annotations})
             case 5:
                 kinds = [JOBS, DEPLOYMENTS, SERVICES, HTTP_ROUTES, NETWORK_POLICIES, AUTONOMY_GRANTS, CONFIG_MAPS]
+                kinds.append(BACKEND_TRAFFIC_POLICIES)
+                kinds.append(INFERENCE_SERVICES)
                 kind = self.dice.choice(kinds)
                 items = [item for item in self.api.all(kind) if item["metadata"]["namespace"] == NAMESPACE]
                 if items:
@@ -430,8 +458,13 @@ def _check_end(world: Simulation) -> None:
     assert (conditions["Ready"]["status"] == "True") == bool(held)
     deployments = {entry["metadata"]["labels"][LABEL_REVISION] for entry in world.api.all(DEPLOYMENTS)}
     assert deployments == set(held)
+    for entry in world.api.all(INFERENCE_SERVICES):
+        made = f"{entry['metadata']['name']}-predictor"
+        assert (DEPLOYMENTS, NAMESPACE, made) in world.api.objects, "nothing else is made by KServe"
     assert grant["spec"]["evaluations"] == {}
-    _check_routes(world, granted, routed=spec.get("serving") == ROUTED)
+    _check_routes(world, granted, routed="gateway" in spec.get("serving", {}))
+    policies = {entry["metadata"]["name"] for entry in world.api.all(BACKEND_TRAFFIC_POLICIES)}
+    assert policies == ({NAME} if spec.get("serving") in (BY_ENTITY, BY_KSERVE_AND_ENTITY) else set())
 
 
 def _check_routes(world: Simulation, granted: dict[str, Level], *, routed: bool) -> None:
@@ -443,7 +476,7 @@ def _check_routes(world: Simulation, granted: dict[str, Level], *, routed: bool)
         assert services == {NAME, f"{NAME}-suggest"}
         return
     assert services - {NAME, f"{NAME}-suggest", f"{NAME}-nobody"} == {
-        item["metadata"]["name"] for item in world.api.all(DEPLOYMENTS)
+        item["metadata"]["name"].removesuffix("-predictor") for item in world.api.all(DEPLOYMENTS)
     }
     for address, least in ((NAME, "Automate"), (f"{NAME}-suggest", "Suggest")):
         may = {f"{NAME}-{revision[:10]}" for revision, level in granted.items() if rank(level) >= rank(least)}

@@ -21,6 +21,7 @@ from mandate.rollout.gateway import (
     Split,
     paced,
     routes,
+    shared_by,
     split_of,
     step,
     suggest_hostnames,
@@ -79,9 +80,10 @@ def test_shares_that_dont_add_up_are_refused(given_shares: list[Fraction]) -> No
     act=splits(),
     suggest=splits(answering=("Automate", "Suggest", "Fallback")),
     copies=st.none() | st.fractions(Fraction(1, 1000), 1),
+    entity=st.none() | st.just("X-Customer"),
 )
 def test_everything_goes_to_those_who_were_named(
-    act: list[Backend], suggest: list[Backend], copies: Fraction | None
+    act: list[Backend], suggest: list[Backend], copies: Fraction | None, entity: str | None
 ) -> None:
     mirror = Mirror(service="shadow", port=80, share=copies) if copies else None
     first, second = routes(
@@ -91,6 +93,7 @@ def test_everything_goes_to_those_who_were_named(
         hostnames=["credit.example.com"],
         act=Split(backends=act, mirror=mirror),
         suggest=Split(backends=suggest),
+        entity_header=entity,
     )
     assert (first["metadata"]["name"], second["metadata"]["name"]) == ("credit", "credit-suggest")
     assert not set(first["spec"]["hostnames"]) & set(second["spec"]["hostnames"])
@@ -101,13 +104,15 @@ def test_everything_goes_to_those_who_were_named(
         for told, each in zip(rule["backendRefs"], asked, strict=True):
             [said] = told["filters"]
             assert said["responseHeaderModifier"]["set"][0] == {"name": "Mandate-Autonomy", "value": each.autonomy}
-    filters = first["spec"]["rules"][0].get("filters", [])
+    (drawn, *filters), (undrawn,) = (route["spec"]["rules"][0]["filters"] for route in (first, second))
+    assert drawn["requestHeaderModifier"] == {"set": [{"name": "Mandate-Shared-By", "value": entity or "x-request-id"}]}
+    assert undrawn["requestHeaderModifier"] == {"remove": ["Mandate-Shared-By"]}
+    assert (shared_by(first), shared_by(second)) == (entity, None)
     assert [each["requestMirror"]["backendRef"]["name"] for each in filters] == (["shadow"] if copies else [])
     for each in filters:
         much = each["requestMirror"]
         part = much.get("fraction") or {"numerator": much["percent"], "denominator": 100}
         assert abs(Fraction(part["numerator"], part["denominator"]) - (copies or 0)) <= Fraction(1, TOTAL)
-    assert "filters" not in second["spec"]["rules"][0]
 
 
 @given(start=splits(), goals=st.lists(splits(), min_size=1, max_size=4), hurry=st.integers(1, 3))

@@ -17,10 +17,9 @@ from hypothesis.stateful import initialize, rule
 
 from mandate.api.criteria import Level
 from mandate.api.kinds import ModelDeploymentSpec
-from mandate.api.names import LABEL_MODEL, LABEL_REVISION, nobody_name
-from mandate.controller import desired
+from mandate.api.names import LABEL_MODEL, LABEL_REVISION, nobody_name, workload_name
+from mandate.controller import desired, kserve
 from mandate.controller.choice import understood
-from mandate.controller.identity import workload_name
 from mandate.controller.plan import Plan
 from mandate.controller.serve import Served, observe, serve, standing
 from mandate.controller.snapshot import ModelSnapshot
@@ -43,17 +42,23 @@ MDEP = declared("1")
 PASSES = 200
 """Far more writes and waits than any change needs."""
 
-providers = st.sampled_from(["GatewayAPI", "GatewayAPI", "Service"])
+ROUTED_KSERVE = "KServe, routed"
+providers = st.sampled_from(["GatewayAPI", "GatewayAPI", "Service", "KServe", ROUTED_KSERVE])
 fallbacks = st.sampled_from(["usable", "missing", "none"])
 
 
 @cache
 def spec_of(provider: str, fallback: bool) -> ModelDeploymentSpec:
     """A spec that is served in this way."""
-    changes: Object = {"serving": {"provider": provider} | ({"gateway": GATEWAY} if provider == "GatewayAPI" else {})}
+    name = "KServe" if provider == ROUTED_KSERVE else provider
+    changes: Object = {"serving": {"provider": name} | ({"gateway": GATEWAY} if _is_routed(provider) else {})}
     if fallback:
         changes["useCase__fallback"] = {"serviceRef": {"name": "scorecard", "port": 8080}}
     return understood(declared("1", **changes))
+
+
+def _is_routed(provider: str) -> bool:
+    return provider in ("GatewayAPI", ROUTED_KSERVE)
 
 
 class Serving(Ladder):
@@ -62,7 +67,10 @@ class Serving(Ladder):
     def __init__(self) -> None:
         super().__init__()
         self.provider, self.fallback = "GatewayAPI", "none"
-        self.snapshot = ModelSnapshot(mdep=MDEP, namespace=None, grant=None, routes={}, settings=SETTINGS)
+        self.by_kserve: dict[str, bool] = {}
+        self.snapshot = ModelSnapshot(
+            mdep=MDEP, namespace=None, grant=None, routes={}, inference_services={}, settings=SETTINGS
+        )
 
     @property
     def spec_served(self) -> ModelDeploymentSpec | None:
@@ -76,7 +84,9 @@ class Serving(Ladder):
         """Writes whatever is to be written now; what is left to do, if anything, waits for time or for Pods."""
         for _ in range(PASSES):
             self._surround()
-            served = serve(self.snapshot, self.state, spec=self.spec_served, now=self.now)
+            spec = self.spec_served
+            declared = spec.use_case.fallback if spec is not None else None
+            served = serve(self.snapshot, self.state, spec=spec, declared=declared, now=self.now)
             if not served.actions:
                 self._everything_goes_to_who_may(self.snapshot)
                 return served
@@ -103,10 +113,18 @@ class Serving(Ladder):
         }
         running = {item["metadata"]["labels"][LABEL_REVISION]: item for item in self.snapshot.deployments}
         wanted = {holder.revision for holder in standing(self.state)}
+        # Who makes a revision's Pods is part of what was recorded of it.
+        for revision in wanted:
+            self.by_kserve.setdefault(revision, self.provider in ("KServe", ROUTED_KSERVE))
+        present = sorted(wanted | running.keys())
+        made = {each: _inference_service(each) for each in present if self.by_kserve[each]}
         self.snapshot = replace(
             self.snapshot,
             grant={"metadata": {"name": "mandate", "namespace": "lending"}, "spec": {"grants": grants}},
-            deployments=tuple(_deployment(each, ready=each in self.ready) for each in sorted(wanted | running.keys())),
+            deployments=tuple(
+                _deployment(each, ready=each in self.ready, maker=made.get(each, MDEP)) for each in present
+            ),
+            inference_services={item["metadata"]["name"]: item for item in made.values()},
             fallback=SCORECARD if self.fallback == "usable" else None,
         )
 
@@ -143,11 +161,11 @@ class Serving(Ladder):
             return
         wanted, true = desired_shares(self.state), observe(self.snapshot, self.spec_served).true
         for parts, said in ((wanted.automate, true.automate), (wanted.suggest, true.suggest)):
-            if self.provider == "GatewayAPI":
+            if _is_routed(self.provider):
                 assert {revision: Fraction(part) for revision, part in parts.items()} == _known(said)
             else:
                 assert [*said] == [max(parts, key=lambda revision: parts[revision])]
-        assert bool(self.snapshot.routes) == (self.provider == "GatewayAPI")
+        assert bool(self.snapshot.routes) == _is_routed(self.provider)
 
     @initialize(rules=rules_of_a_spec, provider=providers, fallback=fallbacks)
     def begin(self, rules: Rules, provider: str = "GatewayAPI", fallback: str = "none") -> None:
@@ -169,13 +187,28 @@ class Serving(Ladder):
         self.advance()
 
 
-def _deployment(revision: str, *, ready: bool) -> Object:
+def _inference_service(revision: str) -> Object:
+    """As KServe took it over: it makes the Deployment of the revision, and nothing that leads to it from outside."""
+    metadata = {"name": workload_name(NAME, revision), "namespace": "lending", "uid": f"isvc-{revision}"}
     labels = {LABEL_MODEL: NAME, LABEL_REVISION: revision}
-    metadata = {"name": workload_name(NAME, revision), "namespace": "lending", "uid": revision, "generation": 1}
+    template = {
+        "metadata": {"labels": labels, "annotations": {}},
+        "spec": {"containers": [{"name": "predictor", "image": "x"}]},
+    }
+    item = kserve.inference_service(metadata | {"labels": labels}, template, replicas=1)
+    owned = item["metadata"] | {"ownerReferences": [desired.owner(MDEP)]}
+    return item | {"metadata": owned, "status": {"deploymentMode": kserve.MODE}}
+
+
+def _deployment(revision: str, *, ready: bool, maker: Object) -> Object:
+    labels = {LABEL_MODEL: NAME, LABEL_REVISION: revision}
+    name = workload_name(NAME, revision)
+    name = name if maker is MDEP else kserve.deployment_name(name)
+    metadata = {"name": name, "namespace": "lending", "uid": revision, "generation": 1}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata | {"labels": labels, "ownerReferences": [desired.owner(MDEP)]},
+        "metadata": metadata | {"labels": labels, "ownerReferences": [desired.owner(maker)]},
         "spec": {"replicas": 1},
         "status": {"observedGeneration": 1, "availableReplicas": int(ready)},
     }
@@ -196,7 +229,8 @@ def _shares(snapshot: ModelSnapshot, address: str) -> dict[str, int]:
 def _mirrored(snapshot: ModelSnapshot, address: str) -> list[str]:
     route = (snapshot.routes or {}).get(address)
     filters = route["spec"]["rules"][0].get("filters", ()) if route is not None else ()
-    return [item["requestMirror"]["backendRef"]["name"].removeprefix(f"{NAME}-") for item in filters]
+    copied = (item["requestMirror"] for item in filters if item["type"] == "RequestMirror")
+    return [item["backendRef"]["name"].removeprefix(f"{NAME}-") for item in copied]
 
 
 def _known(parts: Any) -> dict[str, Fraction]:

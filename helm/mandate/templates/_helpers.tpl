@@ -49,6 +49,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.recorder.enabled }}http://{{ include "mandate.recorderName" . }}.{{ .Release.Namespace }}:8080{{ end -}}
 {{- end -}}
 
+{{- /* Where the recorder takes orders for replays, of the operator only; empty where there are none. */ -}}
+{{- define "mandate.recorderOrdersUrl" -}}
+{{- if and .Values.recorder.enabled .Values.recorder.replay }}http://{{ include "mandate.recorderName" . }}.{{ .Release.Namespace }}:8081{{ end -}}
+{{- end -}}
+
 {{- /* Call with (dict "root" $ "image" "judge"): the image by digest. */ -}}
 {{- define "mandate.image" -}}
 {{- $image := index .root.Values.images .image -}}
@@ -107,10 +112,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
-# For models with the provider GatewayAPI.
+# For models with the provider External.
+- apiGroups: [""]
+  resources: [podtemplates]
+  verbs: [get, list, watch, create, patch, delete]
+# For models with a gateway.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
+# Of these, for models with serving.gateway.entityHeader.
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [backendtrafficpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.kserve.enabled }}
+# For models with the provider KServe.
+- apiGroups: [serving.kserve.io]
+  resources: [inferenceservices]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]

@@ -5,7 +5,16 @@ from __future__ import annotations
 from mandate.admission.fragments import LABELS, OLD_LABELS, OURS, kube_controller, same_entries
 from mandate.admission.policy import ENROLLED, Binding, Match, Policy, Rule, words
 from mandate.admission.template import CONTAINER_FIELDS_NOT_COMPARED, POD_FIELDS_NOT_COMPARED
-from mandate.api.names import GROUP, LABEL_BATCH, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, LABEL_REVISION
+from mandate.api.criteria import LEVELS
+from mandate.api.names import (
+    GROUP,
+    LABEL_BATCH,
+    LABEL_ENFORCE,
+    LABEL_EVALUATION,
+    LABEL_MODEL,
+    LABEL_REVISION,
+    LABEL_SERVES,
+)
 
 EVALUATION_JOB_PREFIX = "mandate-eval-"
 """Names of evaluation Jobs, and so of their Pods, begin with it."""
@@ -14,6 +23,14 @@ JOB_LABELS = ("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-nam
 """What the API server adds to the Pod template of a Job."""
 
 TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105
+
+ROLLOUTS_HASH = "rollouts-pod-template-hash"
+"""The label by which Argo Rollouts tells the Pods of one template from those of another."""
+
+_SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
+_NAMED = f"'(-suggest|-shadow)?-{_SAFE}{{1,10}}-?{_SAFE}{{5}}$'"
+"""CEL: how names of Pods go on behind their model's, where their workload is named as its PodTemplate: in the letters
+that ReplicaSets and Rollouts draw from; where the name is long, Kubernetes cuts off the dash between."""
 
 _VARIABLES = {
     "labels": LABELS,
@@ -27,15 +44,25 @@ _VARIABLES = {
           ? 'evaluation "' + variables.evaluation + '"' : variables.batch != ''
           ? 'batch of revision "' + variables.batch + '"' : 'revision "' + variables.revision + '"') + ': '
     """,
+    # Somebody else's workloads run the revision: its Pods say at which level they answer.
+    "external": """
+        variables.batch == '' && variables.evaluation == '' &&
+          params.?spec.?grants[?variables.revision].?external.orValue(false)
+    """,
+    "level": "params.?spec.?grants[?variables.revision].?level.orValue('')",
+    "serves": f"variables.labels[?'{LABEL_SERVES}'].orValue('Shadow')",
+    "levels": words(LEVELS),
     # The template that was evaluated; an empty map where nothing is granted.
     "template": """
         variables.evaluation != '' ? params.?spec.?evaluations[?variables.evaluation].?template.orValue({}) :
           variables.batch != '' ? params.?spec.?grants[?variables.batch].?batch.orValue({}) :
           params.?spec.?grants[?variables.revision].?template.orValue({})
     """,
-    # What Deployments and, for batches, Jobs put on their Pods.
+    # What Deployments and, for batches, Jobs put on their Pods; on others', Argo Rollouts, and whoever writes them.
     "added": f"""
-        variables.batch != '' ? {words(JOB_LABELS)} : variables.revision != '' ? ['pod-template-hash'] : []
+        variables.batch != '' ? {words(JOB_LABELS)} :
+          variables.external ? {words(("pod-template-hash", ROLLOUTS_HASH, LABEL_SERVES))} :
+          variables.revision != '' ? ['pod-template-hash'] : []
     """,
     "grantedLabels": "variables.template.?metadata.?labels.orValue({})",
     "grantedAnnotations": "variables.template.?metadata.?annotations.orValue({})",
@@ -154,6 +181,28 @@ _GRANTED = (
         says="""
             variables.who + 'images must be pinned as NAME@sha256:DIGEST: ' +
             variables.containers.filter(c, !c.image.contains('@sha256:')).map(c, c.image).join(', ')
+        """,
+    ),
+    Rule(
+        holds="""
+            !variables.external || (variables.serves in variables.levels &&
+              variables.levels.indexOf(variables.serves) <= variables.levels.indexOf(variables.level))
+        """,
+        says=f"""
+            variables.who + 'would serve at ' + variables.serves + ' ({LABEL_SERVES}), and is granted ' +
+            variables.level + '; kubectl describe modeldeployment ' + variables.model + ' says why'
+        """,
+    ),
+    # Entering a Pod is asked about by name only.
+    Rule(
+        holds=f"""
+            !variables.external || object.metadata.name.matches('^' + variables.model + {_NAMED}) ||
+              object.metadata.name.startsWith(variables.model + '-' + variables.revision.substring(0, 10) + '-')
+        """,
+        says="""
+            variables.who + 'is named ' + object.metadata.name + ', expected ' + variables.model +
+            '-…; name the workload as its PodTemplate: ' + variables.model + ', ' + variables.model + '-suggest or ' +
+            variables.model + '-shadow'
         """,
     ),
 )
@@ -336,24 +385,30 @@ SERVING_ACCESS = Policy(
     debug on that ModelDeployment.""",
     matches=(Match(group="", versions=("v1",), resources=("pods/exec", "pods/attach"), operations=("CONNECT",)),),
     variables={
-        # Pods are named after their Deployment: MODEL-<first 10 of the revision>-….
+        # Pods are named after their Deployment: MODEL-<first 10 of the revision>-…; others' after their PodTemplate.
         "grants": "params.?spec.?grants.orValue({})",
         "revisions": """
             variables.grants.filter(k,
-              request.name.startsWith(variables.grants[k].model + '-' + k.substring(0, 10) + '-'))
+              request.name.startsWith(variables.grants[k].model + '-' + k.substring(0, 10) + '-') ||
+              (variables.grants[k].?external.orValue(false) &&
+                request.name.matches('^' + variables.grants[k].model + NAMED)))
+        """.replace("NAMED", _NAMED),
+        "models": """
+            params.?spec.?models.orValue([]).filter(m, variables.revisions.exists(k, variables.grants[k].model == m))
         """,
-        "model": "variables.revisions == [] ? '' : variables.grants[variables.revisions[0]].model",
     },
     rules=(
         Rule(
+            # A name may be more than one model's: each of them must allow it. Words can't ask the authorizer again.
             holds=f"""
-                variables.revisions == [] || authorizer.group('{GROUP}').resource('modeldeployments')
-                  .namespace(request.namespace).name(variables.model).check('debug').allowed()
+                variables.revisions.all(k, authorizer.group('{GROUP}').resource('modeldeployments')
+                  .namespace(request.namespace).name(variables.grants[k].model).check('debug').allowed())
             """,
             says=f"""
                 request.userInfo.username + ' may not ' + request.subResource + ' into ' + request.name +
-                ', which serves model "' + variables.model + '": it takes the verb debug on ' +
-                'modeldeployments.{GROUP}; kubectl debug --copy-to makes a copy that serves nobody'
+                ', which serves ' + variables.models.join(' or ') +
+                ': it takes the verb debug on modeldeployments.{GROUP}; ' +
+                'kubectl debug --copy-to makes a copy that serves nobody'
             """,
         ),
     ),

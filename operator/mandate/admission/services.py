@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from mandate.admission.fragments import OURS, kube_controller, not_operator
 from mandate.admission.policy import ENROLLED, Actors, Binding, Match, Policy, Rule, words
+from mandate.api.names import LABEL_SERVES
 
-_ON_MANAGED_PODS = ("pod-template-hash", "topology.kubernetes.io/zone", "topology.kubernetes.io/region")
-"""Labels of managed Pods beside our own: the ReplicaSet's, and what the scheduler may copy from the node."""
+_ON_MANAGED_PODS = (
+    "pod-template-hash",
+    "rollouts-pod-template-hash",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "serving.kserve.io/inferenceservice",
+    "networking.kserve.io/visibility",
+)
+"""Labels of managed Pods beside our own: the ReplicaSet's, Argo Rollouts', what the scheduler may copy from the node,
+and KServe's. KServe has two more, `app` and `component`, that others use too: those count by their values."""
 
 ROUTES = ("httproutes", "grpcroutes", "tlsroutes", "tcproutes", "udproutes")
 
@@ -17,6 +26,29 @@ _MODELS = "params.?spec.?models.orValue([])"
 def _of_revision(name: str) -> str:
     """CEL: `name` is that of the Service of one revision, whether granted, or there, or not yet."""
     return f"({name}.matches('-[0-9a-f]{{10}}$') && {name}.substring(0, {name}.size() - 11) in {_MODELS})"
+
+
+def _to_revision(name: str) -> str:
+    """CEL: as `_of_revision`, or it is the Service that KServe makes of a revision's InferenceService."""
+    ending = len("-predictor")
+    kserve = (
+        f"({name}.matches('-[0-9a-f]{{10}}-predictor$') && "
+        f"{name}.substring(0, {name}.size() - {11 + ending}) in {_MODELS})"
+    )
+    return f"({_of_revision(name)} || {kserve})"
+
+
+def made_by_kserve(service: str) -> str:
+    """CEL: a Service in the one form in which KServe makes any, by its own name, for the cluster's own callers; an
+    update keeps whom it selects."""
+    selector = "spec.?selector.orValue({})"
+    return (
+        f"({service}.metadata.name.endsWith('-predictor') && "
+        f"{service}.{selector} == {{'app': 'isvc.' + {service}.metadata.name}} && "
+        f"{service}.spec.?type.orValue('ClusterIP') == 'ClusterIP' && "
+        f"{service}.spec.?externalIPs.orValue([]) == [] && "
+        f"(oldObject == null || oldObject.{selector} == {service}.{selector}))"
+    )
 
 
 def _before(name: str, ending: str) -> str:
@@ -30,8 +62,10 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
     selectors = Policy(
         name="services",
         point=3,
-        why="""Managed Pods carry our labels and pod-template-hash, nothing else. A Service that selects by those alone
-        would reach them past their level, so only the operator writes one.""",
+        why="""Managed Pods carry our labels and pod-template-hash, and KServe's where it makes them, nothing else. A
+        Service that selects by those alone would reach them past their level, so only the operator writes one; KServe
+        makes those that it must have, under names that no route may name. Pods of the provider External say at which
+        level they answer, and no others do: whoever selects that reaches no more than these.""",
         matches=(Match(group="", versions=("v1",), resources=("services",), operations=("CREATE", "UPDATE")),),
         only_when=foreign,
         variables={
@@ -42,7 +76,11 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
             Rule(
                 holds=f"""
                     variables.selector == {{}} || variables.selector == variables.before ||
-                      variables.selector.exists(k, !k.startsWith('{OURS}') && !(k in {words(_ON_MANAGED_PODS)}))
+                      {made_by_kserve("object")} ||
+                      variables.selector.exists(k, k == '{LABEL_SERVES}' ||
+                        !k.startsWith('{OURS}') && !(k in {words(_ON_MANAGED_PODS)}) &&
+                        !(k == 'app' && variables.selector[k].startsWith('isvc.')) &&
+                        !(k == 'component' && variables.selector[k] == 'predictor'))
                 """,
                 says="""
                     'Service ' + object.metadata.name + ' would select managed Pods by ' +
@@ -119,7 +157,7 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
                   r.?filters.orValue([]).map(f, f.?requestMirror.?backendRef.?name.orValue(''))).join(' '))
                   .join(' ').split(' ') + [dyn(object).spec.?defaultBackend.?service.?name.orValue('')]
             """,
-            "taken": f"variables.backends.filter(b, {_of_revision('b')})",
+            "taken": f"variables.backends.filter(b, {_to_revision('b')})",
         },
         rules=(
             Rule(
@@ -149,7 +187,7 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
         },
         rules=(
             Rule(
-                holds=f"variables.services.all(s, s != '' && !{_of_revision('s')})",
+                holds=f"variables.services.all(s, s != '' && !{_to_revision('s')})",
                 says="""
                     'ReferenceGrant ' + object.metadata.name + ' would let routes elsewhere reach Services of one ' +
                     'revision past their level; name the Services it is for, such as a ModelDeployment\\'s NAME'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mandate.admission.fragments import OURS, not_operator, same_content, same_entries
 from mandate.admission.pods import EVALUATION_JOB_PREFIX
 from mandate.admission.policy import Actors, Binding, Match, Policy, Rule
-from mandate.admission.services import ROUTES
+from mandate.admission.services import ROUTES, made_by_kserve
 from mandate.api.names import GROUP, LABEL_BATCH, LABEL_MODEL, LABEL_RECORD
 
 
@@ -48,13 +48,13 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
         name="owned",
         point=4,
         why=f"""Objects that carry {LABEL_MODEL} or {LABEL_RECORD} are the operator's: evidence, ledgers, revisions,
-        Services, routes, evaluation Jobs and network policies. Others may still remove finalizers and owner
-        references.""",
+        PodTemplates, Services, routes and the policy beside them, InferenceServices, evaluation Jobs and network
+        policies. Others may still remove finalizers and owner references.""",
         matches=(
             Match(
                 group="",
                 versions=("v1",),
-                resources=_with_status("services", "configmaps"),
+                resources=(*_with_status("services", "configmaps"), "podtemplates"),
                 operations=("CREATE", "UPDATE"),
             ),
             Match(group="batch", resources=_with_status("jobs"), operations=("CREATE", "UPDATE")),
@@ -65,8 +65,21 @@ def policies(actors: Actors) -> tuple[Policy, ...]:
                 operations=("CREATE", "UPDATE"),
             ),
             Match(group="gateway.networking.k8s.io", resources=_with_status(*ROUTES), operations=("CREATE", "UPDATE")),
+            # Its status is the gateway's, as a route's is.
+            Match(
+                group="gateway.envoyproxy.io",
+                resources=_with_status("backendtrafficpolicies"),
+                operations=("CREATE", "UPDATE"),
+            ),
+            Match(group="serving.kserve.io", resources=("inferenceservices",), operations=("CREATE", "UPDATE")),
         ),
-        only_when=foreign,
+        only_when=foreign
+        | {
+            # KServe copies an InferenceService's labels to the Service that it makes.
+            "not-a-service-of-kserve": f"""
+                request.resource.resource != 'services' || !{made_by_kserve("object")}
+            """
+        },
         rules=(
             Rule(
                 holds=f"oldObject != null &&\n{same_content()}",

@@ -16,6 +16,9 @@ CLASSIFICATION: tuple[Task, ...] = ("Binary", "Multiclass")
 Better = Literal["Higher", "Lower", "Nearest"]
 """`Nearest`: better the nearer to `ideal`; such a metric takes limits and ranges, but no `better than`."""
 
+Measurement = Literal["Capacity", "Robustness"]
+"""What is measured at the server only where a gate asks for it, since it takes its time."""
+
 Origin = Literal["Computed", "Service"]
 """`Computed` from predictions and labels; `Service`: measured at the running server."""
 
@@ -38,21 +41,94 @@ class Metric:
     needs: Literal["Label", "Probability", "Value", "Any"] = "Any"
     groups: bool = True
     """Whether it can be had per slice and compared across groups and with a baseline."""
+    spreads: tuple[str, ...] = ()
+    """It is the worst of these metrics' spreads over groups, and has no value of its own."""
+    by_class: bool = False
+    """Whether Multiclass has it of one class against all others, too."""
+    by_quantile: bool = False
+    """Whether a Regression with quantiles has it of one of them, too."""
+    loaded: bool = False
+    """Whether it is measured at a gate's load; a latency needs one."""
+    measurement: Measurement | None = None
+    """What is measured at the server for it, beyond what always is."""
+    declaration: Literal[
+        "", "task.beta", "task.topK", "task.quantiles", "useCase.errorCosts", "data.annotations", "serving.prices"
+    ] = ""
+    """The field of the spec without which it isn't measured."""
 
 
 _METRICS = (
     Metric(name="accuracy", title="Accuracy", better="Higher", tasks=CLASSIFICATION, needs="Label"),
     Metric(name="balanced_accuracy", title="Balanced accuracy", better="Higher", tasks=CLASSIFICATION, needs="Label"),
-    Metric(name="precision", title="Precision", better="Higher", tasks=CLASSIFICATION, needs="Label"),
-    Metric(name="recall", title="Recall", better="Higher", tasks=CLASSIFICATION, needs="Label"),
-    Metric(name="f1", title="F1", better="Higher", tasks=CLASSIFICATION, needs="Label"),
+    Metric(name="precision", title="Precision", better="Higher", tasks=CLASSIFICATION, needs="Label", by_class=True),
+    Metric(name="recall", title="Recall", better="Higher", tasks=CLASSIFICATION, needs="Label", by_class=True),
+    Metric(name="f1", title="F1", better="Higher", tasks=CLASSIFICATION, needs="Label", by_class=True),
+    Metric(
+        name="f_beta",
+        title="F-beta",
+        better="Higher",
+        tasks=CLASSIFICATION,
+        needs="Label",
+        by_class=True,
+        declaration="task.beta",
+    ),
+    Metric(
+        name="precision_weighted",
+        title="Precision, weighted by class",
+        better="Higher",
+        tasks=("Multiclass",),
+        needs="Label",
+    ),
+    Metric(name="f1_weighted", title="F1, weighted by class", better="Higher", tasks=("Multiclass",), needs="Label"),
+    Metric(
+        name="matthews_corrcoef",
+        title="Matthews correlation",
+        better="Higher",
+        tasks=CLASSIFICATION,
+        low=-1.0,
+        needs="Label",
+    ),
+    Metric(
+        name="top_k_accuracy",
+        title="Top-k accuracy",
+        better="Higher",
+        tasks=("Multiclass",),
+        needs="Probability",
+        declaration="task.topK",
+    ),
     Metric(name="false_positive_rate", title="False positive rate", better="Lower", tasks=("Binary",), needs="Label"),
+    Metric(name="specificity", title="Specificity", better="Higher", tasks=("Binary",), needs="Label"),
+    Metric(
+        name="negative_predictive_value",
+        title="Negative predictive value",
+        better="Higher",
+        tasks=("Binary",),
+        needs="Label",
+    ),
     Metric(
         name="selection_rate",
         title="Selection rate",
         better="Nearest",
         tasks=("Binary",),
         needs="Label",
+    ),
+    Metric(
+        name="equalized_odds",
+        title="Equalized odds (recall and false positive rate)",
+        better="Nearest",
+        tasks=("Binary",),
+        needs="Label",
+        groups=False,
+        spreads=("recall", "false_positive_rate"),
+    ),
+    Metric(
+        name="expected_cost",
+        title="Expected cost of an answer",
+        better="Lower",
+        tasks=CLASSIFICATION,
+        high=math.inf,
+        needs="Label",
+        declaration="useCase.errorCosts",
     ),
     Metric(name="roc_auc", title="ROC AUC", better="Higher", tasks=("Binary",), needs="Probability"),
     Metric(
@@ -66,7 +142,7 @@ _METRICS = (
         high=math.inf,
         needs="Probability",
     ),
-    Metric(name="brier_score", title="Brier score", better="Lower", tasks=("Binary",), needs="Probability"),
+    Metric(name="brier_score", title="Brier score", better="Lower", tasks=CLASSIFICATION, needs="Probability"),
     Metric(
         name="observed_expected",
         title="Observed / expected",
@@ -113,6 +189,46 @@ _METRICS = (
         high=math.inf,
         needs="Value",
     ),
+    Metric(
+        name="pinball_loss",
+        title="Pinball loss",
+        better="Lower",
+        tasks=("Regression",),
+        high=math.inf,
+        needs="Value",
+        by_quantile=True,
+        declaration="task.quantiles",
+    ),
+    Metric(
+        name="interval_coverage",
+        title="Coverage of the outer quantiles",
+        better="Nearest",
+        tasks=("Regression",),
+        needs="Value",
+        declaration="task.quantiles",
+    ),
+    Metric(
+        name="crossed_quantiles",
+        title="Answers whose quantiles cross",
+        better="Lower",
+        tasks=("Regression",),
+        high=math.inf,
+        fact=True,
+        groups=False,
+        declaration="task.quantiles",
+    ),
+    *(
+        Metric(
+            name=name,
+            title=f"Annotators' agreement ({whose} κ)",
+            better="Higher",
+            tasks=CLASSIFICATION,
+            low=-1.0,
+            groups=False,
+            declaration="data.annotations",
+        )
+        for name, whose in (("cohen_kappa", "Cohen's"), ("fleiss_kappa", "Fleiss'"))
+    ),
     Metric(name="finite_answers", title="Finite answers", better="Higher", tasks=TASKS, fact=True, groups=False),
     Metric(
         name="shared_rows",
@@ -124,6 +240,14 @@ _METRICS = (
         groups=False,
     ),
     *(
+        Metric(name=name, title=title, better="Lower", tasks=TASKS, high=math.inf, fact=True, groups=False)
+        for name, title in (
+            ("changed_columns", "Columns distributed otherwise in test than in train"),
+            ("leaks", "Findings of leakage"),
+            ("data_faults", "Findings about the data's quality"),
+        )
+    ),
+    *(
         Metric(
             name=f"latency_p{percentile}",
             title=f"{title} latency",
@@ -133,6 +257,7 @@ _METRICS = (
             unit="duration",
             origin="Service",
             groups=False,
+            loaded=True,
         )
         for percentile, title in ((50, "Median"), (95, "95th percentile"), (99, "99th percentile"))
     ),
@@ -142,6 +267,82 @@ _METRICS = (
         better="Lower",
         tasks=TASKS,
         high=math.inf,
+        origin="Service",
+        fact=True,
+        groups=False,
+        loaded=True,
+    ),
+    Metric(
+        name="failed_requests",
+        title="Requests under load without a right answer",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        origin="Service",
+        fact=True,
+        groups=False,
+        loaded=True,
+    ),
+    Metric(
+        name="throughput",
+        title="Predictions per second that it holds",
+        better="Higher",
+        tasks=TASKS,
+        high=math.inf,
+        origin="Service",
+        groups=False,
+        measurement="Capacity",
+    ),
+    Metric(
+        name="cpu_per_prediction",
+        title="CPU time of a prediction",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        unit="duration",
+        origin="Service",
+        groups=False,
+        measurement="Capacity",
+    ),
+    Metric(
+        name="cost_per_million",
+        title="Cost of a million predictions",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        origin="Service",
+        groups=False,
+        measurement="Capacity",
+        declaration="serving.prices",
+    ),
+    Metric(
+        name="robustness_failures",
+        title="Bad inputs that end as they mustn't",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        origin="Service",
+        fact=True,
+        groups=False,
+        measurement="Robustness",
+    ),
+    Metric(
+        name="memory_peak",
+        title="Most memory used, in MiB",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        origin="Service",
+        fact=True,
+        groups=False,
+    ),
+    Metric(
+        name="cold_start",
+        title="From the start to the first right answer",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        unit="duration",
         origin="Service",
         fact=True,
         groups=False,

@@ -15,17 +15,24 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from .catalogue import METRICS, Metric, derived, metrics_for
+from .catalogue import METRICS, QUANTILES, Metric, derived, metrics_for
 from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
+from .formats import S3, SERVERS, TABLE_SUFFIXES
 from .kinds import ModelDeploymentSpec
 from .names import suggest_name
+from .references import FIELDS, KINDS, of_task, that_take
 from .spec import (
+    DATA_TABLES,
     LIVE_METRICS,
+    Amount,
+    Baseline,
+    Beta,
     Confidence,
     Currency,
     DecimalText,
     Digest,
     Duration,
+    Endpoint,
     Folder,
     Fraction,
     Gate,
@@ -33,9 +40,13 @@ from .spec import (
     Name,
     Percent,
     Rate,
+    Region,
     RequireText,
+    SecretName,
     Serving,
+    Slice,
     SomePercent,
+    TableSource,
     Uri,
     Version,
 )
@@ -49,6 +60,8 @@ _EXPECTED = {
         (DecimalText, "a decimal number, such as 0.25"),
         (Fraction, "a share from 0 to 1, such as 0.2"),
         (Confidence, "a confidence from 0.95 to below 1"),
+        (Amount, "an amount of 0 or more, such as 5200 or 0.25"),
+        (Beta, "a number above 0 and below 100, such as 2 or 0.5"),
         (Duration, "a whole number and its unit (ms, s, m, h or d), such as 24h"),
         (Rate, "whole requests per second, such as 50/s"),
         (Currency, "three letters, such as EUR"),
@@ -56,7 +69,14 @@ _EXPECTED = {
         (SomePercent, "a whole percentage above 0 %, such as 25%"),
         (Hostname, "a full host name, such as credit.example.com, with at most 55 characters before its first dot"),
         (Folder, "pvc://CLAIM/PATH of a folder: names of letters, digits, and ._- after the first"),
-        (Uri, "pvc://CLAIM/PATH; on the command line also a path or file:///PATH"),
+        (
+            Uri,
+            "pvc://CLAIM/PATH, https://HOST/PATH, s3://BUCKET/KEY or oci://HOST/REPOSITORY:TAG; on the command line "
+            "also a path or file:///PATH",
+        ),
+        (Endpoint, "https://HOST or https://HOST:PORT"),
+        (Region, "a region's name, such as eu-central-1"),
+        (SecretName, "the name of a Secret: lower-case letters, digits, '-' and '.'"),
         (
             RequireText,
             "'>= 0.70', '<= 40ms' (ms, s, m, h or d), 'within 0.8 .. 1.25', 'better than linear', "
@@ -65,6 +85,8 @@ _EXPECTED = {
     )
 }
 """What a pattern asks, in words."""
+NO_CREDENTIALS_NEEDED = "belongs to a uri on a server, such as https://…, s3://… or oci://…; leave it out"
+NO_STORAGE = "belongs to s3://BUCKET/KEY; leave it out"
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?")
 """Kubernetes' quantities, as people write them."""
 
@@ -152,7 +174,7 @@ def _short(value: Any) -> str:
 
 def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
     """Everything that is wrong with a well-formed spec; empty when it can be judged."""
-    found = _shape(spec)
+    found = _shape(spec) + _costs(spec) + _sampling(spec)
     for index, gate in enumerate(spec.gates):
         found += _gate(gate, f"spec.gates[{index}]", spec)
     if spec.gates and not any(gate.require.shadow for gate in spec.gates):
@@ -165,12 +187,50 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
     for index, item in enumerate(spec.data.slices):
-        if item.name == OVERALL:
-            found.append(Problem(f"spec.data.slices[{index}].name", "'overall' is taken: it means all rows; rename it"))
-        edges = [Decimal(edge) for edge in item.edges]
-        if any(later <= earlier for earlier, later in pairwise(edges)):
-            found.append(Problem(f"spec.data.slices[{index}].edges", f"{list(item.edges)} must rise strictly"))
-    return tuple(found)
+        found += _slice(item, f"spec.data.slices[{index}]", spec)
+    return tuple(found + _search(spec))
+
+
+def _search(spec: ModelDeploymentSpec) -> list[Problem]:
+    loss = None if spec.data.search is None else spec.data.search.loss
+    known = {"AbsoluteError"} if spec.task.type == "Regression" else {"Error"}
+    known |= {"LogLoss"} if spec.model.output.kind == "Probability" else set()
+    if loss is None or loss in known:
+        return []
+    message = f"got {loss!r}, expected {' or '.join(sorted(known))}: {spec.task.type}, output {spec.model.output.kind}"
+    return [Problem("spec.data.search.loss", message)]
+
+
+def _slice(item: Slice, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    found = []
+    if item.name == OVERALL:
+        found.append(Problem(f"{field}.name", "'overall' is taken: it means all rows; rename it"))
+    if (item.column is None) == (item.cross is None):
+        got = "neither" if item.column is None else f"column {item.column!r} and cross {list(item.cross or ())}"
+        found.append(Problem(field, f"set either column, or cross with two slices' names; got {got}"))
+    edges = [Decimal(edge) for edge in item.edges]
+    if any(later <= earlier for earlier, later in pairwise(edges)):
+        found.append(Problem(f"{field}.edges", f"{list(item.edges)} must rise strictly"))
+    if item.quantiles is not None and item.edges:
+        message = f"got {item.quantiles} beside edges {list(item.edges)}: set edges or quantiles, not both"
+        found.append(Problem(f"{field}.quantiles", message))
+    if item.cross is None:
+        return found
+    if item.edges or item.quantiles is not None:
+        message = f"{list(item.cross)}: edges and quantiles belong to column, set them on the slices that are crossed"
+        found.append(Problem(f"{field}.cross", message))
+    if len(set(item.cross)) < len(item.cross):
+        found.append(
+            Problem(f"{field}.cross", f"{list(item.cross)}: a slice can't be crossed with itself; name another")
+        )
+    plain = sorted(other.name for other in spec.data.slices if other.cross is None)
+    for name in item.cross:
+        if name not in plain:
+            crossed = any(other.name == name for other in spec.data.slices)
+            what = "is a cross itself" if crossed else f"unknown slice{_nearest(name, plain)}"
+            message = f"{name!r}: {what}; slices with a column are {', '.join(plain) or 'none'}"
+            found.append(Problem(f"{field}.cross", message))
+    return found
 
 
 def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
@@ -192,6 +252,28 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     )
     require((data.source is None) != (data.test is None), "data", "set source with split, or test; exactly one of them")
     require((data.source is None) == (data.split is None), "data.split", "belongs to data.source: set both or neither")
+    require(
+        source.credentials_ref is None or (source.uri or "").startswith(SERVERS),
+        "model.source.credentialsRef",
+        NO_CREDENTIALS_NEEDED,
+    )
+    require(source.s3 is None or (source.uri or "").startswith(S3), "model.source.s3", NO_STORAGE)
+    for part in DATA_TABLES:
+        table: TableSource | None = getattr(data, part)
+        if table is not None:
+            require(
+                table.stored_as is not None,
+                f"data.{part}.uri",
+                f"got {table.uri!r}, must end in {', '.join(TABLE_SUFFIXES)}, or data.{part}.format must be set",
+            )
+            words = f"belongs to tables in CSV, this one is {table.stored_as}; leave it out"
+            require(table.csv is None or table.stored_as == "CSV", f"data.{part}.csv", words)
+            require(table.s3 is None or table.uri.startswith(S3), f"data.{part}.s3", NO_STORAGE)
+            require(
+                table.credentials_ref is None or table.uri.startswith(SERVERS),
+                f"data.{part}.credentialsRef",
+                NO_CREDENTIALS_NEEDED,
+            )
     if data.split is not None:
         shares = sum(Decimal(share) for share in (data.split.train, data.split.validation, data.split.test))
         require(shares <= 1, "data.split", f"train, validation and test add up to {shares}, must be at most 1")
@@ -212,20 +294,71 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "task.positive",
         "a Binary task needs the class that counts; other tasks have none",
     )
+    require(task.beta is None or task.type != "Regression", "task.beta", "belongs to classification tasks; remove it")
+    require(task.beta is None or Decimal(task.beta) > 0, "task.beta", f"got {task.beta!r}, must be above 0")
+    require(task.top_k is None or task.type == "Multiclass", "task.topK", "belongs to Multiclass tasks; remove it")
+    require(
+        task.weight is None or task.weight not in (task.target, task.id),
+        "task.weight",
+        f"{task.weight!r} is task.target or task.id; name the column that says how much a row counts for",
+    )
+    known = len(spec.model.output.classes)
+    require(
+        not known or task.top_k is None or task.top_k < known,
+        "task.topK",
+        f"got {task.top_k}, must be below the number of classes ({known})",
+    )
     kind = spec.model.output.kind
     require(
-        (task.type == "Regression") == (kind == "Value"),
+        (task.type == "Regression") == (kind in ("Value", "Quantiles")),
         "model.output.kind",
-        f"got {kind!r}: a Regression task needs Value, classification needs Probability or Label",
+        f"got {kind!r}: a Regression task needs Value or Quantiles, classification needs Probability or Label",
+    )
+    require(
+        (task.quantiles is not None) == (kind == "Quantiles"),
+        "task.quantiles",
+        "belongs to model.output.kind Quantiles: set both or neither",
+    )
+    levels = [Decimal(level) for level in task.quantiles or ("0.5",)]
+    require(
+        all(later > earlier for earlier, later in pairwise([Decimal(0), *levels])),
+        "task.quantiles",
+        f"got {', '.join(task.quantiles or ())}, must rise from above 0",
+    )
+    require(
+        Decimal("0.5") in levels, "task.quantiles", "must hold 0.5, which is the answer where one number is asked for"
     )
     require(
         not (task.type == "Multiclass" and kind == "Probability") or bool(spec.model.output.classes),
         "model.output.classes",
         "Multiclass probabilities need the class of each column, in order",
     )
+    if (unit := task.unit) is not None:
+        both = (unit.answers, unit.labels)
+        require("Last" not in both or task.time is not None, "task.unit", "needs task.time where it takes the last row")
+        require(
+            task.type == "Regression" or unit.labels != "Mean",
+            "task.unit.labels",
+            "classes have no mean: must be Last, or Max for Binary",
+        )
+        require(
+            task.type != "Multiclass" or "Max" not in both,
+            "task.unit",
+            "several classes have no largest: labels must be Last, answers Mean or Last",
+        )
+        require(
+            unit.answers != "Mean" or kind != "Label",
+            "task.unit.answers",
+            "labels have no mean: must be Max or Last where model.output.kind is Label",
+        )
     found += _resources(spec.serving.resources) + _gateway(spec.serving)
     if spec.batch is not None and spec.model.source.uri is None:
         found.append(Problem("spec.batch", "needs a model file: spec.model.source.uri"))
+    require(
+        spec.serving.replay is None or spec.serving.provider == "Service",
+        "serving.replay",
+        "belongs to provider Service, which copies no requests: leave it out",
+    )
     steps = [int(step.removesuffix("%")) for step in spec.autonomy.automate.steps]
     require(
         steps[-1] == 100 and steps[0] > 0 and all(later > earlier for earlier, later in pairwise(steps)),
@@ -243,15 +376,47 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "autonomy.suggest.maxOverrideRate",
         "is of decisions with the answer in sight, and blindShare 100% leaves none; lower it, or leave this out",
     )
+    require(
+        data.annotations is None or task.id is not None,
+        "task.id",
+        "data.annotations needs the column that names a row, so that labels find theirs",
+    )
+    require(
+        data.annotations is None or task.type != "Regression",
+        "data.annotations",
+        "are of classes, and a Regression task has none; remove them",
+    )
     for index, baseline in enumerate(spec.baselines):
         require(
             baseline.name not in {CHAMPION, REST}, f"baselines[{index}].name", f"{baseline.name!r} is taken; rename it"
         )
-        require(
-            (baseline.type == "Column") == (baseline.column is not None),
-            f"baselines[{index}].column",
-            "belongs to type Column: set both or neither",
+        found += _baseline(baseline, f"spec.baselines[{index}]", spec)
+    return found
+
+
+def _baseline(baseline: Baseline, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """Fields that a type doesn't have or lacks, and tasks that it isn't for."""
+    kind, task = KINDS[baseline.type], spec.task.type
+    found = []
+    given = baseline.model_dump(by_alias=True, exclude_none=True)
+    for name in FIELDS:
+        types = " or ".join(that_take(name))
+        if name in given and name not in (*kind.needs, *kind.takes):
+            found.append(
+                Problem(f"{field}.{name}", f"belongs to type {types}, this one is {baseline.type}; leave it out")
+            )
+        if name not in given and name in kind.needs:
+            found.append(Problem(f"{field}.{name}", f"is needed by type {baseline.type}; declare it"))
+    if task not in kind.tasks:
+        others = ", ".join(of_task(task))
+        found.append(
+            Problem(f"{field}.type", f"{baseline.type!r} isn't for {task} tasks; for those there are {others}")
         )
+    if baseline.type == "Human" and spec.data.annotations is None:
+        found.append(Problem(f"{field}.type", "'Human' needs spec.data.annotations: what people said; declare it"))
+    if kind.timed and spec.task.time is None:
+        message = f"{baseline.type!r} looks back in time and needs spec.task.time: the column that says when a row was"
+        found.append(Problem(f"{field}.type", message))
     return found
 
 
@@ -277,8 +442,12 @@ def _resources(resources: dict[str, Any]) -> list[Problem]:
 
 def _gateway(serving: Serving) -> list[Problem]:
     gateway = serving.gateway
-    if (serving.provider == "GatewayAPI") != (gateway is not None):
-        return [Problem("spec.serving.gateway", "belongs to provider GatewayAPI: set both or neither")]
+    if serving.provider == "External" and serving.replicas is not None:
+        message = f"got {serving.replicas}, but the workload is yours where provider is External: leave it out"
+        return [Problem("spec.serving.replicas", message)]
+    if serving.provider in (("GatewayAPI",) if gateway is None else ("Service", "External")):
+        message = "belongs to provider GatewayAPI, which needs one, or KServe, which may have one"
+        return [Problem("spec.serving.gateway", message)]
     if gateway is None:
         return []
     found = []
@@ -297,7 +466,8 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
         near = _nearest(gate.metric, sorted(known))
         return [Problem(f"{field}.metric", f"{gate.metric!r}: {what}{near}; known are {', '.join(sorted(known))}")]
     metric = METRICS[gate.metric]
-    found = _needs(metric, field, spec) + _place(gate, metric, field, spec)
+    found = _needs(metric, field, spec) + _class(gate, metric, field, spec) + _place(gate, metric, field, spec)
+    found += _quantile(gate, metric, field, spec)
     try:
         asked = requirements(gate.require.texts(), metric=derived(metric, on=gate.rows, shape=gate.as_), field=field)
     except CriteriaError as error:
@@ -305,6 +475,7 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
     if not gate.require.texts():
         found.append(Problem(f"{field}.require", "at least one level must be set: Shadow, Suggest or Automate"))
     references = {CHAMPION, REST} | {baseline.name for baseline in spec.baselines}
+    people = {baseline.name for baseline in spec.baselines if baseline.type == "Human"}
     for requirement in {item for level in asked.values() for item in level}:
         if isinstance(requirement, Against):
             if requirement.ref not in references:
@@ -313,6 +484,12 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
                         f"{field}.require",
                         f"unknown reference {requirement.ref!r}{_nearest(requirement.ref, sorted(references))}; "
                         f"known are {', '.join(sorted(references))}; declare it in baselines",
+                    )
+                )
+            if requirement.ref in people and metric.needs != "Label":
+                found.append(
+                    Problem(
+                        f"{field}.require", f"{requirement.ref!r} is people, who give labels: {metric.name} needs more"
                     )
                 )
             if requirement.ref == REST and OVERALL in (gate.each or (OVERALL,)):
@@ -325,7 +502,99 @@ def _needs(metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Proble
         return [
             Problem(f"{field}.metric", f"{metric.name!r} needs probabilities, but model.output.kind is Label"),
         ]
+    present = {
+        "": True,
+        "task.beta": spec.task.beta is not None,
+        "task.topK": spec.task.top_k is not None,
+        "task.quantiles": spec.task.quantiles is not None,
+        "useCase.errorCosts": bool(spec.use_case.error_costs),
+        "serving.prices": spec.serving.prices is not None,
+        "data.annotations": spec.data.annotations is not None,
+    }
+    if not present[metric.declaration]:
+        return [Problem(f"{field}.metric", f"{metric.name!r} needs spec.{metric.declaration}; declare it")]
     return []
+
+
+def _class(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """Multiclass, one class against all others."""
+    if gate.class_ is None:
+        return []
+    found = []
+    if spec.task.type != "Multiclass" or not metric.by_class:
+        names = ", ".join(item.name for item in METRICS.values() if item.by_class)
+        found.append(Problem(f"{field}.class", f"belongs to {names} of Multiclass tasks; remove it"))
+    if gate.each is not None or gate.across is not None or gate.rows != "test":
+        found.append(
+            Problem(f"{field}.class", "one class is measured on all test rows: leave each, across and rows out")
+        )
+    known = spec.model.output.classes
+    if known and gate.class_ not in known:
+        what = f"unknown class {_short(gate.class_)}{_nearest(gate.class_, known)}"
+        found.append(Problem(f"{field}.class", f"{what}; known are {', '.join(known[:20])}"))
+    return found
+
+
+def _quantile(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """Regression, one quantile of several."""
+    if gate.quantile is None:
+        return []
+    found = []
+    if not metric.by_quantile:
+        names = ", ".join(item.name for item in METRICS.values() if item.by_quantile)
+        found.append(Problem(f"{field}.quantile", f"belongs to {names}; remove it"))
+    if gate.each is not None or gate.across is not None or gate.rows != "test":
+        message = "one quantile is measured on all test rows: leave each, across and rows out"
+        found.append(Problem(f"{field}.quantile", message))
+    known = spec.task.quantiles or ()
+    if gate.quantile not in known:
+        found.append(
+            Problem(f"{field}.quantile", f"{gate.quantile!r} isn't among task.quantiles: {', '.join(known) or 'none'}")
+        )
+    return found
+
+
+def _sampling(spec: ModelDeploymentSpec) -> list[Problem]:
+    """How classes were drawn: as prevalences that add up to 1, or as shares that were kept."""
+    drawn, field = spec.data.sampling, "spec.data.sampling"
+    if not drawn:
+        return []
+    if spec.task.type == "Regression":
+        return [Problem(field, "is of classes, and a Regression task has none; remove it")]
+    found = []
+    for index, item in enumerate(drawn):
+        if (item.prevalence is None) == (item.kept is None):
+            found.append(Problem(f"{field}[{index}]", "set prevalence or kept, not both"))
+        elif Decimal(item.prevalence or item.kept or "0") <= 0:
+            name = "kept" if item.prevalence is None else "prevalence"
+            found.append(Problem(f"{field}[{index}].{name}", f"got {item.prevalence or item.kept!r}, must be above 0"))
+        if item.class_ in [other.class_ for other in drawn[:index]]:
+            found.append(Problem(f"{field}[{index}]", f"{_short(item.class_)} is there already; remove one"))
+    given = [item.prevalence for item in drawn if item.prevalence is not None]
+    if 0 < len(given) < len(drawn):
+        found.append(Problem(field, "gives prevalence for some classes and kept for others; give one throughout"))
+    elif given and abs((total := sum(map(Decimal, given), Decimal())) - 1) > Decimal("0.000001"):
+        found.append(Problem(field, f"the prevalences add up to {total}, must be 1"))
+    return found
+
+
+def _costs(spec: ModelDeploymentSpec) -> list[Problem]:
+    """Costs of errors that don't go together."""
+    costs, field = spec.use_case.error_costs, "spec.useCase.errorCosts"
+    found = []
+    if costs and spec.task.type == "Regression":
+        found.append(Problem(field, "are of classes, and a Regression task has none; remove them"))
+    currencies = sorted({cost.currency for cost in costs})
+    if len(currencies) > 1:
+        found.append(Problem(field, f"currencies {', '.join(currencies)} can't be added up; give all costs in one"))
+    pairs = [(cost.actual, cost.predicted) for cost in costs]
+    for index, (actual, predicted) in enumerate(pairs):
+        if actual == predicted:
+            found.append(Problem(f"{field}[{index}]", f"{_short(actual)} for {_short(actual)} is no error; remove it"))
+        elif (actual, predicted) in pairs[:index]:
+            message = f"{_short(predicted)} for {_short(actual)} has a cost already; remove one"
+            found.append(Problem(f"{field}[{index}]", message))
+    return found
 
 
 def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
@@ -345,12 +614,19 @@ def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) ->
                     "declare it in data.slices",
                 )
             )
-    if not metric.groups and (gate.across is not None or (gate.each or (OVERALL,)) != (OVERALL,)):
+    if metric.spreads and gate.across is None:
+        message = f"{metric.name} compares groups; set across to a slice, and as to difference or ratio"
+        found.append(Problem(f"{field}.across", message))
+    if gate.as_ == "ratio" and metric.low < 0:
+        message = f"{metric.name} can be negative, so its groups have no ratio; use difference"
+        found.append(Problem(f"{field}.as", message))
+    elsewhere = gate.across is not None or (gate.each or (OVERALL,)) != (OVERALL,)
+    if not metric.groups and not metric.spreads and elsewhere:
         found.append(Problem(f"{field}.each", f"{metric.name} is measured overall only"))
-    if metric.origin == "Service" and metric.unit == "duration" and gate.load is None:
+    if metric.name in QUANTILES and gate.load is None:
         found.append(Problem(f"{field}.load", "latencies need a load, for example 50/s"))
-    if metric.origin != "Service" and gate.load is not None:
-        found.append(Problem(f"{field}.load", "belongs to latencies and crashes"))
+    if not metric.loaded and gate.load is not None:
+        found.append(Problem(f"{field}.load", "belongs to latencies, crashes and failed_requests: leave it out"))
     if gate.rows == "live":
         found += _live(gate, field, spec)
     if metric.origin == "Service" and gate.rows != "test":
@@ -365,6 +641,8 @@ def _place(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) ->
 def _live(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
     """Live rows are known as counts and sums: they give means, and nothing to compare them with."""
     found = []
+    if spec.task.unit is not None:
+        found.append(Problem(f"{field}.rows", "live rows don't roll up to task.unit; leave rows out"))
     known = LIVE_METRICS[spec.task.type]
     if gate.metric not in known:
         message = f"{gate.metric!r} isn't known of live rows of this task; known are {', '.join(known)}"

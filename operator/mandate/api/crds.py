@@ -22,7 +22,7 @@ from .kinds import (
     ModelEvaluationSpec,
     ModelEvaluationStatus,
 )
-from .names import GROUP, VERSION
+from .names import GROUP, KSERVE_NAME_LENGTH, VERSION
 
 _DROPPED = {"title", "additionalProperties", "discriminator"}
 
@@ -178,7 +178,13 @@ def all_crds() -> dict[str, dict[str, Any]]:
                     "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
                     "message": "metadata.name must be a DNS label of at most 40 characters that starts with a letter: "
                     "Services and Deployments are named after it",
-                }
+                },
+                {
+                    "rule": "!has(self.spec.serving) || !has(self.spec.serving.provider) || "
+                    f"self.spec.serving.provider != 'KServe' || size(self.metadata.name) <= {KSERVE_NAME_LENGTH}",
+                    "message": f"metadata.name must have at most {KSERVE_NAME_LENGTH} characters with the provider "
+                    "KServe, which makes a label value of it: name the model otherwise, or use another provider",
+                },
             ],
         ),
         crd(

@@ -46,17 +46,18 @@ def default_gates(spec: ModelDeploymentSpec) -> tuple[Gate, ...]:
                 _champion("balanced_accuracy"),
             ]
         case "Regression":
+            primary = "mean_absolute_error" if spec.task.quantiles is None else "pinball_loss"
             gates += [
                 _gate(
                     "beats-median",
-                    "mean_absolute_error",
+                    primary,
                     {
                         "Shadow": "better than median",
                         "Suggest": "better than median by 5 %",
                         "Automate": "better than median by 10 %",
                     },
                 ),
-                _champion("mean_absolute_error"),
+                _champion(primary),
             ]
     return tuple(gates)
 

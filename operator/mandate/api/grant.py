@@ -35,6 +35,8 @@ class GrantedRevision(Spec):
     """The Pod template that was evaluated, as the API server defaults it; Pods must equal it."""
     batch: Template | None = None
     """The Pod template of Jobs that score batches, where spec.batch declares them; it names the level."""
+    external: bool = False
+    """Somebody else's workloads run it: its Pods say in `mandate.dev/serves` at which level they answer."""
 
 
 class GrantedEvaluation(Spec):

@@ -6,16 +6,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from .catalogue import TASKS, metrics_for
+from .catalogue import TASKS, Measurement, metrics_for
 from .criteria import Level
+from .references import TIMED, of_task
 from .spec import (
+    DATA_TABLES,
     LIST_MAP_BY_NAME,
+    LIST_SET,
+    MAX_COSTS,
     Autonomy,
     Baseline,
     Batch,
     Burden,
     Data,
     Digest,
+    ErrorCost,
     Gate,
     Model,
     Name,
@@ -51,6 +56,14 @@ _METRIC_KNOWN = (
     )
     + ")"
 )
+_BASELINE_OF_TASK = (
+    "(" + " && ".join(f"(self.task.type != '{task}' || b.type in {list(of_task(task))})" for task in TASKS) + ")"
+)
+_NOT_OF_TASK = (
+    '", which isn\'t for " + self.task.type + " tasks; for those there are " + '
+    + str({task: ", ".join(of_task(task)) for task in TASKS})
+    + "[self.task.type]"
+)
 _TASKS_METRICS = str({task: ", ".join(sorted(metric.name for metric in metrics_for(task))) for task in TASKS})
 
 
@@ -66,7 +79,7 @@ def _of_gates(fails: str, words: str) -> str:
     return f"self.gates.map(g, {fails}, {words})[0]"
 
 
-_OUTPUTS = "': a Regression task needs Value, classification needs Probability or Label'"
+_OUTPUTS = "': a Regression task needs Value or Quantiles, classification needs Probability or Label'"
 _GATE = '"gate \'" + g.name + "\', {} " + '
 _EACH = f"!has(g.each) || g.each.all(s, {_EACH_KNOWN})"
 _ACROSS = f"!has(g.across) || {_SLICE_KNOWN.format('g.across')}"
@@ -119,6 +132,74 @@ class ModelDeploymentSpec(Spec):
                 ),
                 field=".gates",
             ),
+            *(
+                cel(
+                    _each_gate(f"g.metric != '{metric}' || has(self.{field})"),
+                    f"a gate on {metric} needs {field}; declare it",
+                    field=".gates",
+                )
+                for metric, field in (
+                    ("cohen_kappa", "data.annotations"),
+                    ("fleiss_kappa", "data.annotations"),
+                    ("f_beta", "task.beta"),
+                    ("top_k_accuracy", "task.topK"),
+                    ("pinball_loss", "task.quantiles"),
+                    ("interval_coverage", "task.quantiles"),
+                    ("crossed_quantiles", "task.quantiles"),
+                )
+            ),
+            cel(
+                "has(self.task.quantiles) == "
+                "(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Quantiles')",
+                "task.quantiles belongs to model.output.kind Quantiles: set both or neither",
+                field=".task",
+            ),
+            cel(
+                _each_gate("!has(g.quantile) || (has(self.task.quantiles) && g.quantile in self.task.quantiles)"),
+                "gates[].quantile isn't among task.quantiles",
+                field=".gates",
+            ),
+            cel(
+                _each_gate("g.metric != 'expected_cost' || (has(self.useCase) && has(self.useCase.errorCosts))"),
+                "a gate on expected_cost needs useCase.errorCosts; declare it",
+                field=".gates",
+            ),
+            cel(
+                _each_gate("g.metric != 'cost_per_million' || (has(self.serving) && has(self.serving.prices))"),
+                "a gate on cost_per_million needs serving.prices; declare it",
+                field=".gates",
+            ),
+            cel(
+                "self.task.type == 'Multiclass' || " + _each_gate("!has(g.class)"),
+                "gates[].class belongs to Multiclass tasks",
+                field=".gates",
+            ),
+            cel(
+                f"!has(self.baselines) || self.baselines.all(b, {_BASELINE_OF_TASK})",
+                "baselines[].type is for another task",
+                said=f"self.baselines.map(b, !{_BASELINE_OF_TASK}, b.name + ' is a ' + b.type + {_NOT_OF_TASK})[0]",
+                field=".baselines",
+            ),
+            cel(
+                "!has(self.baselines) || has(self.data.annotations) || self.baselines.all(b, b.type != 'Human')",
+                "a baseline of type Human needs data.annotations: what people said; declare it",
+                field=".baselines",
+            ),
+            cel(
+                "!has(self.data.annotations) || has(self.task.id)",
+                "data.annotations needs task.id: the column that names a row",
+                field=".task",
+            ),
+            cel(
+                "!has(self.data.annotations) || self.task.type != 'Regression'",
+                "data.annotations are of classes, and a Regression task has none; remove them",
+                field=".data",
+            ),
+            cel(
+                f"!has(self.baselines) || has(self.task.time) || self.baselines.all(b, !(b.type in {list(TIMED)}))",
+                f"a baseline of type {', '.join(TIMED)} needs task.time: the column that says when a row happened",
+                field=".task",
+            ),
             cel(
                 "!has(self.data.split) || self.data.split.method != 'Time' || has(self.task.time)",
                 "data.split.method Time needs task.time: the column that says when a row happened",
@@ -130,18 +211,36 @@ class ModelDeploymentSpec(Spec):
                 field=".task",
             ),
             cel(
+                "!has(self.data.sampling) || self.task.type != 'Regression'",
+                "data.sampling is of classes, and a Regression task has none; remove it",
+                field=".data.sampling",
+            ),
+            cel(
+                "!has(self.task.unit) || self.task.unit.answers != 'Mean' || "
+                "!(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Label')",
+                "labels have no mean: task.unit.answers must be Max or Last where model.output.kind is Label",
+                field=".task.unit.answers",
+            ),
+            cel(
+                "!has(self.task.unit) || " + _each_gate("!has(g.rows) || g.rows != 'live'"),
+                "live rows don't roll up: leave gates[].rows live out where task.unit is set",
+                field=".gates",
+            ),
+            cel(
                 "has(self.model.source.columns) || has(self.model.inputs)",
                 "model.inputs is needed: the columns that the model is fed",
                 field=".model",
             ),
             cel(
-                "!has(self.model.output) || self.task.type != 'Regression' || self.model.output.kind == 'Value'",
-                "a Regression task needs model.output.kind: Value",
+                "!has(self.model.output) || self.task.type != 'Regression' || "
+                "self.model.output.kind in ['Value', 'Quantiles']",
+                "a Regression task needs model.output.kind: Value or Quantiles",
                 said=f'"got " + {quoted("self.model.output.kind")} + {_OUTPUTS}',
                 field=".model.output",
             ),
             cel(
-                "!has(self.model.output) || self.task.type == 'Regression' || self.model.output.kind != 'Value'",
+                "!has(self.model.output) || self.task.type == 'Regression' || "
+                "!(self.model.output.kind in ['Value', 'Quantiles'])",
                 "a classification task needs model.output.kind: Probability or Label",
                 said=f'"got " + {quoted("self.model.output.kind")} + {_OUTPUTS}',
                 field=".model.output",
@@ -187,7 +286,7 @@ class Condition(Spec):
 
 
 CONDITIONS = Field(
-    max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    max_length=24, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
 )
 
 
@@ -506,8 +605,8 @@ class ModelDeploymentStatus(Spec):
     """The last transitions, the latest at the end."""
     conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
     """Ready, Reconciling, Stalled, Evaluated, Granted, CandidateRefused, Enforced; where there is something to say,
-    CriteriaChanged, Degraded, Watched, Compared, ClockTrusted, FallbackReady, FallbackDrilled and
-    AskUnderstood."""
+    CriteriaChanged, Degraded, Watched, Compared, Replayed, ClockTrusted, SharesByEntity, SharesAsDeclared,
+    ServedElsewhere, FallbackReady, FallbackDrilled and AskUnderstood."""
 
 
 class EvaluationImages(Spec):
@@ -540,12 +639,17 @@ class ModelEvaluationSpec(Spec):
     """The evaluation data."""
     baselines: Annotated[tuple[Baseline, ...], Field(max_length=10, json_schema_extra=LIST_MAP_BY_NAME)] = ()
     """What the model is compared with."""
+    error_costs: Annotated[tuple[ErrorCost, ...], Field(max_length=MAX_COSTS)] = ()
+    """Costs of wrong answers."""
     champion: Model | None = None
     """The champion's model, pinned by digest, asked about the same rows. Set where a gate compares with it."""
     loads: Annotated[tuple[Annotated[str, StringConstraints(max_length=16)], ...], Field(max_length=4)] = ()
     """Rates at which latency is measured."""
+    service: Annotated[tuple[Measurement, ...], Field(max_length=4, json_schema_extra=LIST_SET)] = ()
+    """What else is measured at the server. `Capacity`: what it can do when it never runs out of work.
+    `Robustness`: what becomes of bad inputs."""
     serving: Serving = Serving()
-    """The resources under which it is measured."""
+    """The resources under which it is measured, and their prices."""
     images: EvaluationImages | None = None
     """What the Pod runs. No part of what is measured: an upgrade of the operator measures nothing again. Undeclared in
     objects from before it was kept: then the present operator's."""
@@ -553,6 +657,19 @@ class ModelEvaluationSpec(Spec):
     """The value of the annotation mandate.dev/retry that asked for this measurement."""
     repeat: Annotated[int, Field(ge=0)] = 0
     """Tells apart measurements that are made again, as the evidence of those before isn't stored any more."""
+
+    @property
+    def source_uris(self) -> tuple[str, ...]:
+        """Every URI that it reads."""
+        tables = [getattr(self.data, name) for name in DATA_TABLES]
+        models = [self.model, *([self.champion] if self.champion is not None else [])]
+        uris = [*(model.source.uri for model in models), *(table.uri for table in tables if table is not None)]
+        return tuple(uri for uri in uris if uri is not None)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it does without any network: all that it reads is in volumes."""
+        return all(uri.startswith("pvc://") for uri in self.source_uris)
 
 
 class ModelEvaluationStatus(Spec):

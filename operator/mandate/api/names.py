@@ -12,8 +12,12 @@ LABEL_REVISION = f"{GROUP}/revision"
 """On managed Pods: the revision's key in the grant."""
 LABEL_BATCH = f"{GROUP}/batch"
 """On Pods that score a batch, instead of the one before: the revision's key in the grant."""
+LABEL_SERVES = f"{GROUP}/serves"
+"""On Pods and PodTemplates of the provider External: the level at which they answer."""
 LABEL_EVALUATION = f"{GROUP}/evaluation"
 """On evaluation Jobs, their Pods and NetworkPolicies: the Job's name, another one for every attempt."""
+LABEL_EGRESS = f"{GROUP}/egress"
+"""On Pods that fetch from servers: `Sources`, for network policies to select."""
 LABEL_RECORD = f"{GROUP}/record"
 """On evidence and ledger ConfigMaps and on ControllerRevisions: `Evidence`, `Ledger` or `Revision`."""
 LABEL_ENFORCE = f"{GROUP}/enforce"
@@ -28,6 +32,10 @@ ANNOTATION_RETRY = f"{GROUP}/retry"
 GRANT_NAME = "mandate"
 FIELD_MANAGER = "mandate"
 MODEL_NAME_LENGTH = 40
+SHORT = 10
+"""Hex digits of a digest in names; they only need to differ within one model."""
+KSERVE_NAME_LENGTH = 37
+"""Of a model: KServe labels Pods `isvc.NAME-<10 hex>-predictor`, and a label's value has at most 63 characters."""
 
 
 def suggest_name(model: str) -> str:
@@ -35,6 +43,19 @@ def suggest_name(model: str) -> str:
     return f"{model}-suggest"
 
 
+def shadow_name(model: str) -> str:
+    """What runs for copies of requests, where somebody else's workloads serve the model."""
+    return f"{model}-shadow"
+
+
 def nobody_name(model: str) -> str:
     """The Service behind a model's routes that answers nobody, for where nothing may and no fallback is declared."""
     return f"{model}-nobody"
+
+
+def workload_name(model: str, revision: str) -> str:
+    """The name of a revision's Deployment or InferenceService, ControllerRevision and Service.
+
+    `revision` is its key or digest.
+    """
+    return f"{model}-{revision.removeprefix('sha256:')[:SHORT]}"

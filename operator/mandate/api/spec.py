@@ -13,6 +13,9 @@ from pydantic.alias_generators import to_camel
 
 from .catalogue import METRICS
 from .criteria import LEVELS, NAME, PATTERN, Level
+from .formats import TABLE_SUFFIXES, CsvEncoding, CsvSeparator, TableFormat, format_by_suffix
+from .references import FIELDS as REFERENCE_FIELDS
+from .references import BaselineType, that_take
 
 Name = Annotated[str, StringConstraints(pattern=rf"^{NAME}$", min_length=1, max_length=40)]
 Column = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -20,15 +23,23 @@ Text = Annotated[str, StringConstraints(max_length=1024)]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$", max_length=32)]
 Fraction = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=11)]
+Quantile = Annotated[str, StringConstraints(pattern=r"^0\.[0-9]{0,5}[1-9]$", max_length=8)]
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$", max_length=16)]
+Period = Annotated[
+    str, StringConstraints(pattern=r"^(Hour|Day|Week|Month|Quarter|Year|[1-9][0-9]{0,8}(s|m|h|d))$", max_length=16)
+]
+"""What repeats: of the calendar, or of one length."""
 Percent = Annotated[str, StringConstraints(pattern=r"^([1-9]?[0-9]|100)%$", max_length=4)]
 SomePercent = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]?|100)%$", max_length=4)]
 """Above 0 %."""
+Amount = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}(\.[0-9]{1,15})?$", max_length=31)]
+Beta = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}(\.[0-9]{1,3})?$", max_length=6)]
 Rate = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}/s$", max_length=16)]
 Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$", max_length=3)]
 Confidence = Annotated[str, StringConstraints(pattern=r"^0\.9[5-9][0-9]{0,3}$", max_length=8)]
 RequireText = Annotated[str, StringConstraints(pattern=PATTERN, max_length=96)]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$", max_length=63)]
 Hostname = Annotated[
     str,
     StringConstraints(
@@ -36,7 +47,23 @@ Hostname = Annotated[
     ),
 ]
 """A full host name whose first label has room for `-suggest`."""
-Uri = Annotated[str, StringConstraints(pattern=r"^(pvc://[a-z0-9]|file:///|[^:]+$)", min_length=1, max_length=512)]
+_WEB = r"https?://[A-Za-z0-9\[][^/?#@]*/[^#]+$"
+_OBJECT = r"s3://[a-z0-9][-a-z0-9.]+/[^/]"
+_VERSION_OF_ARTEFACT = r"(:[A-Za-z0-9_][-A-Za-z0-9_.]*|@sha256:[0-9a-f]{64})"
+_ARTEFACT = rf"oci://[A-Za-z0-9\[][^/?#@]*/[a-z0-9][-a-z0-9._/]*{_VERSION_OF_ARTEFACT}(#[^/]+)?$"
+Uri = Annotated[
+    str,
+    StringConstraints(
+        pattern=rf"^(pvc://[a-z0-9]|{_WEB}|{_OBJECT}|{_ARTEFACT}|file:///|[^:]+$)", min_length=1, max_length=512
+    ),
+]
+"""A web address names a host without a user, a path, and no fragment; s3://BUCKET/KEY an object;
+oci://HOST/REPOSITORY:TAG or @sha256:… an artefact, #FILE which of its files."""
+Endpoint = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9\[][^/?#@]*$", max_length=253)]
+Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][-a-z0-9]*$", max_length=63)]
+SecretName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
+]
 PinnedImage = Annotated[str, StringConstraints(pattern=r"^.+@sha256:[0-9a-f]{64}$", max_length=512)]
 ImageRef = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 MetricName = Annotated[str, Field(json_schema_extra={"enum": sorted(METRICS)}, max_length=64)]
@@ -105,6 +132,14 @@ LIVE_METRICS = {
 }
 """Per task: metrics that counts and sums over live rows give: means, or means among the rows with a condition."""
 
+NO_CREDENTIALS = cel(
+    "!has(self.credentialsRef) || (has(self.uri) && self.uri.matches('^(https?|s3|oci)://'))",
+    "credentialsRef belongs to a uri on a server, such as https://…, s3://… or oci://…: leave it out",
+    field=".credentialsRef",
+)
+"""On what has a uri: volumes and files need no credentials."""
+ONLY_S3 = cel("!has(self.s3) || (has(self.uri) && self.uri.startsWith('s3://'))", "s3 belongs to s3://…", field=".s3")
+
 LIST_MAP_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 LIST_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 LIST_SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
@@ -142,6 +177,10 @@ class Fallback(Spec):
     the fallback, to prove that it answers."""
 
 
+MAX_COSTS = 380
+"""Every error among 20 classes."""
+
+
 class ErrorCost(Spec):
     """What one wrong answer costs."""
 
@@ -149,7 +188,7 @@ class ErrorCost(Spec):
     """The true class."""
     predicted: Text
     """The class that was answered."""
-    cost: DecimalText
+    cost: Amount
     """Cost of one such error."""
     currency: Currency
     """ISO 4217 code."""
@@ -158,16 +197,48 @@ class ErrorCost(Spec):
 class UseCase(Spec):
     """What the model decides, for whom, at which risk."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.errorCosts) || self.errorCosts.all(c, c.currency == self.errorCosts[0].currency)",
+                "errorCosts can't be added up in several currencies; give all in one",
+                field=".errorCosts",
+            ),
+            cel(
+                "!has(self.errorCosts) || self.errorCosts.all(c, c.actual != c.predicted)",
+                "errorCosts holds the same class as actual and as predicted, which is no error; remove it",
+                field=".errorCosts",
+            ),
+        )
+    )
+
     decision: Text = ""
     """The decision that the model makes or suggests, in a sentence."""
     owner: Annotated[str, StringConstraints(max_length=253)] = ""
     """Who answers for it."""
     risk_tier: RiskTier = "Medium"
     """Selects how much must be shown; an undeclared tier is Medium."""
-    error_costs: Annotated[tuple[ErrorCost, ...], Field(max_length=64)] = ()
-    """Costs of wrong answers, recorded with the evidence."""
+    error_costs: Annotated[tuple[ErrorCost, ...], Field(max_length=MAX_COSTS)] = ()
+    """Costs of wrong answers, all in one currency; what isn't listed costs nothing. Their mean over the rows is the
+    metric expected_cost."""
     fallback: Fallback | None = None
     """What answers when the model may not. Without it nothing answers until a model is granted."""
+
+
+class SecretRef(Spec):
+    """A Secret in the same namespace."""
+
+    name: SecretName
+    """Name of the Secret."""
+
+
+class S3Storage(Spec):
+    """Which storage holds a bucket."""
+
+    endpoint: Endpoint | None = None
+    """`https://HOST:PORT` of S3-compatible storage. Left out: AWS's own, for the region."""
+    region: Region | None = None
+    """Its region; us-east-1 where left out."""
 
 
 class ModelSource(Spec):
@@ -183,6 +254,8 @@ class ModelSource(Spec):
                 "(has(self.image) ? 'image ' : '') + (has(self.columns) ? 'columns' : '') : 'none')",
             ),
             cel("has(self.uri) == has(self.format)", "format belongs to uri: set both or neither"),
+            NO_CREDENTIALS,
+            ONLY_S3,
             cel(
                 "!has(self.image) || has(self.digest) || self.image.matches('@sha256:[0-9a-f]{64}$')",
                 "image must be pinned by digest: name@sha256:<64 hex>",
@@ -193,12 +266,19 @@ class ModelSource(Spec):
     )
 
     uri: Uri | None = None
-    """The model file: `pvc://CLAIM/PATH` in a cluster; the CLI also takes a path or `file:///…`."""
+    """The model file: `pvc://CLAIM/PATH`, `https://…`, `s3://BUCKET/KEY` or `oci://HOST/REPOSITORY:TAG`; the CLI also
+    takes a path or `file:///…`."""
     format: Literal["ONNX"] | None = None
     """Format of the file at `uri`."""
     digest: Digest | None = None
     """sha256 of the file at `uri`. Undeclared, it is learnt at the first evaluation and pinned in status for this
     revision."""
+    credentials_ref: SecretRef | None = None
+    """Whose keys open `uri`, where it is on a server: `token`, or `username` and `password`; for s3
+    `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`; for oci also `.dockerconfigjson`; `ca.crt`. Only the container that
+    fetches sees it."""
+    s3: S3Storage | None = None
+    """Where the storage of an `s3://…` is."""
     image: ImageRef | None = None
     """A container that speaks the Open Inference Protocol v2 over HTTP, by digest."""
     port: Annotated[int, Field(strict=True, ge=1, le=65535)] = 8080
@@ -236,8 +316,9 @@ class ModelOutput(Spec):
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "probabilities"
     """Name of the output tensor."""
-    kind: Literal["Probability", "Label", "Value"] = "Probability"
-    """`Probability` of the positive class or of each class, `Label`, or a numeric `Value`."""
+    kind: Literal["Probability", "Label", "Value", "Quantiles"] = "Probability"
+    """`Probability` of the positive class or of each class, `Label`, a numeric `Value`, or one number for each of
+    `task.quantiles`, in their order."""
     classes: Annotated[tuple[Text, ...], Field(max_length=1000)] = ()
     """Class of each probability column, in order. Needed for Multiclass probabilities; for Binary with two columns
     the second is the positive class unless declared here."""
@@ -273,6 +354,23 @@ class Model(Spec):
     """What the training run recorded."""
 
 
+Reduction = Literal["Mean", "Max", "Last"]
+
+
+class Unit(Spec):
+    """What production scores, where it is more than a row: rows roll up to it before anything is measured."""
+
+    column: Column
+    """Rows with the same value are one unit."""
+    answers: Reduction
+    """What the rows' answers become: their mean, the largest, or the last by `task.time`."""
+    labels: Reduction
+    """What the rows' labels become; of a Binary task `Max` is positive where any row is."""
+
+
+Quantiles = Annotated[tuple[Quantile, ...], Field(min_length=2, max_length=19, json_schema_extra=LIST_SET)]
+
+
 class Task(Spec):
     """What is predicted."""
 
@@ -280,6 +378,46 @@ class Task(Spec):
         json_schema_extra=rules(
             cel("self.type != 'Binary' || has(self.positive)", "a Binary task needs positive: the class that counts"),
             cel("self.type == 'Binary' || !has(self.positive)", "positive belongs to Binary tasks", field=".positive"),
+            cel("self.type != 'Regression' || !has(self.beta)", "beta belongs to classification tasks", field=".beta"),
+            cel(
+                "self.type == 'Regression' || !has(self.quantiles)",
+                "quantiles belong to Regression tasks",
+                field=".quantiles",
+            ),
+            cel(
+                "!has(self.quantiles) || self.quantiles.map(q, double(q)).isSorted()",
+                "quantiles must rise",
+                field=".quantiles",
+            ),
+            cel(
+                "!has(self.quantiles) || '0.5' in self.quantiles",
+                "quantiles must hold 0.5, which is the answer where one number is asked for",
+                field=".quantiles",
+            ),
+            cel(
+                "!has(self.unit) || has(self.time) || !('Last' in [self.unit.answers, self.unit.labels])",
+                "unit needs time where it takes the last row",
+                field=".unit",
+            ),
+            cel(
+                "!has(self.unit) || self.type == 'Regression' || self.unit.labels != 'Mean'",
+                "classes have no mean: unit.labels must be Last, or Max for Binary",
+                field=".unit.labels",
+            ),
+            cel(
+                "!has(self.unit) || self.type != 'Multiclass' || !('Max' in [self.unit.answers, self.unit.labels])",
+                "several classes have no largest: unit.labels must be Last, unit.answers Mean or Last",
+                field=".unit",
+            ),
+            cel("!has(self.beta) || double(self.beta) > 0.0", "beta must be above 0", field=".beta"),
+            cel(
+                "!has(self.weight) || !(self.weight in [self.target, self.?id.orValue('')])",
+                "weight is target or id; name the column that says how much a row counts for",
+                said=f"{quoted('self.weight')} + ' is target or id; "
+                "name the column that says how much a row counts for'",
+                field=".weight",
+            ),
+            cel("self.type == 'Multiclass' || !has(self.topK)", "topK belongs to Multiclass tasks", field=".topK"),
         )
     )
 
@@ -295,15 +433,75 @@ class Task(Spec):
     """Rows with the same value belong together (a customer, a patient) and are not independent."""
     time: Column | None = None
     """When the row happened; needed for the split method Time."""
+    weight: Column | None = None
+    """Column that says how much a row counts for in every number and every baseline's fit: 0 or more. Rows of weight 0
+    count for nothing."""
+    unit: Unit | None = None
+    """What production scores, where it is more than a row: segments make one video, transactions one customer."""
+    beta: Beta | None = None
+    """Classification: how many times as much recall counts as precision in f_beta, which needs it."""
+    top_k: Annotated[int, Field(strict=True, ge=2, le=100)] | None = None
+    """Multiclass: how many of the likeliest classes count as an answer in top_k_accuracy, which needs it."""
+    quantiles: Quantiles | None = None
+    """Regression: the quantiles that the model answers with (`model.output.kind: Quantiles`), rising, 0.5 among
+    them."""
+
+
+_BY_SUFFIX = "[.](" + "|".join(suffix[1:] for suffix in TABLE_SUFFIXES) + ")([?].*)?$"
+
+
+class Csv(Spec):
+    """What a CSV file doesn't say of itself. Left out, what is beyond doubt is taken, and the rest refused."""
+
+    encoding: CsvEncoding | None = None
+    """How its text is written. Left out: UTF-8, or UTF-16 with a byte order mark."""
+    separator: CsvSeparator | None = None
+    """What stands between its fields. Left out: the one that divides the line of the columns' names."""
 
 
 class TableSource(Spec):
     """One table."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                f"has(self.format) || self.uri.lowerAscii().matches('{_BY_SUFFIX}')",
+                f"uri must end in {', '.join(TABLE_SUFFIXES)}, or format must be set",
+                said=f"{quoted('self.uri')} + ' must end in {', '.join(TABLE_SUFFIXES)}, or format must be set'",
+                field=".uri",
+            ),
+            cel(
+                "!has(self.csv) || (has(self.format) ? self.format == 'CSV' : "
+                "self.uri.lowerAscii().matches('[.]csv([?].*)?$'))",
+                "csv belongs to tables in CSV: leave it out",
+                field=".csv",
+            ),
+            NO_CREDENTIALS,
+            ONLY_S3,
+        )
+    )
+
     uri: Uri
-    """`pvc://CLAIM/PATH` in a cluster; the CLI also takes a path or `file:///…`. Ends in .parquet or .csv."""
+    """`pvc://CLAIM/PATH`, `https://…`, `s3://BUCKET/KEY` or `oci://HOST/REPOSITORY:TAG`; the CLI also
+    takes a path or `file:///…`."""
+    format: TableFormat | None = None
+    """Format of the file. Left out, it is by its ending: .parquet, .csv, or .arrow, .arrows and .feather (version 2)
+    for Arrow IPC."""
+    csv: Csv | None = None
+    """What a CSV file doesn't say of itself."""
+    credentials_ref: SecretRef | None = None
+    """Whose keys open `uri`, where it is on a server: `token`, or `username` and `password`; for s3
+    `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`; for oci also `.dockerconfigjson`; `ca.crt`. Only the container that
+    fetches sees it."""
+    s3: S3Storage | None = None
+    """Where the storage of an `s3://…` is."""
     digest: Digest | None = None
     """sha256 of the file. Undeclared, it is learnt at the evaluation and pinned in status."""
+
+    @property
+    def stored_as(self) -> TableFormat | None:
+        """The format, as declared or by the ending; None where neither says."""
+        return self.format or format_by_suffix(self.uri)
 
 
 class Split(Spec):
@@ -337,25 +535,95 @@ class Split(Spec):
 
 
 class Slice(Spec):
-    """Rows by the value of one column."""
+    """Rows by the value of one column, or of two slices at once."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            cel("self.name != 'overall'", "'overall' is taken: it means all rows; rename it", field=".name")
+            cel("self.name != 'overall'", "'overall' is taken: it means all rows; rename it", field=".name"),
+            cel("has(self.column) != has(self.cross)", "set either column, or cross with two slices' names"),
+            cel(
+                "!has(self.quantiles) || !has(self.edges)",
+                "set edges or quantiles, not both",
+                field=".quantiles",
+            ),
+            cel(
+                "!has(self.cross) || (!has(self.edges) && !has(self.quantiles))",
+                "edges and quantiles belong to column: set them on the slices that are crossed",
+                field=".cross",
+            ),
         )
     )
 
     name: Name
     """Name by which gates refer to it."""
-    column: Column
+    column: Column | None = None
     """Column to slice by; needn't be a feature."""
     edges: Annotated[tuple[DecimalText, ...], Field(max_length=50)] = ()
     """For numbers: rising inner edges; a value on an edge belongs to the slice above it."""
+    quantiles: Annotated[int | None, Field(strict=True, ge=2, le=20)] = None
+    """For numbers, instead of edges: into how many ranges of about equally many training rows. Evidence holds the edges
+    that were found."""
+    cross: Annotated[tuple[Name, ...], Field(min_length=2, max_length=2, json_schema_extra=LIST_SET)] | None = None
+    """Instead of column: two slices of this list; every pair of their values is a value."""
     sensitive: StrictBool = False
     """Whether groups of this column must be treated alike."""
 
+    @property
+    def of(self) -> str:
+        """The column, or the names of the two slices."""
+        return self.column or " × ".join(self.cross or ())
 
-DATA_TABLES = ("source", "train", "validation", "test")
+
+class ClassSampling(Spec):
+    """How rows of one class were drawn, where rows were drawn by their class alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.prevalence) != has(self.kept)", "set prevalence or kept, not both"),
+            cel(
+                "!has(self.prevalence) || double(self.prevalence) > 0.0",
+                "prevalence must be above 0",
+                field=".prevalence",
+            ),
+            cel("!has(self.kept) || double(self.kept) > 0.0", "kept must be above 0", field=".kept"),
+        )
+    )
+
+    class_: Annotated[Text, Field(alias="class")]
+    """The class."""
+    prevalence: Fraction | None = None
+    """Its share of what production scores."""
+    kept: Fraction | None = None
+    """The share of its rows that was kept."""
+
+
+class Annotations(TableSource):
+    """A table of labels that people gave, one label of one annotator on one row each."""
+
+    row: Column
+    """Column that names the row, as task.id does."""
+    annotator: Column
+    """Column that names the annotator."""
+    label: Column
+    """Column with the class that was given; missing where none was."""
+
+
+class Search(Spec):
+    """Where reports look for the parts of the test rows that the model is weakest on; no gate asks for it."""
+
+    columns: Annotated[tuple[Column, ...], Field(max_length=100, json_schema_extra=LIST_SET)] | None = None
+    """Columns to search by, alone and in pairs, besides those of slices. Default: model.inputs.columns."""
+    loss: Literal["Error", "LogLoss", "AbsoluteError"] | None = None
+    """What is compared, per row. Default: `Error` (a wrong answer) for classification, `AbsoluteError` for
+    Regression. `LogLoss` needs probabilities."""
+    min_rows: Annotated[int, Field(strict=True, ge=30, le=1_000_000)] = 50
+    """Test rows that a part must have to be looked at."""
+
+
+_PLAIN = "self.slices.exists(d, d.name == n && has(d.column))"
+"""CEL: `n` names a slice with a column."""
+
+DATA_TABLES = ("source", "train", "validation", "test", "annotations")
 """The fields of Data that are tables."""
 
 
@@ -372,6 +640,26 @@ class Data(Spec):
                 "has(self.test) || (!has(self.train) && !has(self.validation))",
                 "train and validation belong to test: set source, or test with train and validation",
             ),
+            cel(
+                "!has(self.sampling) || self.sampling.all(s, has(s.prevalence)) || self.sampling.all(s, has(s.kept))",
+                "sampling gives the prevalence of every class, or how many of each were kept: one of both throughout",
+                field=".sampling",
+            ),
+            cel(
+                "!has(self.sampling) || !self.sampling.all(s, has(s.prevalence)) || "
+                "(self.sampling.map(s, double(s.prevalence)).sum() > 0.999999 && "
+                "self.sampling.map(s, double(s.prevalence)).sum() < 1.000001)",
+                "the prevalences in sampling must add up to 1",
+                field=".sampling",
+            ),
+            cel(
+                f"!has(self.slices) || self.slices.all(s, !has(s.cross) || s.cross.all(n, {_PLAIN}))",
+                "slices[].cross names a slice that isn't declared, or is a cross itself",
+                said=f"self.slices.map(s, has(s.cross) && !s.cross.all(n, {_PLAIN}), "
+                f'"slice \'" + s.name + "\', cross: " + s.cross.map(n, !({_PLAIN}), {quoted("n")})[0] + '
+                "' is no slice with a column; name one that is')[0]",
+                field=".slices",
+            ),
         )
     )
 
@@ -385,8 +673,32 @@ class Data(Spec):
     """Validation rows."""
     test: TableSource | None = None
     """Test rows."""
+    annotations: Annotations | None = None
+    """What people said of the rows: for agreement, and for a baseline of type Human."""
     slices: Annotated[tuple[Slice, ...], Field(max_length=20, json_schema_extra=LIST_MAP_BY_NAME)] = ()
     """Parts of the rows that are judged on their own."""
+    sampling: Annotated[
+        tuple[ClassSampling, ...],
+        Field(
+            max_length=100,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["class"]},
+        ),
+    ] = ()
+    """Classification, where rows were drawn by their class alone: what makes up for it. Rows get weights, so that every
+    number is as production would show it; answers stay as they are served."""
+    search: Search | None = None
+    """How the weakest parts are searched for; left out, by its defaults."""
+
+
+def _of_types(field: str) -> dict[str, Any]:
+    """A field of a baseline that only some types have."""
+    types = that_take(field)
+    return cel(
+        f"!has(self.{field}) || self.type in {list(types)}",
+        f"{field} belongs to type {' or '.join(types)}: leave it out",
+        said=f"{quoted('self.name')} + ' is a ' + self.type + ': {field} belongs to type {' or '.join(types)}'",
+        field=f".{field}",
+    )
 
 
 class Baseline(Spec):
@@ -401,16 +713,41 @@ class Baseline(Spec):
                 field=".name",
             ),
             cel("(self.type == 'Column') == has(self.column)", "column belongs to type Column: set both or neither"),
+            *(_of_types(field) for field in REFERENCE_FIELDS if field != "column"),
+            cel(
+                f"!(self.type in {list(that_take('period'))}) || has(self.period)",
+                "type SeasonalNaive needs a period, its season, and LastPeriodMean one, such as Week or 90m",
+                said=f"{quoted('self.name')} + ' is a ' + self.type + ' and needs a period, such as Week or 90m'",
+            ),
         )
     )
 
     name: Name
     """Name by which gates refer to it."""
-    type: Literal["Prior", "MostFrequent", "Mean", "Median", "Linear", "Column"]
-    """`Prior`: class shares of the training rows. `MostFrequent` class. `Mean`, `Median` of the training rows.
-    `Linear`: a logistic or linear model fitted to the training rows. `Column`: answers that the data already holds."""
+    type: BaselineType
+    """`Prior`: class shares of the training rows. `MostFrequent` class. `Uniform`, `Stratified`: classes guessed at
+    random, all alike or as often as in the training rows. `Threshold`: the best rule of one column and one cut-off.
+    `Mean`, `Median` of the training rows. `PreviousValue`, `SeasonalNaive`: the value before, or at the same place of
+    the season before. `LastPeriodMean`: the mean of the period before. `Linear`: a logistic or linear model fitted to
+    the training rows. `Column`: answers that the data already holds. `Human`: the annotators of data.annotations."""
     column: Column | None = None
     """For `Column`: where the answers stand (a probability, a label or a value, as the model's own output)."""
+    seed: Annotated[int, Field(strict=True, ge=0, le=2147483647)] | None = None
+    """For what is drawn: `Uniform` and `Stratified` guesses, and labels that are equally frequent among a `Human`'s
+    others; 0 where left out."""
+    against: Literal["Others", "Target"] | None = None
+    """For `Human`: what an annotator is held against, and the model with them: the most frequent label of the `Others`,
+    or the `Target` where it doesn't come from the annotators. `Others` where left out."""
+    by: Annotated[tuple[Column, ...], Field(min_length=1, max_length=8)] | None = None
+    """For what looks back in time: columns whose values tell one series from another, such as a shop and a product."""
+    period: Period | None = None
+    """`SeasonalNaive`: the season; `LastPeriodMean`: the period. Hour, Day, Week (from Monday), Month, Quarter, Year,
+    or a duration, counted from 1970-01-01 00:00 on a clock on the wall."""
+    delay: Duration | None = None
+    """For what looks back in time: how long after its time a row's value is known. Left out: at once."""
+    time_zone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$", max_length=64)] | None = None
+    """Whose clock says where periods begin, such as Europe/Berlin, for times with an offset from UTC. Left out: that of
+    task.time's column, or UTC."""
 
 
 class Require(Spec):
@@ -456,6 +793,34 @@ class Gate(Spec):
             cel("!(has(self.each) && has(self.across))", "set each or across, not both"),
             cel("has(self.across) == has(self.as)", "as belongs to across: set both or neither"),
             cel(
+                f"has(self.across) || !(self.metric in {sorted(m.name for m in METRICS.values() if m.spreads)})",
+                "this metric compares groups: set across to a slice, and as to difference or ratio",
+                said="self.metric + ' compares groups: set across to a slice, and as to difference or ratio'",
+                field=".metric",
+            ),
+            cel(
+                f"!has(self.as) || self.as != 'ratio' || "
+                f"!(self.metric in {sorted(m.name for m in METRICS.values() if m.low < 0)})",
+                "this metric can be negative, so its groups have no ratio: use difference",
+                said="self.metric + ' can be negative, so its groups have no ratio: use difference'",
+                field=".as",
+            ),
+            cel(
+                "!has(self.class) || (!has(self.each) && !has(self.across) && self.rows == 'test')",
+                "one class is measured on all test rows: leave each, across and rows out",
+                field=".class",
+            ),
+            cel(
+                f"!has(self.quantile) || self.metric in {sorted(m.name for m in METRICS.values() if m.by_quantile)}",
+                "quantile belongs to pinball_loss",
+                field=".quantile",
+            ),
+            cel(
+                "!has(self.quantile) || (!has(self.each) && !has(self.across) && self.rows == 'test')",
+                "one quantile is measured on all test rows: leave each, across and rows out",
+                field=".quantile",
+            ),
+            cel(
                 _wrong_direction("<=", "Higher"),
                 "this metric is better higher: ask for '>= …'",
                 said=f"{_first('<=')} + ': ' + self.metric + \" is better higher, so ask for '>= …'\"",
@@ -473,8 +838,8 @@ class Gate(Spec):
                 said="'load: ' + self.metric + ' needs a load, for example 50/s'",
             ),
             cel(
-                "self.metric.startsWith('latency_') || self.metric == 'crashes' || !has(self.load)",
-                "load belongs to latencies and crashes",
+                f"!has(self.load) || self.metric in {sorted(item.name for item in METRICS.values() if item.loaded)}",
+                "load belongs to latencies, crashes and failed_requests",
                 field=".load",
             ),
             cel(
@@ -513,6 +878,10 @@ class Gate(Spec):
     """A slice's name whose groups are compared with each other."""
     as_: Annotated[Literal["difference", "ratio"] | None, Field(alias="as")] = None
     """How groups are compared: largest minus smallest, or smallest divided by largest."""
+    class_: Annotated[Text | None, Field(alias="class")] = None
+    """Multiclass: precision, recall, f1 or f_beta of this class against all others, instead of the classes' mean."""
+    quantile: Quantile | None = None
+    """Regression: pinball_loss of this one of `task.quantiles`, instead of the quantiles' mean."""
     rows: Literal["test", "validation", "train", "train-test", "live"] = "test"
     """Which rows; `train-test` is by how much the metric is better on train than on test. `live`: rows of real traffic
     with their outcomes, since the revision came to its level; asked before the level that requires it, and held
@@ -661,6 +1030,9 @@ class GatewayRoutes(Spec):
     """Where NAME answers. NAME-suggest answers at each of them with `-suggest` behind its first label."""
     mirror: SomePercent = "100%"
     """Share of requests, to either address, that a revision at Shadow gets a copy of."""
+    entity_header: HeaderName | None = None
+    """Request header that says whom a request is about: requests with the same value go to the same version, where the
+    gateway is Envoy Gateway. Left out, each request is drawn by itself, as are those without the header."""
 
 
 Folder = Annotated[
@@ -673,9 +1045,31 @@ class Batch(Spec):
     """Where batches come from and where the answers go."""
 
     input: Folder
-    """`pvc://CLAIM/PATH` of a folder: each .parquet or .csv file in it is a batch."""
+    """`pvc://CLAIM/PATH` of a folder: each table in it is a batch (.parquet, .csv, .arrow, .arrows, .feather)."""
     output: Folder
     """`pvc://CLAIM/PATH` of the folder for answers: `LEVEL/FILE.parquet`, LEVEL being Shadow, Suggest or Automate."""
+
+
+class Replay(Spec):
+    """Shadow by replay: what others are asked is held for a while and asked of the revision at Shadow as well."""
+
+    rate: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}/s$", max_length=5)] = "5/s"
+    """Most requests per second that are asked again, and that are held for it of each Pod that answers."""
+    inputs: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1000
+    """Most requests that wait for their turn; the oldest are forgotten first."""
+    keep: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,2}(s|m|h)$", max_length=4)] = "1h"
+    """How long a request waits for its turn at most; then it is forgotten."""
+
+
+class Prices(Spec):
+    """What serving resources cost, all in one currency."""
+
+    cpu_hour: Amount
+    """One CPU for an hour."""
+    gib_hour: Amount
+    """One GiB of memory for an hour."""
+    currency: Currency
+    """ISO 4217 code."""
 
 
 class Serving(Spec):
@@ -684,17 +1078,37 @@ class Serving(Spec):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                "(has(self.provider) && self.provider == 'GatewayAPI') == has(self.gateway)",
-                "gateway belongs to provider GatewayAPI: set both or neither",
+                "has(self.gateway) ? (has(self.provider) && self.provider in ['GatewayAPI', 'KServe']) "
+                ": (!has(self.provider) || self.provider != 'GatewayAPI')",
+                "gateway belongs to provider GatewayAPI, which needs one, or KServe, which may have one",
                 field=".gateway",
-            )
+            ),
+            cel(
+                "!has(self.replay) || !has(self.provider) || self.provider == 'Service'",
+                "replay belongs to provider Service, which copies no requests: leave it out",
+                field=".replay",
+            ),
+            cel(
+                "!(has(self.provider) && self.provider == 'External' && has(self.replicas))",
+                "replicas are your workload's where provider is External: leave them out",
+                field=".replicas",
+            ),
         )
     )
 
-    provider: Literal["Service", "GatewayAPI"] = "Service"
-    """`Service`: plain Services, whole shares only. `GatewayAPI`: HTTPRoutes besides, with shares and copies."""
+    provider: Literal["Service", "GatewayAPI", "KServe", "External"] = "Service"
+    """`Service`: plain Services, whole shares only. `GatewayAPI`: HTTPRoutes besides, with shares and copies. `KServe`:
+    Pods come from InferenceServices instead of Deployments; with a gateway as GatewayAPI, without one as Service.
+    `External`: workloads and traffic are yours, or Argo Rollouts'; the operator grants, and makes PodTemplates."""
     gateway: GatewayRoutes | None = None
-    """Where the routes attach; belongs to provider GatewayAPI."""
+    """Where the routes attach; belongs to provider GatewayAPI or KServe."""
+    replay: Replay | None = None
+    """Asks a revision at Shadow what others are asked; belongs to provider Service. Left out, no request is ever held:
+    they are people's data."""
+    recording: Literal["Sidecar", "Model"] = "Sidecar"
+    """Who tells the recorder what an image of your own answers: a `Sidecar` before it, or the `Model` image itself. A
+    revision keeps what it began with. Says nothing of model files, whose server always does, nor where the provider is
+    KServe, whose logger may."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     """Pods per revision. Left out, one to begin with, and a HorizontalPodAutoscaler or you may scale the Deployment."""
     resources: Annotated[
@@ -715,3 +1129,5 @@ class Serving(Spec):
         ),
     ] = {"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "256Mi"}}
     """Resources of the model container; the evaluation measures under the very same."""
+    prices: Prices | None = None
+    """What those resources cost; with the measured throughput they give cost_per_million, which needs them."""

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from mandate.api.asks import Ask, AskError, VerbName, annotation, compose
 
-from .cluster import NotAnsweredError, connected, user_name
+from .cluster import answered, connected, user_name
 from .errors import InputError
 from .ladder import history, sentence
+from .progress import progress
 from .run import EXIT_HOLDS, EXIT_NOT_JUDGED, EXIT_REFUSED, clean, say
 
 Object = dict[str, Any]
@@ -22,20 +23,18 @@ POLL = 0.5
 
 def execute(options: argparse.Namespace) -> int:
     """Ask, and report."""
-    try:
-        return asyncio.run(_execute(options, identity=secrets.token_hex(4)))
-    except NotAnsweredError as error:
-        return say(str(error), code=EXIT_NOT_JUDGED)
+    return answered(_execute(options, identity=secrets.token_hex(4)))
 
 
 async def _execute(options: argparse.Namespace, *, identity: str) -> int:
     from mandate.kube.resources import MODEL_DEPLOYMENTS
 
     async with connected(options) as (client, namespace):
-        ask = wanted(options, identity=identity, user=await user_name(client))
-        place = {"name": options.model, "namespace": namespace}
-        change = {"metadata": {**place, "annotations": {annotation(ask.verb): compose(ask)}}}
-        before = await client.merge(MODEL_DEPLOYMENTS, change)
+        with progress("asking the cluster"):
+            ask = wanted(options, identity=identity, user=await user_name(client))
+            place = {"name": options.model, "namespace": namespace}
+            change = {"metadata": {**place, "annotations": {annotation(ask.verb): compose(ask)}}}
+            before = await client.merge(MODEL_DEPLOYMENTS, change)
         print(clean(f"{namespace}/{options.model}: {ask.verb.lower()} asked by {ask.by}"), flush=True)
         if options.wait == 0:
             return EXIT_HOLDS
@@ -44,7 +43,8 @@ async def _execute(options: argparse.Namespace, *, identity: str) -> int:
             item: Object = await client.get(MODEL_DEPLOYMENTS, options.model, namespace=namespace)
             return item
 
-        after = await seen_to(read, ask, seconds=options.wait)
+        with progress("waiting for the operator"):
+            after = await seen_to(read, ask, seconds=options.wait)
     if after is None:
         return say(
             f"not seen to within {options.wait:g} s: is the operator running? It will be seen to when it does",

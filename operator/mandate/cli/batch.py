@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from typing import Any
 
 from mandate.api.names import GRANT_NAME
 
-from .cluster import NotAnsweredError, connected
+from .cluster import answered, connected
 from .errors import InputError
-from .run import EXIT_HOLDS, EXIT_NOT_JUDGED, say
+from .progress import progress
+from .run import EXIT_HOLDS
 
 Object = dict[str, Any]
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print it, as JSON."""
-    try:
-        return asyncio.run(_execute(options))
-    except NotAnsweredError as error:
-        return say(str(error), code=EXIT_NOT_JUDGED)
+    return answered(_execute(options))
 
 
 async def _execute(options: argparse.Namespace) -> int:
@@ -29,11 +26,12 @@ async def _execute(options: argparse.Namespace) -> int:
     from mandate.kube.resources import AUTONOMY_GRANTS, MODEL_DEPLOYMENTS
 
     async with connected(options) as (client, namespace):
-        mdep = await client.get(MODEL_DEPLOYMENTS, options.model, namespace=namespace)
-        try:
-            grant = await client.get(AUTONOMY_GRANTS, GRANT_NAME, namespace=namespace)
-        except NotFoundError:
-            grant = {}
+        with progress("asking the cluster"):
+            mdep = await client.get(MODEL_DEPLOYMENTS, options.model, namespace=namespace)
+            try:
+                grant = await client.get(AUTONOMY_GRANTS, GRANT_NAME, namespace=namespace)
+            except NotFoundError:
+                grant = {}
     print(json.dumps(manifest(mdep, grant, schedule=options.schedule), indent=2, ensure_ascii=False))
     return EXIT_HOLDS
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .run import EXIT_NOT_JUDGED, say
 
 Object = dict[str, Any]
 
 
 class NotAnsweredError(Exception):
     """The API server couldn't be asked, or didn't answer."""
+
+
+def answered(command: Coroutine[Any, Any, int]) -> int:
+    """A command's exit code, where the API server answered it."""
+    try:
+        return asyncio.run(command)
+    except NotAnsweredError as error:
+        return say(str(error), code=EXIT_NOT_JUDGED)
 
 
 @asynccontextmanager

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from mandate.api.check import SpecError
 from mandate.api.spec import Model
 from mandate.evaluate.local import evaluate_locally
+from mandate.evaluate.places import place_of
 from mandate.evidence.measurement import evaluation_spec
 from mandate.sources import SourceError, digest_of
 
@@ -24,15 +24,14 @@ def execute(options: argparse.Namespace) -> int:
     outputs = output.parse(options.output, keep=read)
     verdict.check(options)
     declared = manifest.read(options.file, name=options.name)
-    locate = sources.locator(options.mount, folder=declared.folder)
-    champion = None if options.champion is None else rival(options.champion, declared, mounts=options.mount)
+    champion = None if options.champion is None else rival(options.champion, declared, options)
     asked = evaluation_spec(declared.name, declared.declared, champion=champion)
-    with progress(f"evaluating {declared.name}"):
-        evidence = evaluate_locally(asked, locate=locate, serve=options.serve)
+    with sources.reading(options, folder=declared.folder) as reader, progress(f"evaluating {declared.name}") as stage:
+        evidence = evaluate_locally(asked, reader=reader, serve=options.serve, stage=stage)
     return verdict.conclude(declared, evidence, options, outputs)
 
 
-def rival(path: Path, candidate: Manifest, *, mounts: Sequence[str]) -> Model:
+def rival(path: Path, candidate: Manifest, options: argparse.Namespace) -> Model:
     """The model that the manifest in `path` declares, with its file's digest and place, as a cluster has pinned it.
 
     Raises InputError where it can't be the candidate's champion.
@@ -57,10 +56,13 @@ def rival(path: Path, candidate: Manifest, *, mounts: Sequence[str]) -> Model:
     if model.source.uri is None:
         return model  # an image: evaluating says that it needs a cluster
     try:
-        file = sources.locator(mounts, folder=declared.folder)(model.source.uri).absolute()
-        digest = model.source.digest or digest_of(file)
+        with sources.reading(options, folder=declared.folder) as reader:
+            place = place_of(model.source)
+            file = reader.path(place).absolute()
+            digest = model.source.digest or digest_of(file)
     except SourceError as error:
         raise InputError(f"--champion {path}: spec.model.source: {error.code}: {error}") from None
     # Its own folder isn't the candidate's, from which relative paths are read.
-    source = model.source.model_copy(update={"uri": str(file), "digest": digest})
+    uri = place.uri if reader.is_remote(place) else str(file)
+    source = model.source.model_copy(update={"uri": uri, "digest": digest})
     return model.model_copy(update={"source": source})

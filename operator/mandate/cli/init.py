@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mandate.sources import SourceError, read_table
 
 from .errors import InputError
 from .manifest import checked_name
+from .progress import progress
 
 MAX_CLASSES = 20
 """Numbers with more distinct values than this are a Regression target."""
@@ -38,8 +40,9 @@ class Guess:
 def execute(options: argparse.Namespace) -> int:
     """Write the manifest to standard output or a new file."""
     try:
-        table = read_table(options.table, name=str(options.table))
-        text = manifest(table, options)
+        with progress(f"looking at {options.table.name}"):
+            table = read_table(options.table, name=str(options.table))
+            text = manifest(table, options)
     except (SourceError, MeasureError) as error:
         raise InputError(f"{error.code}: {error}") from None
     if options.out is None:
@@ -52,6 +55,7 @@ def execute(options: argparse.Namespace) -> int:
         raise InputError(f"--out {options.out}: exists already; name another file, or remove it") from None
     except OSError as error:
         raise InputError(f"--out {options.out}: {error.strerror or error}") from None
+    print(f"wrote {options.out}; check its lines with comments, then `mandate split -f {options.out}`", file=sys.stderr)
     return 0
 
 
@@ -87,6 +91,7 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
         f"    source: {{uri: {_yaml(options.model)}, format: ONNX}}  # a path, or pvc://CLAIM/PATH in a cluster",
         "    inputs:  # in the model's order; remove what it isn't fed",
         *_listed(features),
+        "      encoding: Columns  # Matrix, with name: its name, where the model takes one tensor for all columns",
         *_output(table, target, str(task.value)),
         *(f"  # {guess.why}" for guess in (task, positive, identity, time) if guess.why),
         f"  task: {{{', '.join(parts)}}}",

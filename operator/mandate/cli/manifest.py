@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from mandate.api.check import load_spec
 from mandate.api.defaults import effective
-from mandate.api.kinds import ModelDeploymentSpec
-from mandate.api.names import API_VERSION, GROUP, MODEL_NAME_LENGTH
+from mandate.api.kinds import ModelDeploymentSpec, Transition
+from mandate.api.names import API_VERSION, GROUP, KSERVE_NAME_LENGTH, MODEL_NAME_LENGTH
 
 from .errors import InputError
 
@@ -29,13 +30,17 @@ MAX_VALUES = 100_000
 class Manifest:
     """A ModelDeployment as declared, and as it is judged (with built-in gates where it declares none).
 
-    Relative paths in it start from `folder`.
+    Relative paths in it start from `folder`. `path` is None for standard input. `history` is what a cluster recorded,
+    where the file comes from one (`kubectl get -o yaml`).
     """
 
     name: str
     declared: ModelDeploymentSpec
     spec: ModelDeploymentSpec
     folder: Path
+    path: Path | None
+    text: str
+    history: tuple[Transition, ...]
 
 
 def read(path: Path, *, name: str | None = None, choose: str = "say which with --name") -> Manifest:
@@ -64,7 +69,57 @@ def read(path: Path, *, name: str | None = None, choose: str = "say which with -
         declared = load_spec(document["spec"])
     except RecursionError:
         raise InputError(f"{path}: spec: is nested too deeply to be read") from None
-    return Manifest(name=own_name, declared=declared, spec=effective(declared), folder=folder)
+    if declared.serving.provider == "KServe" and len(own_name) > KSERVE_NAME_LENGTH:
+        words = f"has {len(own_name)} characters, at most {KSERVE_NAME_LENGTH} fit with the provider KServe"
+        raise InputError(f"{path}: metadata.name: {own_name!r} {words}")
+    return Manifest(
+        name=own_name,
+        declared=declared,
+        spec=effective(declared),
+        folder=folder,
+        path=None if str(path) == "-" else path,
+        text=text,
+        history=_history(document, path=path),
+    )
+
+
+def gate_lines(manifest: Manifest) -> dict[str, int]:
+    """At which line of its file each declared gate starts, from 1."""
+    for root in yaml.compose_all(manifest.text, Loader=yaml.SafeLoader):
+        if _at(root, "kind") == KIND and _at(root, "metadata", "name") == manifest.name:
+            gates = _below(root, "spec", "gates")
+            found = gates.value if isinstance(gates, yaml.SequenceNode) else []
+            return {str(_at(gate, "name")): gate.start_mark.line + 1 for gate in found}
+    return {}
+
+
+def _below(node: yaml.Node | None, *keys: str) -> yaml.Node | None:
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((value for name, value in pairs if name.value == key), None)
+    return node
+
+
+def _at(node: yaml.Node | None, *keys: str) -> str | None:
+    found = _below(node, *keys)
+    return str(found.value) if isinstance(found, yaml.ScalarNode) else None
+
+
+def _history(document: dict[str, Any], *, path: Path) -> tuple[Transition, ...]:
+    """The transitions in the status, without what a newer operator may have added to them."""
+    status = document.get("status")
+    entries = status.get("history") if isinstance(status, dict) else None
+    if entries is None:
+        return ()
+    try:
+        return tuple(
+            Transition.model_validate({key: value for key, value in entry.items() if key in Transition.model_fields})
+            for entry in entries
+        )
+    except (AttributeError, TypeError, ValidationError):
+        raise InputError(
+            f"{path}: status.history: isn't what an operator writes; leave the status out, or take it from the cluster"
+        ) from None
 
 
 def checked_name(name: Any, *, field: str) -> str:

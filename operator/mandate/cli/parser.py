@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-FORMATS = ("text", "json", "markdown", "html", "evidence")
+FORMATS = ("text", "json", "markdown", "html", "junit", "github", "model-card", "evidence")
+COMPARISON_FORMATS = ("text", "json", "markdown", "html")
 LEVELS = ("Shadow", "Suggest", "Automate")
 TASKS = ("Binary", "Multiclass", "Regression")
 
@@ -44,6 +45,7 @@ def build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _evaluate(commands)
     _report(commands)
+    _compare(commands)
     _split(commands)
     _init(commands)
     commands.add_parser("version", help="print the version")
@@ -69,6 +71,16 @@ def build_kubectl() -> argparse.ArgumentParser:
     batch.set_defaults(command="batch")
     _target(batch)
     batch.add_argument("--schedule", default="", metavar="CRON", help="a CronJob, such as '0 2 * * *'")
+    compare = commands.add_parser(
+        "compare",
+        help="show the evaluations that are kept side by side: quality, latency, cost",
+        description="Shows the model's evaluations whose evidence is kept side by side, as `mandate compare` does\n"
+        "with files: which version is surely better than which on quality, latency and cost together.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.set_defaults(command="compare_stored")
+    _target(compare)
+    _comparing(compare)
     for verb, help_ in VERBS.items():
         command = commands.add_parser(
             verb,
@@ -145,7 +157,7 @@ def _report(commands: Commands[argparse.ArgumentParser]) -> None:
         "report",
         help="judge stored evidence anew, without measuring",
         description="Judges stored evidence on a manifest's criteria. Changed numbers, levels, burdens and confidence\n"
-        "take effect; changed measurement settings (cut-off, slices, split, baselines) need `mandate evaluate`.",
+        "take effect; changed measurement settings (cut-off, slices, split, baselines, costs) need `mandate evaluate`.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -160,6 +172,41 @@ def _report(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     _outputs(command)
     _looks(command)
+
+
+def _compare(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "compare",
+        help="show candidates side by side: quality, latency, cost",
+        description="Shows several evaluations of the same rows side by side, and which candidate is surely better\n"
+        "than which on quality, latency and cost together.",
+        epilog="exit codes:\n  0  compared\n  2  what was given can't be compared, or can't be used\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "evidence",
+        nargs="+",
+        metavar="[NAME=]FILE",
+        help="evidence as written by `mandate evaluate -o evidence=FILE`, or as the cluster keeps it",
+    )
+    _comparing(command)
+
+
+def _comparing(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-f", "--file", type=Path, metavar="FILE", help="YAML with the gates that all must pass")
+    command.add_argument("--name", help="which ModelDeployment, where the YAML holds several")
+    command.add_argument(
+        "--metric", help="what quality is (default: ROC AUC, balanced accuracy or mean absolute error)"
+    )
+    command.add_argument("--load", metavar="RATE", help="at which load latencies are compared, where there are several")
+    command.add_argument(
+        "--look",
+        type=int,
+        default=1,
+        metavar="N",
+        help="this is the N-th look at these test rows (default: %(default)s)",
+    )
+    _outputs(command, COMPARISON_FORMATS)
 
 
 def _split(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -186,7 +233,7 @@ def _init(commands: Commands[argparse.ArgumentParser]) -> None:
         help="write a first manifest from a table",
         description="Looks at a table and writes a manifest to start from. Guesses are marked by comments.",
     )
-    command.add_argument("table", type=Path, metavar="TABLE", help="a .parquet or .csv file")
+    command.add_argument("table", type=Path, metavar="TABLE", help="a table: Parquet, CSV or Arrow")
     command.add_argument("--target", required=True, metavar="COLUMN", help="column with the truth")
     command.add_argument("--task", choices=TASKS, help="kind of task; guessed from the target")
     command.add_argument("--positive", metavar="CLASS", help="Binary: the class that counts; guessed: the rarer one")
@@ -218,16 +265,23 @@ def _mount(command: argparse.ArgumentParser) -> None:
         metavar="pvc://CLAIM=DIR",
         help="read pvc://CLAIM/… from this directory; may be given several times",
     )
+    command.add_argument(
+        "--credentials",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="stands for the Secret NAME: a directory with a file per key; may be given several times",
+    )
 
 
-def _outputs(command: argparse.ArgumentParser) -> None:
+def _outputs(command: argparse.ArgumentParser, formats: tuple[str, ...] = FORMATS) -> None:
     command.add_argument(
         "-o",
         "--output",
         action="append",
         default=[],
         metavar="FORMAT[=FILE]",
-        help=f"{', '.join(FORMATS)}; to FILE or standard output; may be given several times. "
+        help=f"{', '.join(formats)}; to FILE or standard output; may be given several times. "
         "Text goes to standard output unless another format does",
     )
 

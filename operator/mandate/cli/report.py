@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import zlib
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,8 +14,10 @@ from mandate.evidence.schema import Evidence
 from . import manifest, output, verdict
 from .errors import InputError
 from .manifest import Manifest
+from .progress import progress
 
 MAX_BYTES = 16 << 20
+_GZIP = b"\x1f\x8b"
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -22,18 +25,21 @@ def execute(options: argparse.Namespace) -> int:
     outputs = output.parse(options.output, keep=(options.file, options.evidence))
     verdict.check(options)
     declared = manifest.read(options.file, name=options.name)
-    evidence = read(options.evidence)
-    _same_measurement(declared, evidence, path=options.evidence)
+    with progress(f"reading {options.evidence.name}"):
+        evidence = read(options.evidence)
+    same_measurement(declared, evidence, path=options.evidence)
     return verdict.conclude(declared, evidence, options, outputs)
 
 
 def read(path: Path) -> Evidence:
-    """Stored evidence; raises InputError where it isn't any."""
+    """Stored evidence, packed by gzip or not; raises InputError where it isn't any."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"--evidence {path}: {error.strerror or error}") from None
+    if data.startswith(_GZIP):
+        data = _unpacked(data, path=path)
     if len(data) > MAX_BYTES:
         raise InputError(f"--evidence {path}: is larger than {MAX_BYTES} bytes, which no evidence is")
     expected = "expected what `mandate evaluate -o evidence=FILE` writes"
@@ -47,20 +53,26 @@ def read(path: Path) -> Evidence:
         raise InputError(f"--evidence {path}: isn't JSON ({error}); {expected}") from None
 
 
-def _same_measurement(declared: Manifest, evidence: Evidence, *, path: Path) -> None:
-    """Criteria may have changed since the measurement; what was measured may not."""
-    from mandate.measure.engine import settings_digest
+def _unpacked(data: bytes, *, path: Path) -> bytes:
+    """At most one byte more than evidence may have. Raises InputError."""
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        unpacked = unpacker.decompress(data, MAX_BYTES + 1)
+    except zlib.error as error:
+        raise InputError(f"--evidence {path}: can't be unpacked ({error}); take it from the cluster again") from None
+    if not unpacker.eof and len(unpacked) <= MAX_BYTES:
+        raise InputError(f"--evidence {path}: can't be unpacked (it is cut short); take it from the cluster again")
+    return unpacked
 
-    spec, inputs = declared.spec, evidence.computed.inputs
-    asked = settings_digest(model=spec.model, task=spec.task, data=spec.data, references=spec.baselines)
-    if asked != inputs.settings:
-        raise InputError(
-            f"--evidence {path}: was measured with other settings (task, output, split, slices or baselines) than "
-            "the manifest declares; run `mandate evaluate` again"
-        )
-    data = spec.data
-    tables = {"source": data.source, "train": data.train, "validation": data.validation, "test": data.test}
-    pairs = [("model.source", spec.model.source.digest, inputs.model)]
+
+def same_measurement(declared: Manifest, evidence: Evidence, *, path: Path) -> None:
+    """Criteria may have changed since the measurement; what was measured may not. Raises InputError."""
+    from mandate.api.spec import DATA_TABLES
+
+    same_settings(declared, evidence, name=f"--evidence {path}")
+    inputs, data = evidence.computed.inputs, declared.spec.data
+    tables = {name: getattr(data, name) for name in DATA_TABLES}
+    pairs = [("model.source", declared.spec.model.source.digest, inputs.model)]
     pairs += [(f"data.{name}", table.digest, inputs.data.get(name)) for name, table in tables.items() if table]
     for field, declares, found in pairs:
         if declares is not None and declares != found:
@@ -68,3 +80,22 @@ def _same_measurement(declared: Manifest, evidence: Evidence, *, path: Path) -> 
                 f"--evidence {path}: spec.{field}.digest: declared is {declares}, measured was {found}; "
                 "run `mandate evaluate` again"
             )
+
+
+def same_settings(declared: Manifest, evidence: Evidence, *, name: str) -> None:
+    """What the manifest declares to be measured must be what was. Raises InputError."""
+    from mandate.measure.engine import settings_digest
+
+    spec, inputs = declared.spec, evidence.computed.inputs
+    asked = settings_digest(
+        model=spec.model,
+        task=spec.task,
+        data=spec.data,
+        references=spec.baselines,
+        error_costs=spec.use_case.error_costs,
+    )
+    if asked != inputs.settings:
+        raise InputError(
+            f"{name}: was measured with other settings (task, output, split, slices, baselines or costs) "
+            "than the manifest declares; run `mandate evaluate` again"
+        )

@@ -9,6 +9,8 @@ import os
 import sys
 import traceback
 
+from mandate.report.names import plain, uncommanding
+
 from .errors import InputError
 
 EXIT_HOLDS = 0
@@ -67,5 +69,5 @@ def say(*messages: str, code: int) -> int:
 
 
 def clean(text: str) -> str:
-    """On one line, and harmless to a terminal: what files, columns and people are called could hold anything."""
-    return "".join(character if character.isprintable() else "�" for character in text)
+    """On one line, harmless to a terminal and a CI runner: names of files, columns and people could be anything."""
+    return uncommanding(plain(text, instead="�"))

@@ -1,13 +1,15 @@
-"""Files behind a manifest's URIs: `--mount` for claims, the manifest's folder for relative paths."""
+"""Files behind a manifest's URIs: `--mount` for claims, `--credentials` for Secrets, the manifest's folder for relative
+paths."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from mandate.evaluate.model_file import Locate
-from mandate.sources import locate
+from mandate.sources import Reader
 
 from .errors import InputError
 
@@ -30,6 +32,28 @@ def mounts(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def locator(given: Sequence[str], *, folder: Path) -> Locate:
-    """Finds files as the options say. Raises InputError."""
-    return partial(locate, mounts=mounts(given), base=folder)
+def credentials(given: Sequence[str]) -> dict[str, Path]:
+    """`NAME=DIR` as a map. Raises InputError."""
+    found: dict[str, Path] = {}
+    for item in given:
+        name, _, folder = item.partition("=")
+        if not name or not folder:
+            raise InputError(f"--credentials {item}: expected NAME=DIR, a folder with a file per key of the Secret")
+        if name in found:
+            raise InputError(f"--credentials {item}: {name!r} is given twice; keep one of them")
+        if not Path(folder).is_dir():
+            raise InputError(f"--credentials {item}: there is no directory {folder}")
+        found[name] = Path(folder)
+    return found
+
+
+@contextmanager
+def reading(options: argparse.Namespace, *, folder: Path) -> Iterator[Reader]:
+    """Reads files as the options say; what servers hold is kept until the end. Raises InputError."""
+    with tempfile.TemporaryDirectory(prefix="mandate-") as downloads:
+        yield Reader(
+            mounts=mounts(options.mount),
+            base=folder,
+            credentials=credentials(options.credentials),
+            downloads=Path(downloads),
+        )

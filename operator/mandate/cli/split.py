@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mandate.evaluate import data
+from mandate.evaluate.places import place_of
 from mandate.evidence.measurement import evaluation_spec
 from mandate.measure.split import NONE, PARTS, Split
 from mandate.report.content import count_text
@@ -25,11 +26,11 @@ def execute(options: argparse.Namespace) -> int:
         raise InputError(f"--out {options.out}: ends in {options.out.suffix!r}, expected .parquet or .csv")
     declared = manifest.read(options.file, name=options.name)
     asked = evaluation_spec(declared.name, declared.declared)
-    locate = sources.locator(options.mount, folder=declared.folder)
-    with progress(f"dividing the rows of {declared.name}"):
-        rows = data.load(asked, locate=locate)
+    with sources.reading(options, folder=declared.folder) as reader:
+        with progress(f"dividing the rows of {declared.name}"):
+            rows = data.load(asked, reader=reader)
+        read = {reader.path(place_of(table)).resolve() for table in data.declared_tables(asked).values()}
     if options.out is not None:
-        read = {locate(table.uri).resolve() for table in data.declared_tables(asked).values()}
         if options.out.resolve() in read:
             raise InputError(f"--out {options.out}: would overwrite the data; name another file")
         _write(rows.table, rows.split, options.out, identity=declared.spec.task.id)

@@ -15,6 +15,7 @@ from . import ledger
 from .errors import InputError
 from .manifest import Manifest
 from .output import Output, write
+from .progress import progress
 from .run import EXIT_HOLDS, EXIT_NOT_JUDGED, EXIT_REFUSED
 
 MAX_LOOK = 10_000
@@ -32,8 +33,9 @@ def check(options: argparse.Namespace) -> None:
 
 def conclude(manifest: Manifest, evidence: Evidence, options: argparse.Namespace, outputs: Sequence[Output]) -> int:
     """Judge, write the outputs, and return the exit code."""
-    report = judged(manifest, evidence, options)
-    write(outputs, report=report, evidence=evidence)
+    with progress(f"judging {manifest.name}"):
+        report = judged(manifest, evidence, options)
+    write(outputs, report=report, evidence=evidence, manifest=manifest)
     return EXITS[report.result]
 
 
@@ -50,7 +52,14 @@ def judged(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) 
         champion=evidence.computed.inputs.champion is not None,
         target=target,
     )
-    return build(name=manifest.name, spec=spec, evidence=evidence, verdict=verdict, look_source=source)
+    return build(
+        name=manifest.name,
+        spec=spec,
+        evidence=evidence,
+        verdict=verdict,
+        look_source=source,
+        history=manifest.history,
+    )
 
 
 def _look(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) -> tuple[int, LookSource]:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 from kubernetes.aio.client import ApiClient
 
-from mandate.controller.loop import OPTIONAL, WATCHED, Controller
+from mandate.controller.loop import WATCHED, Controller, optional
 from mandate.controller.queue import Backoff
 from mandate.controller.server import serving
 from mandate.controller.settings import Images, Settings
+from mandate.controller.verdicts import Verdicts
 from mandate.controller.watch import watch
 from mandate.kube.client import Client, load_configuration
 from mandate.kube.lease import ApiLeaseStore, Elector, LeaseSettings, LostLeadershipError, lead
@@ -42,6 +43,7 @@ class Options:
     workers: int
     resync: float
     listen: str
+    verdicts: bool
     log_format: str
 
 
@@ -76,9 +78,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     flag("judge-memory", "2Gi", "memory limit of the judge")
     flag("judge-cpu", "2", "CPU limit of the judge")
     flag("recorder-url", "", "the recorder, http://NAME.NAMESPACE:PORT; live use is neither sent nor asked where empty")
+    flag("recorder-orders-url", "", "where it takes orders for replays, http://NAME.NAMESPACE:PORT; empty: nowhere")
     flag("live-every", "60", "seconds between questions about a revision's live use")
     flag("drills", "false", "true: send drills of fallbacks, which takes a way to Pods of enrolled namespaces")
+    flag("kserve", "false", "true: look after InferenceServices, for models with the provider KServe")
     flag("listen", "0.0.0.0:8080", "host:port of /metrics, /healthz and /readyz")
+    flag("verdicts", "false", "true: answer there whether a revision may act, for others' analyses")
     flag("log-format", "json", "json or text")
     given = parser.parse_args(arguments)
     try:
@@ -99,11 +104,13 @@ def _options(given: argparse.Namespace) -> Options:
         max_attempts=int(given.max_attempts),
         retry=Backoff(base=float(given.retry_base), cap=float(given.retry_cap), jitter=0.0),
         keep_finished=int(given.keep_finished),
+        kserve=_truth("--kserve", given.kserve),
         judge_memory=given.judge_memory,
         judge_cpu=given.judge_cpu,
         recorder_url=given.recorder_url.rstrip("/"),
+        recorder_orders_url=given.recorder_orders_url.rstrip("/"),
         live_every=float(given.live_every),
-        drills=given.drills == "true",
+        drills=_truth("--drills", given.drills),
     )
     lease = LeaseSettings(
         name=LEASE_NAME,
@@ -114,8 +121,6 @@ def _options(given: argparse.Namespace) -> Options:
         renew_deadline=float(given.renew_deadline),
         retry_period=float(given.retry_period),
     )
-    if given.drills not in ("true", "false"):
-        raise ValueError(f"--drills must be true or false, got {given.drills!r}")
     if given.log_format not in ("json", "text"):
         raise ValueError(f"--log-format must be json or text, got {given.log_format!r}")
     return Options(
@@ -126,8 +131,15 @@ def _options(given: argparse.Namespace) -> Options:
         workers=int(given.workers),
         resync=float(given.resync),
         listen=given.listen,
+        verdicts=_truth("--verdicts", given.verdicts),
         log_format=given.log_format,
     )
+
+
+def _truth(flag: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{flag} must be true or false, got {text!r}")
+    return text == "true"
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -160,7 +172,13 @@ async def run(options: Options) -> None:
         leading = True
         controller.metrics.leader.set(1)
         watching = asyncio.create_task(
-            watch({**WATCHED, **OPTIONAL}, controller.heard, configuration, namespaces=options.namespaces, stop=stop)
+            watch(
+                {**WATCHED, **optional(options.settings)},
+                controller.heard,
+                configuration,
+                namespaces=options.namespaces,
+                stop=stop,
+            )
         )
         working = asyncio.create_task(controller.run(workers=options.workers, resync=options.resync))
         stopping = asyncio.create_task(stop.wait())
@@ -180,7 +198,8 @@ async def run(options: Options) -> None:
         return controller.listed or not leading
 
     try:
-        async with serving(options.listen, registry=controller.metrics.registry, ready=ready):
+        more = Verdicts(client).routes() if options.verdicts else ()
+        async with serving(options.listen, registry=controller.metrics.registry, ready=ready, more=more):
             leader = asyncio.create_task(lead(elector, work))
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait({leader, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from mandate.controller.events import Recorder, changes, told, transitions
+from mandate.controller.events import Recorder, changes, taken_back, told, transitions
 from mandate.controller.ledger import Ledger
-from mandate.controller.plan import Action, Apply, Create, Delete, Look, Replace, SetStatus
+from mandate.controller.plan import Action, Apply, Create, Delete, Look, Replace, Replay, SetStatus
+from mandate.controller.replay_source import ReplaySource
 from mandate.controller.store import Store
 from mandate.kube.client import Client
-from mandate.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
+from mandate.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, TakenError
 from mandate.kube.resources import Resource, resource_of
+from mandate.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -21,11 +23,22 @@ Object = dict[str, Any]
 class Applier:
     """Does what a plan says, and tells the store what came of it, so that the next decision sees it."""
 
-    def __init__(self, client: Client, store: Store, ledger: Ledger, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        ledger: Ledger,
+        recorder: Recorder,
+        metrics: Metrics,
+        *,
+        replays: ReplaySource,
+    ) -> None:
         self._client = client
         self._store = store
         self._ledger = ledger
         self._recorder = recorder
+        self._metrics = metrics
+        self._replays = replays
 
     async def apply(self, action: Action) -> None:
         """Do one action; raises ApiError where the API server doesn't let us."""
@@ -34,8 +47,7 @@ class Applier:
             case Create(document):
                 await self._create(document)
             case Apply(document):
-                resource = _resource(document)
-                self._store.upsert(resource, await self._client.apply(resource, document))
+                await self._apply(document)
             case Replace(document):
                 await self._replace(document)
             case SetStatus(document):
@@ -44,6 +56,8 @@ class Applier:
                 await self._delete(action)
             case Look(sketch, identity):
                 await self._ledger.record(sketch, identity)
+            case Replay(namespace, model, order):
+                await self._replays.tell((namespace, model), order)
 
     async def _create(self, document: Object) -> None:
         resource, metadata = _resource(document), document["metadata"]
@@ -52,6 +66,18 @@ class Applier:
         except AlreadyExistsError:
             item = await self._client.get(resource, metadata["name"], namespace=metadata["namespace"])
         self._store.upsert(resource, item)
+
+    async def _apply(self, document: Object) -> None:
+        """What is ours is ours: fields that somebody else has set otherwise are taken back, and that is told."""
+        resource = _resource(document)
+        try:
+            item, taken = await self._client.apply(resource, document, force=False), {}
+        except TakenError as error:
+            item, taken = await self._client.apply(resource, document), error.taken
+        self._store.upsert(resource, item)
+        for note in taken_back(item, taken):
+            self._metrics.taken_back.labels(resource.kind).inc()
+            await self._recorder.tell(_controller(item), note)
 
     async def _replace(self, document: Object) -> None:
         resource = _resource(document)
@@ -95,10 +121,19 @@ def describe(action: Action) -> str:
             return f"Delete {kind} {namespace}/{name}"
         case Look(_, identity):
             return f"Look {identity}"
+        case Replay(namespace, model, order):
+            return f"Replay of {namespace}/{model} " + (f"to {order.revision}" if order is not None else "ends")
         case _:
             metadata = action.document["metadata"]
             name = f"{action.document['kind']} {metadata.get('namespace')}/{metadata['name']}"
             return f"{type(action).__name__} {name}"
+
+
+def _controller(item: Object) -> Object:
+    """What an object of ours belongs to, as far as an event needs it."""
+    [owner] = (owner for owner in item["metadata"]["ownerReferences"] if owner.get("controller"))
+    metadata = {"name": owner["name"], "namespace": item["metadata"]["namespace"], "uid": owner["uid"]}
+    return {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "metadata": metadata}
 
 
 def _resource(document: Object) -> Resource:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from mandate.api.asks import Ask, asks
 from mandate.api.check import Problem, SpecError, load_spec
+from mandate.api.formats import SERVERS
 from mandate.api.kinds import ModelDeploymentSpec, ModelDeploymentStatus, ModelEvaluationSpec, ModelEvaluationStatus
 from mandate.api.moments import age
 from mandate.api.spec import DATA_TABLES, Model
@@ -33,21 +34,25 @@ def understood(mdep: Object) -> ModelDeploymentSpec:
 def _understood(text: str) -> ModelDeploymentSpec:
     spec = load_spec(json.loads(text))
     sources = {"model.source": spec.model.source.uri} | {
-        f"data.{name}": table.uri
-        for name in ("source", "train", "validation", "test")
-        if (table := getattr(spec.data, name)) is not None
+        f"data.{name}": table.uri for name in DATA_TABLES if (table := getattr(spec.data, name)) is not None
     }
     outside = tuple(
         Problem(
             f"spec.{field}.uri",
-            f"got {uri!r}, expected pvc://CLAIM/PATH: in a cluster files are read from volumes; put it into one",
+            f"got {uri!r}, expected pvc://CLAIM/PATH, https://…, s3://… or oci://…: in a cluster files are "
+            "read from volumes and servers; put it into one",
         )
         for field, uri in sources.items()
-        if uri is not None and claim_of(uri) is None
+        if uri is not None and claim_of(uri) is None and not uri.startswith(SERVERS)
     )
     if outside:
         raise SpecError(outside)
     return spec
+
+
+def is_external(mdep: Object) -> bool:
+    """Whether somebody else's workloads serve the model; also where the rest of the spec isn't understood."""
+    return ((mdep.get("spec") or {}).get("serving") or {}).get("provider") == "External"
 
 
 class StatusNotUnderstoodError(ValueError):

@@ -103,7 +103,7 @@ def _start(
             return Under(GRANT_FULL, full), ()
         return Under("WaitingForGrant", "the namespace's AutonomyGrant doesn't hold this evaluation's Pod yet"), ()
     actions: tuple[Action, ...] = ()
-    if desired.sealed(spec) and not any(item["metadata"]["name"] == name for item in snapshot.seals):
+    if spec.sealed and not any(item["metadata"]["name"] == name for item in snapshot.seals):
         actions = (Create(desired.seal(meval, spec, attempt=attempt)),)
     return Under("Starting", f"Job {name}"), (
         *actions,

@@ -15,13 +15,13 @@ from mandate.api.check import SpecError
 from mandate.api.criteria import Level
 from mandate.api.grant import AutonomyGrantSpec, GrantedEvaluation, GrantedRevision
 from mandate.api.kinds import ModelDeploymentSpec
-from mandate.api.names import LABEL_MODEL, LABEL_REVISION
+from mandate.api.names import LABEL_MODEL, LABEL_REVISION, LABEL_SERVES, workload_name
 from mandate.api.spec import Batch
-from mandate.controller import desired
-from mandate.controller.choice import evaluation_of, evaluation_status, status_of, understood
+from mandate.controller import desired, kserve
+from mandate.controller.choice import evaluation_of, evaluation_status, is_external, status_of, understood
 from mandate.controller.decide_evaluation import attempt_of, runs
 from mandate.controller.desired import controller_of
-from mandate.controller.identity import job_name, workload_name
+from mandate.controller.identity import job_name
 from mandate.controller.plan import Plan, Replace
 from mandate.controller.pods import batch_template, evaluation_template, serving_template
 from mandate.controller.progress import finished
@@ -47,6 +47,7 @@ class Granted:
     holder: Holder
     template: Object
     batch: Object | None = None
+    external: bool = False
 
 
 def holders(snapshot: GrantSnapshot) -> dict[str, Granted]:
@@ -70,6 +71,8 @@ def holders(snapshot: GrantSnapshot) -> dict[str, Granted]:
                 digest=holder.model_digest,
                 recorder_url=snapshot.settings.recorder_url,
             )
+            if kserve.is_asked(kept.spec):
+                template = kserve.pod_template(template, service=workload_name(name, revision))
             batch, marked = _batch_of(mdep, kept.spec), batch_level(state, revision)
             scoring = None
             if batch is not None and marked is not None and kept.spec.model.source.uri is not None:
@@ -82,7 +85,11 @@ def holders(snapshot: GrantSnapshot) -> dict[str, Granted]:
                     images=kept.images,
                     digest=holder.model_digest,
                 )
-            found[revision] = Granted(name, level, holder, template, scoring)
+            # Others can't make Pods as KServe does: a version of its goes on with it until another one takes over.
+            # Where another provider serves by now, theirs may still come back after their node.
+            running = any(_label(pod, LABEL_MODEL) == name and _label(pod, LABEL_SERVES) for pod in snapshot.pods)
+            others = (is_external(mdep) or running) and not kserve.is_asked(kept.spec)
+            found[revision] = Granted(name, level, holder, template, scoring, external=others)
     return found
 
 
@@ -174,6 +181,7 @@ def decide_grant(snapshot: GrantSnapshot, now: float) -> Plan:
             batch=granted(snapshot.templates[batch_key(revision)])
             if entry.batch is not None and batch_key(revision) in snapshot.templates
             else None,
+            external=entry.external,
         )
         for revision, entry in holders(snapshot).items()
         if revision in snapshot.templates
@@ -218,16 +226,16 @@ def _before(grant: Object | None) -> AutonomyGrantSpec:
 
 
 def _in_use(snapshot: GrantSnapshot) -> set[tuple[str, str]]:
-    """Models and revisions that a Pod runs, or a Deployment or Service of ours is of.
+    """Models and revisions that a Pod runs, or a Deployment, InferenceService or Service of ours is of.
 
     A Pod counts whoever made it: this very entry let it in, and it must be able to come back after its node. What else
     only mentions a revision counts for nothing, or anybody could keep a refused one granted: a Service is ours by a
-    label that the API server keeps others from writing, a Deployment by a name under which the operator itself makes
-    and deletes it. Whose it is, both say; that owner must exist.
+    label that the API server keeps others from writing, the others by a name under which the operator itself makes
+    and deletes them. Whose it is, both say; that owner must exist.
     """
     found = {(_label(pod, LABEL_MODEL), _label(pod, LABEL_REVISION)) for pod in snapshot.pods}
     models = {mdep["metadata"]["uid"]: mdep["metadata"]["name"] for mdep in snapshot.mdeps}
-    for item in snapshot.deployments:
+    for item in (*snapshot.deployments, *snapshot.inference_services):
         model, revision = _label(item, LABEL_MODEL), _label(item, LABEL_REVISION)
         if models.get(controller_of(item)) == model and item["metadata"]["name"] == workload_name(model, revision):
             found.add((model, revision))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mandate.api.check import SpecError
@@ -17,6 +17,7 @@ from mandate.api.kinds import (
 )
 from mandate.api.moments import stamp
 from mandate.api.names import GROUP, LABEL_ENFORCE
+from mandate.controller import external, routing
 from mandate.controller.assess import (
     Assessment,
     Judged,
@@ -28,15 +29,23 @@ from mandate.controller.assess import (
     gate_summaries,
     gates_passed,
 )
-from mandate.controller.choice import evaluation_status, is_forgotten, not_asked, status_of, understood
+from mandate.controller.choice import (
+    evaluation_status,
+    is_external,
+    is_forgotten,
+    not_asked,
+    status_of,
+    understood,
+)
 from mandate.controller.conditions import Finding, dumped, merged, steady
 from mandate.controller.desired import is_ours
 from mandate.controller.drill import drill_findings, recorded_drill
 from mandate.controller.plan import Action, Delete, Plan, SetStatus, delete
+from mandate.controller.replay import Replaying, replaying
 from mandate.controller.room import GRANT_FULL
 from mandate.controller.serve import Observed, Served, observe, record, serve, standing
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
-from mandate.controller.standing import compares, inputs
+from mandate.controller.standing import compares, drawn_shares, inputs
 from mandate.evidence.live import Live
 from mandate.evidence.measurement import key, revision_digest
 from mandate.rollout import decisions, pairs
@@ -60,35 +69,62 @@ def decide_model(snapshot: ModelSnapshot, now: float) -> Plan:
     assessment = assess(snapshot, now)
     spec = _spec(mdep)
     actions: list[Action] = list(record(snapshot, spec)) if spec is not None else []
-    observed, state = observe(snapshot, spec), state_of(before)
+    state = state_of(before)
+    elsewhere = is_external(mdep) and external.has_taken_over(snapshot, state)
+    observed = external.observe(snapshot) if elsewhere else observe(snapshot, spec)
     told = inputs(snapshot, state, spec, assessment, observed)
     climb = step(state, told, now)
-    served = serve(snapshot, climb.state, spec=spec, now=now)
+    served = (
+        external.serve(snapshot, climb.state, spec=spec, now=now)
+        if elsewhere
+        else _served_here(snapshot, climb.state, spec, now)
+    )
+    replays = replaying(snapshot, climb.state, spec=spec, now=now)
     if isinstance(assessment, Measuring):
         actions += assessment.actions
-    asked = bool(snapshot.live) and bool(snapshot.settings.recorder_url)
-    after = _status(snapshot, before, assessment, _Situation(told, climb, observed, served), now=now)
+    asked = bool(snapshot.live or snapshot.drawn) and bool(snapshot.settings.recorder_url)
+    after = _status(snapshot, before, assessment, _Situation(told, climb, observed, served, replays), now=now)
     written = _write(mdep, before, after)
     # The state is on record before anything serves by it, so that a crash in between can't leave more than it says.
-    actions += [*written, *served.actions, *_old_evidence(snapshot, assessment, after)]
+    actions += [*written, *served.actions, *replays.actions, *_old_evidence(snapshot, assessment, after)]
     # What use shows changes without an event that says so.
     waits = (
         climb.again,
         served.again,
-        snapshot.settings.live_every if asked else None,
+        snapshot.settings.live_every if asked or replays.finding is not None else None,
         assessment.again if isinstance(assessment, Measuring) else None,
     )
     return Plan(tuple(actions), min((wait for wait in waits if wait is not None), default=None))
 
 
+def _served_here(snapshot: ModelSnapshot, state: State, spec: ModelDeploymentSpec | None, now: float) -> Served:
+    """What we serve with, and what leads to others or away from them."""
+    # Until others serve, routes of ours lead as they do; only whom they mayn't lead to any more goes.
+    handing_over = is_external(snapshot.mdep) and bool(routing.own(snapshot))
+    declared = spec.use_case.fallback if spec is not None else None
+    served = serve(snapshot, state, spec=None if handing_over else spec, declared=declared, now=now)
+    if not is_external(snapshot.mdep):
+        actions = (*served.actions, *external.leave(snapshot))
+        return replace(served, actions=actions, elsewhere=external.left(snapshot, state))
+    handed = external.hand_over(snapshot, state, now=now)
+    return replace(
+        served,
+        actions=(*served.actions, *handed.actions),
+        trouble=(*served.trouble, *handed.trouble),
+        again=min((each for each in (served.again, handed.again) if each is not None), default=None),
+        elsewhere=handed.elsewhere,
+    )
+
+
 @dataclass(frozen=True)
 class _Situation:
-    """What was known, where everyone stands now, what was seen before, and what is being done about it."""
+    """What was known, where everyone stands now, what was seen before, what is being done, how replays go."""
 
     told: Inputs
     climb: Step
     observed: Observed
     served: Served
+    replays: Replaying
 
     @property
     def state(self) -> State:
@@ -214,7 +250,7 @@ def _level(situation: _Situation) -> Level | None:
         reached, held = situation.observed.answering(holder.revision), holder.rung.level
         if reached is not None and held is not None:
             levels.append(min(reached, held, key=rank))
-        elif not situation.served.waiting:
+        elif not situation.served.waiting and _is_served(situation):
             levels.append("Shadow")
     return max(levels, key=rank, default=None)
 
@@ -245,7 +281,22 @@ def _findings(
     wrong = not_asked(snapshot.mdep)
     if wrong:
         findings.append(Finding("AskUnderstood", "False", "InvalidAnnotation", "; ".join(wrong)))
-    findings += _in_use(situation) + _alone(snapshot, situation)
+    findings += _in_use(situation) + _alone(snapshot, situation) + situation.served.findings
+    if situation.replays.finding is not None:
+        findings.append(situation.replays.finding)
+    drawn = drawn_shares(snapshot, situation.state)
+    if drawn is not None:
+        findings.append(Finding("SharesAsDeclared", drawn.status, drawn.reason, drawn.words))
+    if situation.served.elsewhere is not None:
+        found = situation.served.elsewhere
+        findings.append(
+            Finding(
+                "ServedElsewhere",
+                "True" if found.reason == external.AS_GRANTED else "False",
+                found.reason,
+                found.message,
+            )
+        )
     if situation.served.fallback:
         findings.append(Finding("FallbackReady", "False", "FallbackUnusable", situation.served.fallback))
     return tuple(findings)
@@ -386,7 +437,7 @@ def _moving(assessment: Assessment, situation: _Situation, stalled: Finding | No
 def _ready(situation: _Situation, stalled: Finding | None, moving: Finding | None, level: Level | None) -> Finding:
     """Ready: what is granted is served."""
     holders, served = standing(situation.state), situation.served
-    if holders and not served.waiting and not served.trouble:
+    if holders and not served.waiting and not served.trouble and _is_served(situation):
         words = ", ".join(f"version {holder.version} at {holder.rung}" for holder in holders)
         return Finding("Ready", "True", "Serving" if rank(level) > 1 else "Shadowing", words)
     status: Literal["False", "Unknown"] = "False"
@@ -394,7 +445,15 @@ def _ready(situation: _Situation, stalled: Finding | None, moving: Finding | Non
         return Finding("Ready", status, stalled.reason, stalled.message)
     if moving is not None:
         return Finding("Ready", status, moving.reason, moving.message)
+    if holders and served.elsewhere is not None:
+        return Finding("Ready", status, served.elsewhere.reason, served.elsewhere.message)
     return Finding("Ready", status, "NothingGranted", "no revision holds a level")
+
+
+def _is_served(situation: _Situation) -> bool:
+    """Whether others serve as granted, where it is them."""
+    elsewhere = situation.served.elsewhere
+    return elsewhere is None or elsewhere.reason in (external.AS_GRANTED, external.HANDING_OVER)
 
 
 def _old_evidence(

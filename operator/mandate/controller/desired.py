@@ -7,6 +7,7 @@ import gzip
 from collections.abc import Mapping
 from typing import Any
 
+from mandate.api.criteria import Level
 from mandate.api.grant import AutonomyGrantSpec
 from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.api.names import (
@@ -17,10 +18,12 @@ from mandate.api.names import (
     LABEL_MODEL,
     LABEL_RECORD,
     LABEL_REVISION,
+    LABEL_SERVES,
     nobody_name,
+    workload_name,
 )
-from mandate.controller import pods
-from mandate.controller.identity import evidence_name, job_name, workload_name
+from mandate.controller import kserve, pods
+from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.settings import Images, Settings
 from mandate.evidence.canonical import canonical, sha256
 from mandate.evidence.measurement import key, revision_digest, stated
@@ -31,7 +34,7 @@ ANNOTATION_REVISION_DIGEST = f"{GROUP}/revision-digest"
 ANNOTATION_REPLICAS = f"{GROUP}/replicas"
 """On Deployments: the number of replicas that is stated, where one is."""
 ANNOTATION_STEPPED = f"{GROUP}/stepped"
-"""On our routes: when what they say last changed."""
+"""On our routes, the policy beside them, and addresses that lead to others' Pods: when what they say last changed."""
 SERVICE_PORT = 80
 NOBODY = "none"
 """A revision that no Pod has: a Service that selects it answers nobody."""
@@ -73,7 +76,14 @@ def controller_revision(mdep: Object, spec: ModelDeploymentSpec, *, images: Imag
         "kind": "ControllerRevision",
         "metadata": metadata | {"ownerReferences": [owner(mdep)]},
         "revision": mdep["metadata"].get("generation", 1),
-        "data": {"spec": stated(spec), "images": {"fetch": images.fetch, "predictor": images.predictor}},
+        "data": {
+            "spec": stated(spec),
+            "images": {
+                "fetch": images.fetch,
+                "predictor": images.predictor,
+                "recording": images.recording or images.predictor,
+            },
+        },
     }
 
 
@@ -114,11 +124,6 @@ def job(meval: Object, spec: ModelEvaluationSpec, *, attempt: int, settings: Set
     }
 
 
-def sealed(spec: ModelEvaluationSpec) -> bool:
-    """Whether an evaluation can do without any network: all its sources are volumes."""
-    return all(pods.claim_of(uri) is not None for uri in pods.source_uris(spec))
-
-
 def seal(meval: Object, spec: ModelEvaluationSpec, *, attempt: int) -> Object:
     """No traffic to or from the Pod of one attempt; what runs inside still talks over localhost."""
     name = job_name(meval["metadata"]["name"], attempt)
@@ -152,7 +157,7 @@ def evidence_record(meval: Object, evidence: Mapping[str, Any]) -> Object:
     }
 
 
-def deployment(
+def workload(
     mdep: Object,
     spec: ModelDeploymentSpec,
     *,
@@ -162,15 +167,14 @@ def deployment(
     digest: str,
     recorder_url: str,
 ) -> Object:
-    """The Pods of one revision, whatever its level: the level is in the address, never in the Pod.
+    """What the Pods of one revision come from, whatever its level: the level is in the address, never in the Pod.
 
-    Without `replicas` their number is somebody else's: what isn't stated isn't ours, neither to set nor to restore.
+    A Deployment, or with the provider KServe an InferenceService. Without `replicas` their number is somebody else's:
+    what isn't stated isn't ours, neither to set nor to restore.
     """
     name = mdep["metadata"]["name"]
     metadata = _metadata(mdep, workload_name(name, revision))
     metadata["labels"][LABEL_REVISION] = revision
-    if replicas is not None:
-        metadata["annotations"] = {ANNOTATION_REPLICAS: str(replicas)}
     template = pods.serving_template(
         namespace=mdep["metadata"]["namespace"],
         model_name=name,
@@ -180,6 +184,11 @@ def deployment(
         digest=digest,
         recorder_url=recorder_url,
     )
+    if kserve.is_asked(spec):
+        owned = metadata | {"ownerReferences": [owner(mdep)]}
+        return kserve.inference_service(owned, template, replicas=replicas)
+    if replicas is not None:
+        metadata["annotations"] = {ANNOTATION_REPLICAS: str(replicas)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -228,6 +237,19 @@ def backend(mdep: Object, revision: str) -> Object:
     return document
 
 
+def pod_template(mdep: Object, name: str, *, level: Level, revision: str, template: Object) -> Object:
+    """What somebody else's workload runs at a level: the Pods of one revision, which say at which level they answer."""
+    metadata = _metadata(mdep, name)
+    metadata["labels"] |= {LABEL_REVISION: revision, LABEL_SERVES: level}
+    labels = template["metadata"]["labels"] | {LABEL_SERVES: level}
+    return {
+        "apiVersion": "v1",
+        "kind": "PodTemplate",
+        "metadata": metadata | {"ownerReferences": [owner(mdep)]},
+        "template": template | {"metadata": template["metadata"] | {"labels": labels}},
+    }
+
+
 def nobody(mdep: Object) -> Object:
     """The Service that answers nobody, since a route must name one."""
     model = mdep["metadata"]["name"]
@@ -236,7 +258,7 @@ def nobody(mdep: Object) -> Object:
 
 
 def route(mdep: Object, document: Object, *, stepped: str) -> Object:
-    """One of the routes of `rollout.gateway`, as this model's own; `stepped` is when its content last changed."""
+    """A route or policy of `rollout.gateway`, as this model's own; `stepped` is when its content last changed."""
     metadata = _metadata(mdep, document["metadata"]["name"]) | {"annotations": {ANNOTATION_STEPPED: stepped}}
     return document | {"metadata": metadata | {"ownerReferences": [owner(mdep)]}}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from mandate.api.names import FIELD_MANAGER
 from mandate.controller.conditions import cut
 from mandate.evidence.canonical import digest
 from mandate.kube.client import Client
@@ -24,6 +25,8 @@ TOLD = (
     "AskUnderstood",
     "ClockTrusted",
     "Degraded",
+    "SharesAsDeclared",
+    "SharesByEntity",
     "Stalled",
     "Failed",
     "CandidateRefused",
@@ -37,6 +40,8 @@ BAD_WHEN = {
     "CandidateRefused": "True",
     "ClockTrusted": "False",
     "Degraded": "True",
+    "SharesAsDeclared": "False",
+    "SharesByEntity": "False",
     "Failed": "True",
     "Stalled": "True",
     "Ready": "",
@@ -62,6 +67,7 @@ def changes(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, An
     for item in sorted((item for item in after if item["type"] in TOLD), key=lambda item: TOLD.index(item["type"])):
         kind, status, reason = item["type"], item["status"], item["reason"]
         quiet = status == "False" and kind in ("CandidateRefused", "Failed", "Stalled")
+        quiet = quiet or (status == "Unknown" and kind in ("SharesAsDeclared", "SharesByEntity"))
         if quiet or known.get(kind) == (status, reason):
             continue
         notes.setdefault(reason, Note(status == BAD_WHEN[kind], reason, f"{kind}: {item.get('message') or reason}"))
@@ -104,6 +110,29 @@ def told(transition: Mapping[str, Any]) -> Note:
     moved = f"version {version}: {rungs}: " if version else ""
     by = "" if transition["by"] == OPERATOR else f" (asked by {transition['by']})"
     return Note(what in WARNED, what, f"{moved}{transition.get('why') or what}{by}")
+
+
+FIELDS_TOLD = 5
+
+
+def taken_back(item: Mapping[str, Any], taken: Mapping[str, Sequence[str]]) -> tuple[Note, ...]:
+    """That fields of an object of ours were somebody else's, one note per field manager. Pure."""
+    what = f"{item['kind']} {item['metadata']['name']}"
+    return tuple(
+        Note(
+            True,
+            "TakenBack",
+            f"{what}: field manager {manager} had set {_listed(fields)}; the operator set it back, since the object is "
+            "its own. Change the ModelDeployment instead, and keep the object out of what that manager applies",
+        )
+        for manager, fields in taken.items()
+        if manager != FIELD_MANAGER
+    )
+
+
+def _listed(fields: Sequence[str]) -> str:
+    more = len(fields) - FIELDS_TOLD
+    return ", ".join(fields[:FIELDS_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 class Recorder:

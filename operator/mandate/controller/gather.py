@@ -7,38 +7,61 @@ from dataclasses import replace
 from typing import Any
 
 from mandate.api.check import SpecError
-from mandate.api.names import GRANT_NAME, LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, nobody_name, suggest_name
-from mandate.controller import desired
+from mandate.api.kinds import ModelDeploymentSpec
+from mandate.api.names import (
+    GRANT_NAME,
+    LABEL_ENFORCE,
+    LABEL_EVALUATION,
+    LABEL_MODEL,
+    LABEL_SERVES,
+    nobody_name,
+    suggest_name,
+)
+from mandate.controller import desired, replay
 from mandate.controller.cache import Defaults, EvidenceCache
 from mandate.controller.choice import evaluation_status, understood, wanted
 from mandate.controller.decide_evaluation import attempt_of
 from mandate.controller.decide_grant import attempts, batch_key, holders
 from mandate.controller.driller import Driller
+from mandate.controller.external import template_names
 from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeError, take
 from mandate.controller.ledger import Ledger
 from mandate.controller.live import LiveSource
 from mandate.controller.plan import Key
 from mandate.controller.progress import pod_to_read
+from mandate.controller.replay_source import ReplaySource
 from mandate.controller.serve import is_serving
 from mandate.controller.settings import Settings
-from mandate.controller.snapshot import EvaluationSnapshot, GrantSnapshot, LiveAnswer, ModelSnapshot, Snapshot
-from mandate.controller.standing import judged_by, to_ask
+from mandate.controller.snapshot import (
+    EvaluationSnapshot,
+    GrantSnapshot,
+    LiveAnswer,
+    LiveUnavailable,
+    ModelSnapshot,
+    Snapshot,
+)
+from mandate.controller.standing import judged_by, to_ask, to_count
 from mandate.controller.store import Store
+from mandate.evidence.live import Drawn
+from mandate.evidence.replay import ReplayState
 from mandate.evidence.schema import Evidence
 from mandate.kube.client import Client
 from mandate.kube.errors import InvalidError, NotFoundError, UnavailableError
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
+    BACKEND_TRAFFIC_POLICIES,
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     HTTP_ROUTES,
+    INFERENCE_SERVICES,
     JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
     NAMESPACES,
     NETWORK_POLICIES,
+    POD_TEMPLATES,
     PODS,
     SERVICES,
     Resource,
@@ -56,9 +79,10 @@ class Gatherer:
         store: Store,
         ledger: Ledger,
         settings: Settings,
+        *,
         live: LiveSource,
         driller: Driller,
-        *,
+        replays: ReplaySource,
         watched: Collection[Resource],
     ) -> None:
         self._client = client
@@ -67,6 +91,7 @@ class Gatherer:
         self._settings = settings
         self._live = live
         self._driller = driller
+        self._replays = replays
         self._watched = watched
         self._evidence = EvidenceCache(client)
         self._defaults = Defaults(client)
@@ -141,6 +166,8 @@ class Gatherer:
             return None
         # Its answers may take a while: what else is decided on is read afterwards, as it is then.
         answers = await self._live_of(asking)
+        drawn = await self._drawn_of(asking)
+        told = await self._replay_of(asking)
         snapshot = self._stored(namespace, name)
         if snapshot is None:
             return None
@@ -148,7 +175,7 @@ class Gatherer:
         evidence = await self._evidence_for(snapshot.mdep, snapshot.mevals)
         live = {revision: answer.live for revision, answer in answers.items()}
         alone = {revision: answer.alone for revision, answer in answers.items() if answer.alone}
-        return replace(snapshot, live=live, alone=alone, drill=drill, evidence=evidence)
+        return replace(snapshot, live=live, alone=alone, drawn=drawn, replay=told, drill=drill, evidence=evidence)
 
     def _stored(self, namespace: str, name: str) -> ModelSnapshot | None:
         """What there is to read without waiting for anyone."""
@@ -161,15 +188,26 @@ class Gatherer:
         behind = (item["metadata"]["name"] for item in (*deployments, *self._of_model(SERVICES, namespace, name)))
         addresses = (name, suggest_name(name))
         services = self._named(SERVICES, namespace, (*addresses, nobody_name(name), *behind))
+        revisions = self._owned(CONTROLLER_REVISIONS, namespace, name, mdep)
+        workloads = [item["metadata"]["name"] for item in revisions]
+        workloads += [item["metadata"]["name"] for item in self._of_model(INFERENCE_SERVICES, namespace, name)]
         return ModelSnapshot(
             mdep=mdep,
             namespace=store.get(NAMESPACES, "", namespace),
             grant=store.get(AUTONOMY_GRANTS, namespace, GRANT_NAME),
             mevals=mevals,
-            revisions=self._owned(CONTROLLER_REVISIONS, namespace, name, mdep),
+            revisions=revisions,
             deployments=deployments,
             services=services,
-            routes=self._named(HTTP_ROUTES, namespace, addresses) if HTTP_ROUTES in self._watched else None,
+            routes=self._optional(HTTP_ROUTES, namespace, addresses),
+            policies=self._optional(BACKEND_TRAFFIC_POLICIES, namespace, (name,)),
+            inference_services=self._optional(INFERENCE_SERVICES, namespace, workloads),
+            templates=self._named(POD_TEMPLATES, namespace, template_names(name).values()),
+            pods=tuple(
+                pod
+                for pod in self._of_model(PODS, namespace, name)
+                if is_serving(pod) and LABEL_SERVES in pod["metadata"]["labels"]
+            ),
             fallback=self._fallback(mdep),
             records=self._of_model(CONFIG_MAPS, namespace, name),
             looks=dict(self._ledger.looks),
@@ -181,6 +219,10 @@ class Gatherer:
         every = ((name, self._store.get(resource, namespace, name)) for name in names)
         return {name: item for name, item in every if item is not None}
 
+    def _optional(self, resource: Resource, namespace: str, names: Iterable[str]) -> dict[str, Object] | None:
+        """As `_named`; None where the kind isn't looked after."""
+        return self._named(resource, namespace, names) if resource in self._watched else None
+
     async def _live_of(self, snapshot: ModelSnapshot) -> dict[str, LiveAnswer]:
         """What use shows of the revisions of which that is asked."""
         metadata = snapshot.mdep["metadata"]
@@ -191,6 +233,26 @@ class Gatherer:
         place = (metadata["namespace"], metadata["name"])
         questions = to_ask(snapshot, spec)
         return {asked.holder.revision: await self._live.ask(place, asked) for asked in questions}
+
+    async def _drawn_of(self, snapshot: ModelSnapshot) -> Drawn | LiveUnavailable | None:
+        """Where the draws of a step under way led; None where there is no such step."""
+        step = to_count(snapshot)
+        if step is None:
+            return None
+        metadata = snapshot.mdep["metadata"]
+        return await self._live.drawn((metadata["namespace"], metadata["name"]), step)
+
+    async def _replay_of(self, snapshot: ModelSnapshot) -> ReplayState | LiveUnavailable | None:
+        """What the recorder says of the model's replays, where there are any, or were when it was last looked at."""
+        metadata = snapshot.mdep["metadata"]
+        spec: ModelDeploymentSpec | None
+        try:
+            spec = understood(snapshot.mdep)
+        except SpecError:
+            spec = None  # what was begun before it wasn't understood is still to be ended
+        if not replay.concerns(snapshot, spec):
+            return None
+        return await self._replays.state((metadata["namespace"], metadata["name"]))
 
     def _fallback(self, mdep: Object) -> Object | None:
         try:
@@ -229,6 +291,7 @@ class Gatherer:
             revisions=store.all(CONTROLLER_REVISIONS, namespace),
             jobs=store.all(JOBS, namespace),
             deployments=store.all(DEPLOYMENTS, namespace),
+            inference_services=store.all(INFERENCE_SERVICES, namespace),
             services=store.all(SERVICES, namespace),
             pods=tuple(pod for pod in store.all(PODS, namespace) if is_serving(pod)),
             settings=self._settings,

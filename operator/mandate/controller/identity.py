@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from mandate.evidence.canonical import digest
-from mandate.evidence.measurement import SHORT, key
-
-
-def workload_name(model: str, revision: str) -> str:
-    """The name of a revision's Deployment and ControllerRevision; `revision` is its key or digest."""
-    return f"{model}-{revision.removeprefix('sha256:')[:SHORT]}"
+from mandate.evidence.measurement import key
 
 
 def job_name(evaluation: str, attempt: int) -> str:

@@ -52,6 +52,11 @@ def summary(evidence: Evidence, *, evidence_digest: str) -> str:
     """Canonical JSON of what fits into status: inputs, counts, overall numbers. At most SUMMARY_LIMIT bytes."""
     whole = evidence.dump()
     computed = {name: part for name, part in whole["computed"].items() if name not in ("estimates", "row_sketch")}
+    if "data" in computed:
+        # The columns' distances and the findings' advice are in the stored evidence.
+        found = computed["data"]
+        parts = [{k: v for k, v in part.items() if k != "columns"} for part in found.get("comparisons", ())]
+        computed["data"] = {"counts": found["counts"], "comparisons": parts}
     measured = {name: part for name, part in whole["measured"].items() if name != "estimates"}
     document: dict[str, Any] = {
         "computedDigest": computed_digest(evidence.computed),

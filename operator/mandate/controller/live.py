@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from mandate.api.moments import stamp
 from mandate.controller.cache import Recent
 from mandate.controller.snapshot import LiveAnswer, LiveQuestion, LiveUnavailable
-from mandate.evidence.live import Live
+from mandate.evidence.live import Drawn, Live
+from mandate.rollout.ratio import Divided
 
 NO_RECORDER = "no recorder is configured; install the chart with recorder.enabled=true"
 MOST_BYTES = 4 * 2**20
@@ -51,6 +52,7 @@ class LiveSource:
         self._clock = clock
         self._recent: Recent[tuple[float, Answer]] = Recent(size)
         self._alone: Recent[tuple[float, str]] = Recent(size)
+        self._counted: Recent[tuple[float, Drawn | LiveUnavailable]] = Recent(size)
         self._down: tuple[float, LiveUnavailable] | None = None
 
     async def ask(self, place: tuple[str, str], asked: LiveQuestion) -> LiveAnswer:
@@ -109,25 +111,55 @@ class LiveSource:
         self._recent.put(identity, (self._clock() + self._every, answer))
         return answer
 
+    async def drawn(self, place: tuple[str, str], step: Divided) -> Drawn | LiveUnavailable:
+        """Where the draws of a step led; `place` is the model's namespace and name. Never raises."""
+        if not self._url:
+            return LiveUnavailable(NO_RECORDER)
+        if self._down is not None and self._clock() - self._down[0] < REST:
+            return self._down[1]
+        question = {"revisions": ",".join(step.revisions), "since": stamp(step.since)}
+        identity = repr((place, sorted(question.items())))
+        known = self._counted.get(identity)
+        if known is not None and self._clock() < known[0]:
+            return known[1]
+        answer: Drawn | LiveUnavailable
+        try:
+            status, body = await self._got(place, "drawn", question)
+            older = ", as older ones do to this question: upgrade it" if status == 404 else ""
+            answer = (
+                Drawn.model_validate_json(body)
+                if status == 200
+                else LiveUnavailable(f"the recorder at {self._url} answered {status}{older}")
+            )
+        except ValidationError as error:
+            answer = LiveUnavailable(f"the recorder's answer isn't understood ({error.error_count()} fields)")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            answer = self._unavailable(error)
+        self._counted.put(identity, (self._clock() + max(self._every, REST), answer))
+        return answer
+
     def _unavailable(self, error: Exception) -> LiveUnavailable:
         late = f" within {PATIENCE:g} s" if isinstance(error, TimeoutError) else ""
         return LiveUnavailable(f"the recorder at {self._url} can't be asked{late}: {type(error).__name__}")
 
     async def _asked(self, place: tuple[str, str], question: dict[str, str]) -> Answer:
+        status, body = await self._got(place, "live", question)
+        if status != 200:
+            about = next((words for field, words in NEWER.items() if field in question), "")
+            older = status == 400 and about
+            hint = f" to a question about {about}, which older ones don't know: upgrade it" if older else ""
+            return LiveUnavailable(f"the recorder at {self._url} answered {status}{hint}")
+        return _live(body, question)
+
+    async def _got(self, place: tuple[str, str], what: str, question: dict[str, str]) -> tuple[int, bytes]:
         namespace, model = (quote(part, safe="") for part in place)
-        url = f"{self._url}/v1/namespaces/{namespace}/models/{model}/live"
+        url = f"{self._url}/v1/namespaces/{namespace}/models/{model}/{what}"
         timeout = aiohttp.ClientTimeout(total=PATIENCE)
         async with (
             aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
             session.get(url, params=question, allow_redirects=False) as response,
         ):
-            body = await _bounded(response)
-        if response.status != 200:
-            about = next((words for field, words in NEWER.items() if field in question), "")
-            older = response.status == 400 and about
-            hint = f" to a question about {about}, which older ones don't know: upgrade it" if older else ""
-            return LiveUnavailable(f"the recorder at {self._url} answered {response.status}{hint}")
-        return _live(body, question)
+            return response.status, await _bounded(response)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

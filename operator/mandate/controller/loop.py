@@ -19,8 +19,9 @@ from mandate.controller.events import Note, Recorder, transitions
 from mandate.controller.gather import Gatherer
 from mandate.controller.ledger import Ledger
 from mandate.controller.live import LiveSource
-from mandate.controller.plan import Action, Delete, Key, Look
+from mandate.controller.plan import Action, Delete, Key, Look, Replay
 from mandate.controller.queue import Queue, work
+from mandate.controller.replay_source import ReplaySource
 from mandate.controller.router import concerned
 from mandate.controller.settings import Settings
 from mandate.controller.store import Store
@@ -28,15 +29,18 @@ from mandate.kube.client import Client
 from mandate.kube.errors import ApiError, ConflictError, ForbiddenError, InvalidError, UnavailableError
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
+    BACKEND_TRAFFIC_POLICIES,
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
     HTTP_ROUTES,
+    INFERENCE_SERVICES,
     JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
     NAMESPACES,
     NETWORK_POLICIES,
+    POD_TEMPLATES,
     PODS,
     SERVICES,
     Resource,
@@ -58,13 +62,16 @@ WATCHED: Mapping[Resource, str] = {
     SERVICES: "",
     JOBS: LABEL_EVALUATION,
     PODS: LABEL_MODEL,
+    POD_TEMPLATES: "",
     NETWORK_POLICIES: LABEL_EVALUATION,
 }
-"""What is watched, and by which label selector. Services without one of ours may be fallbacks."""
+"""What is watched, and by which label selector. Services without one of ours may be fallbacks,
+and PodTemplates without one may have a name that we need."""
 
 
-OPTIONAL: Mapping[Resource, str] = {HTTP_ROUTES: ""}
-"""What is watched where the cluster knows the kind. Routes without a label of ours may have a name that we need."""
+def optional(settings: Settings) -> dict[Resource, str]:
+    """What is watched where the cluster knows the kind. What has no label of ours may have a name that we need."""
+    return {HTTP_ROUTES: "", BACKEND_TRAFFIC_POLICIES: ""} | ({INFERENCE_SERVICES: ""} if settings.kserve else {})
 
 
 class Controller:
@@ -81,6 +88,7 @@ class Controller:
         metrics: Metrics | None = None,
         live: LiveSource | None = None,
         driller: Driller | None = None,
+        replays: ReplaySource | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
@@ -91,12 +99,23 @@ class Controller:
         self.store = Store(self._changed)
         self._ledger = Ledger(client, namespace=operator_namespace)
         live = live or LiveSource(url=settings.recorder_url, every=settings.live_every)
+        replays = replays or ReplaySource(url=settings.recorder_orders_url, every=settings.live_every)
+        self._optional = optional(settings)
         self.watched: dict[Resource, str] = dict(WATCHED)
         driller = driller or Driller(enabled=settings.drills)
         driller.then(lambda namespace, model: self.queue.add(Key("Model", namespace, model)))
-        self._gatherer = Gatherer(client, self.store, self._ledger, settings, live, driller, watched=self.watched)
+        self._gatherer = Gatherer(
+            client,
+            self.store,
+            self._ledger,
+            settings,
+            live=live,
+            driller=driller,
+            replays=replays,
+            watched=self.watched,
+        )
         self._recorder = Recorder(client, instance=identity)
-        self._applier = Applier(client, self.store, self._ledger, self._recorder)
+        self._applier = Applier(client, self.store, self._ledger, self._recorder, self.metrics, replays=replays)
         self.listed = False
         self.metrics.queue_depth.set_function(self.queue.depth)
 
@@ -121,8 +140,8 @@ class Controller:
 
     async def discover(self) -> None:
         """Learn which optional kinds the cluster knows now; a change is news for every model."""
-        known = {resource: selector for resource, selector in OPTIONAL.items() if await self._client.serves(resource)}
-        gone = [resource for resource in OPTIONAL if resource in self.watched and resource not in known]
+        known = {kind: selector for kind, selector in self._optional.items() if await self._client.serves(kind)}
+        gone = [resource for resource in self._optional if resource in self.watched and resource not in known]
         came = [resource for resource in known if resource not in self.watched]
         for resource in gone:
             del self.watched[resource]
@@ -240,5 +259,7 @@ def _kind(action: Action) -> str:
             return kind
         case Look():
             return "ConfigMap"
+        case Replay():
+            return "ReplayOrder"
         case _:
             return str(action.document["kind"])

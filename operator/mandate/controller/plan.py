@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple
 
+from mandate.api.quantity import quantity
 from mandate.evidence.canonical import digest
+from mandate.evidence.replay import ReplayOrder
 
 Object = dict[str, Any]
 
@@ -67,7 +68,16 @@ class Look:
     identity: str
 
 
-Action = Create | Apply | Replace | SetStatus | Delete | Look
+@dataclass(frozen=True)
+class Replay:
+    """Tell the recorder what of a model is to be replayed; without `order` nothing, and what it holds is forgotten."""
+
+    namespace: str
+    model: str
+    order: ReplayOrder | None
+
+
+Action = Create | Apply | Replace | SetStatus | Delete | Look | Replay
 
 
 @dataclass(frozen=True)
@@ -120,36 +130,7 @@ def holds(wanted: Any, live: Any, *, quantities: bool = False) -> bool:
                 holds(left, right, quantities=quantities) for left, right in zip(wanted, live, strict=True)
             )
         case str(), str() if quantities and wanted != live:
-            left, right = _quantity(wanted), _quantity(live)
+            left, right = quantity(wanted), quantity(live)
             return left is not None and left == right
         case _:
             return bool(wanted == live)
-
-
-_SUFFIXES = {
-    "": Decimal(1),
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    "k": Decimal(10**3),
-    "M": Decimal(10**6),
-    "G": Decimal(10**9),
-    "T": Decimal(10**12),
-    "P": Decimal(10**15),
-    "E": Decimal(10**18),
-    "Ki": Decimal(2**10),
-    "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30),
-    "Ti": Decimal(2**40),
-    "Pi": Decimal(2**50),
-    "Ei": Decimal(2**60),
-}
-
-
-def _quantity(text: str) -> Decimal | None:
-    """A Kubernetes quantity as a number; None for other text."""
-    number = text.rstrip("numkKMGTPEi")
-    try:
-        return Decimal(number) * _SUFFIXES[text[len(number) :]]
-    except (InvalidOperation, KeyError):
-        return None

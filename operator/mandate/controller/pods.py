@@ -10,16 +10,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mandate.api.criteria import Level
+from mandate.api.formats import SERVERS
 from mandate.api.kinds import EvaluationImages, ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.api.names import (
     ANNOTATION_AUTONOMY,
     ANNOTATION_MODEL_DIGEST,
     LABEL_BATCH,
+    LABEL_EGRESS,
     LABEL_EVALUATION,
     LABEL_MODEL,
     LABEL_REVISION,
 )
-from mandate.api.spec import Batch, Model, Serving, Task
+from mandate.api.spec import DATA_TABLES, Batch, Model, ModelSource, Serving, TableSource, Task
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
 from mandate.evidence.measurement import measurement_settings
@@ -30,7 +32,13 @@ USER = 65532
 TERMINATION_LOG = "/dev/termination-log"  # Kubernetes' default
 PREDICTOR_PORT = 8080
 CHAMPION_PORT = 8081
+RECORDING_PORTS = (8090, 8091)
+"""Where the recording sidecar listens: the first, unless the model does."""
+LEAVING_SECONDS = 5
+"""For which a model behind a sidecar goes on after its Pod is deleted, until nobody sends it requests any more."""
 SCRATCH = "64Mi"
+SECRET_MODE = 0o440
+"""For the group of our user, and nobody else."""
 MODEL_LIMIT = "8Gi"
 DATA_LIMIT = "16Gi"
 PROBE_SECONDS = 5
@@ -43,12 +51,10 @@ def claim_of(uri: str) -> str | None:
     return parts.netloc if parts.scheme == "pvc" else None
 
 
-def source_uris(spec: ModelEvaluationSpec) -> tuple[str, ...]:
-    """Every URI that an evaluation reads."""
-    tables = (spec.data.source, spec.data.train, spec.data.validation, spec.data.test)
-    models = [spec.model, *([spec.champion] if spec.champion is not None else [])]
-    uris = [*(model.source.uri for model in models), *(table.uri for table in tables if table is not None)]
-    return tuple(uri for uri in uris if uri is not None)
+def credentials_of(*sources: ModelSource | TableSource | None) -> list[str]:
+    """Names of the Secrets that open them, each once."""
+    named = (source.credentials_ref for source in sources if source is not None)
+    return sorted({reference.name for reference in named if reference is not None})
 
 
 def evaluation_template(
@@ -62,7 +68,7 @@ def evaluation_template(
     images = spec.images or EvaluationImages(fetch=settings.images.fetch, predictor=settings.images.predictor)
     packed = pack({"metadata": {"name": evaluation, "namespace": namespace}, "spec": measurement_settings(spec)})
     environment = [{"name": SETTINGS_VARIABLE, "value": packed}]
-    claims = sorted({claim for uri in source_uris(spec) if (claim := claim_of(uri))})
+    claims = sorted({claim for uri in spec.source_uris if (claim := claim_of(uri))})
     source, champion = spec.model.source, spec.champion
     fetched = {
         name: model.source.uri is not None
@@ -71,8 +77,10 @@ def evaluation_template(
     }
     writable = [_mount(name, f"/mandate/{name}") for name, wanted in fetched.items() if wanted]
     writable.append(_mount("data", "/mandate/data"))
-    init = [_fetch(images.fetch, ["fetch"], claims=claims, environment=environment, writable=writable)]
-    volumes = [*_volumes("fetch", "judge", claims=claims), _scratch("data", DATA_LIMIT)]
+    tables = [getattr(spec.data, name) for name in DATA_TABLES]
+    secrets = credentials_of(source, champion.source if champion is not None else None, *tables)
+    init = [_fetch(images.fetch, ["fetch"], claims=claims, secrets=secrets, environment=environment, writable=writable)]
+    volumes = [*_volumes("fetch", "judge", claims=claims, secrets=secrets), _scratch("data", DATA_LIMIT)]
     volumes += [_scratch(name, MODEL_LIMIT) for name, wanted in fetched.items() if wanted]
     if source.columns is None:
         sidecar = predictor(spec.model, serving=spec.serving, image=images.predictor, digest=source.digest)
@@ -97,7 +105,9 @@ def evaluation_template(
     if champion is not None:
         judge["command"] = [*judge["command"], "--champion", f"http://127.0.0.1:{champion_port(champion)}"]
     return {
-        "metadata": {"labels": {LABEL_MODEL: spec.model_deployment, LABEL_EVALUATION: job}},
+        "metadata": {
+            "labels": {LABEL_MODEL: spec.model_deployment, LABEL_EVALUATION: job, **_egress(*spec.source_uris)}
+        },
         "spec": _pod(init=init, containers=[judge], volumes=volumes)
         | {
             "restartPolicy": "Never",
@@ -119,22 +129,30 @@ def serving_template(
 ) -> Object:
     """The Pod that serves one revision. `digest` is the model's, as evaluated.
 
-    Our runtime tells the recorder what it answers, where there is one; an image of the user's own has to do so itself.
+    Our runtime tells the recorder what it answers, where there is one; before an image of the user's own stands a
+    sidecar that does, unless KServe's logger or the image itself is to.
     """
     model, serving = spec.model, spec.serving
     source = model.source
     init, volumes = [], _volumes("predictor")
+    recording: list[str] = []
+    if recorder_url:
+        recording = [
+            *("--record", recorder_url, "--namespace", namespace),
+            *("--model-deployment", model_name, "--revision", revision),
+            *_answer(model, spec.task),
+        ]
     if source.uri is not None:
-        claim = claim_of(source.uri)
-        claims = [claim] if claim else []
-        arguments = ["fetch-model", "--uri", source.uri, "--digest", digest]
-        writable = [_mount("model", "/mandate/model")]
-        init.append(_fetch(images.fetch, arguments, claims=claims, environment=[], writable=writable))
-        volumes += [*_volumes("fetch", claims=claims), _scratch("model", MODEL_LIMIT)]
+        fetching, needed = _fetch_model(source, image=images.fetch, digest=digest)
+        init.append(fetching)
+        volumes += [*_volumes("fetch"), *needed, _scratch("model", MODEL_LIMIT)]
     port = source.port if source.image is not None else PREDICTOR_PORT
     probe = {"httpGet": {"path": "/v2/health/ready", "port": port, "scheme": "HTTP"}, "periodSeconds": PROBE_SECONDS}
+    sidecar = None
+    if recording and source.image is not None and records_by_sidecar(spec):
+        sidecar = next(each for each in RECORDING_PORTS if each != port)
     container = predictor(model, serving=serving, image=images.predictor, digest=digest) | {
-        "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
+        "ports": _ports(port, sidecar),
         "readinessProbe": probe,
         "startupProbe": probe | {"failureThreshold": STARTUP_FAILURES},
         "livenessProbe": {
@@ -144,15 +162,17 @@ def serving_template(
             "failureThreshold": 6,
         },
     }
-    if recorder_url and source.image is None:
-        container["command"] += [
-            *("--record", recorder_url, "--namespace", namespace),
-            *("--model-deployment", model_name, "--revision", revision),
-            *_answer(model, spec.task),
-        ]
+    if source.image is None:
+        container["command"] += recording
+    if sidecar is not None:
+        # The sidecar goes on passing requests for as long as others may still send them here.
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": LEAVING_SECONDS}}}
+        image = images.recording or images.predictor
+        init.append(_recording_sidecar(image, port=sidecar, before=port, recording=recording))
+        volumes += _volumes("recording")
     return {
         "metadata": {
-            "labels": {LABEL_MODEL: model_name, LABEL_REVISION: revision},
+            "labels": {LABEL_MODEL: model_name, LABEL_REVISION: revision, **_egress(source.uri or "")},
             "annotations": {ANNOTATION_MODEL_DIGEST: digest},
         },
         "spec": _pod(init=init, containers=[container], volumes=volumes),
@@ -174,19 +194,16 @@ def batch_template(
     The level stands in the scorer's command, which the grant fixes: it names the folder and marks every row. The
     runtime answers on loopback only: Jobs label their Pods, so a Service could select one.
     """
-    model, uri = spec.model, spec.model.source.uri
-    if uri is None:
+    model = spec.model
+    if model.source.uri is None:
         raise ValueError("only a model file scores batches")
-    claim = claim_of(uri)
-    claims = [claim] if claim else []
-    arguments = ["fetch-model", "--uri", uri, "--digest", digest]
-    writable = [_mount("model", "/mandate/model")]
+    fetching, needed = _fetch_model(model.source, image=images.fetch, digest=digest)
     sidecar = predictor(model, serving=spec.serving, image=images.predictor, digest=digest)
     init = [
-        _fetch(images.fetch, arguments, claims=claims, environment=[], writable=writable),
+        fetching,
         {**sidecar, "command": [*sidecar["command"], "--host", "127.0.0.1"], "restartPolicy": "Always"},
     ]
-    volumes = [*_volumes("score", "predictor", "fetch", claims=claims), _scratch("model", MODEL_LIMIT)]
+    volumes = [*_volumes("score", "predictor", "fetch"), *needed, _scratch("model", MODEL_LIMIT)]
     read, write = urlsplit(batch.input), urlsplit(batch.output)
     told = {
         "model": model.model_dump(mode="json", by_alias=True, exclude_none=True),
@@ -216,7 +233,7 @@ def batch_template(
     ]
     return {
         "metadata": {
-            "labels": {LABEL_MODEL: model_name, LABEL_BATCH: revision},
+            "labels": {LABEL_MODEL: model_name, LABEL_BATCH: revision, **_egress(model.source.uri)},
             "annotations": {ANNOTATION_MODEL_DIGEST: digest, ANNOTATION_AUTONOMY: level},
         },
         "spec": _pod(init=init, containers=[score], volumes=volumes) | {"restartPolicy": "Never"},
@@ -228,7 +245,7 @@ def _answer(model: Model, task: Task) -> list[str]:
     output = model.output
     # One word each, since a class may begin with a dash.
     arguments = [f"--output={output.name}", f"--output-kind={output.kind}"]
-    arguments += [f"--class={name}" for name in output.classes]
+    arguments += [f"--class={name}" for name in task.quantiles or output.classes]
     arguments += [f"--positive={task.positive}"] if task.positive is not None else []
     arguments += [f"--cutoff={output.cutoff}"] if output.kind == "Probability" and task.type == "Binary" else []
     return arguments
@@ -255,6 +272,41 @@ def predictor(model: Model, *, serving: Serving, image: str, digest: str | None)
     return container
 
 
+def records_by_sidecar(spec: ModelDeploymentSpec) -> bool:
+    """Whether a sidecar tells the recorder what an image of the user's own answers."""
+    return spec.serving.recording == "Sidecar" and spec.serving.provider != "KServe"
+
+
+def _ports(port: int, sidecar: int | None) -> list[Object]:
+    """The model's port, or the sidecar's, by the name that Services know.
+
+    Both stand on the model's container: before Kubernetes 1.33, EndpointSlices don't find a name on a sidecar.
+    """
+    own = {"name": "http" if sidecar is None else "model", "containerPort": port, "protocol": "TCP"}
+    return [own] if sidecar is None else [own, {"name": "http", "containerPort": sidecar, "protocol": "TCP"}]
+
+
+def _recording_sidecar(image: str, *, port: int, before: int, recording: list[str]) -> Object:
+    """The container that requests reach first. It is ready when the model is."""
+    return {
+        "name": "recording",
+        "image": image,
+        "command": [
+            *("python", "-m", "mandate.predictor.beside", "--port", str(port)),
+            *("--upstream", f"http://127.0.0.1:{before}", *recording),
+        ],
+        "readinessProbe": {
+            "httpGet": {"path": "/v2/health/ready", "port": port, "scheme": "HTTP"},
+            "periodSeconds": PROBE_SECONDS,
+        },
+        "resources": {"limits": {"cpu": "1", "memory": "256Mi"}, "requests": {"cpu": "50m", "memory": "64Mi"}},
+        "restartPolicy": "Always",
+        "securityContext": _locked(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [_mount("tmp-recording", "/tmp")],  # noqa: S108 - the container's own emptyDir
+    }
+
+
 def champion_port(champion: Model) -> int:
     """Where the champion listens in an evaluation Pod, next to the model under judgement."""
     return champion.source.port if champion.source.image is not None else CHAMPION_PORT
@@ -277,10 +329,39 @@ def _champion(champion: Model, serving: Serving, image: str) -> Object:
     return container
 
 
+def _egress(*uris: str) -> Mapping[str, str]:
+    """What lets network policies tell Pods that fetch from servers from those that read volumes only."""
+    return {LABEL_EGRESS: "Sources"} if any(uri.startswith(SERVERS) for uri in uris) else {}
+
+
+def _fetch_model(source: ModelSource, *, image: str, digest: str) -> tuple[Object, list[Object]]:
+    """The container that copies and verifies a model file, and the volumes that it reads."""
+    uri = str(source.uri)
+    claims = [claim for claim in (claim_of(uri),) if claim]
+    secrets = credentials_of(source)
+    arguments = ["fetch-model", "--uri", uri, "--digest", digest]
+    arguments += [part for name in secrets for part in ("--credentials-ref", name)]
+    if source.s3 is not None:
+        arguments += ["--s3-endpoint", source.s3.endpoint] if source.s3.endpoint else []
+        arguments += ["--s3-region", source.s3.region] if source.s3.region else []
+    writable = [_mount("model", "/mandate/model")]
+    container = _fetch(image, arguments, claims=claims, secrets=secrets, environment=[], writable=writable)
+    return container, _volumes(claims=claims, secrets=secrets)
+
+
 def _fetch(
-    image: str, arguments: list[str], *, claims: list[str], environment: list[Object], writable: list[Object]
+    image: str,
+    arguments: list[str],
+    *,
+    claims: list[str],
+    secrets: list[str],
+    environment: list[Object],
+    writable: list[Object],
 ) -> Object:
     mounts = [_mount(f"source-{claim}", f"/mandate/sources/{claim}", read_only=True) for claim in claims]
+    mounts += [
+        _mount(volume, f"/mandate/credentials/{name}", read_only=True) for volume, name in _secret_volumes(secrets)
+    ]
     mounts += writable
     container = {
         "name": "fetch",
@@ -335,9 +416,19 @@ def _scratch(name: str, limit: str) -> Object:
     return {"name": name, "emptyDir": {"sizeLimit": limit}}
 
 
-def _volumes(*containers: str, claims: list[str] | None = None) -> list[Object]:
+def _volumes(*containers: str, claims: list[str] | None = None, secrets: list[str] | None = None) -> list[Object]:
     volumes = [_scratch(f"tmp-{container}", SCRATCH) for container in containers]
-    return volumes + [
+    volumes += [
         {"name": f"source-{claim}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
         for claim in claims or ()
     ]
+    # Optional, so that the container itself says what is missing; without it the Pod would wait for ever.
+    return volumes + [
+        {"name": volume, "secret": {"secretName": name, "defaultMode": SECRET_MODE, "optional": True}}
+        for volume, name in _secret_volumes(secrets or [])
+    ]
+
+
+def _secret_volumes(secrets: list[str]) -> list[tuple[str, str]]:
+    """A volume's name for each Secret: by place, since names of Secrets may be longer than those of volumes."""
+    return [(f"credentials-{index}", name) for index, name in enumerate(secrets)]

@@ -207,12 +207,13 @@ def _story(pod: Object, server: str) -> str:
     """How a model server last ended by itself, in words; empty where it never did, or it isn't known any more."""
     status = _status(pod, server)
     ended = _last_ended(status)
-    if not (ended.get("exitCode") or ended.get("reason") == "OOMKilled"):
+    starved = ended.get("reason") == "OOMKilled"
+    if not (ended.get("exitCode") or starved):
         return ""
     judged = str((_ended(pod, "judge") or {}).get("finishedAt") or "")
-    if judged and judged < str(ended.get("finishedAt") or "") and ended.get("reason") != "OOMKilled":
+    if judged and judged < str(ended.get("finishedAt") or "") and not starved:
         return ""  # it was stopped, as the judge had ended
-    why = "out of memory" if ended.get("reason") == "OOMKilled" else f"exit code {ended.get('exitCode')}"
+    why = "out of memory" if starved else f"exit code {ended.get('exitCode')}"
     said = f": {str(ended['message'])[:512]}" if ended.get("message") else ""
     times = int(status.get("restartCount", 0)) + 1
     return f"; {server} ended {times} time{'s' if times > 1 else ''}, last with {why}{said}"

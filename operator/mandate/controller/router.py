@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mandate.api.names import LABEL_ENFORCE, LABEL_EVALUATION, LABEL_MODEL, nobody_name, suggest_name
+from mandate.api.names import (
+    LABEL_ENFORCE,
+    LABEL_EVALUATION,
+    LABEL_MODEL,
+    LABEL_SERVES,
+    nobody_name,
+    shadow_name,
+    suggest_name,
+)
+from mandate.controller.others import is_ready
 from mandate.controller.plan import Key
 from mandate.controller.serve import is_serving
 from mandate.controller.store import Store
 from mandate.kube.resources import (
     AUTONOMY_GRANTS,
+    BACKEND_TRAFFIC_POLICIES,
     DEPLOYMENTS,
     HTTP_ROUTES,
+    INFERENCE_SERVICES,
     JOBS,
     MODEL_DEPLOYMENTS,
     MODEL_EVALUATIONS,
     NAMESPACES,
+    POD_TEMPLATES,
     PODS,
     SERVICES,
     Resource,
@@ -37,6 +49,7 @@ def concerned(resource: Resource, before: Object | None, after: Object | None, s
         served = [item for item in (before, after) if item is not None and is_serving(item)]
         if len(served) == 1:  # it came or went, and with it what the grant may drop
             keys.add(Key("Grant", served[0]["metadata"]["namespace"], ""))
+        keys.update(_served(before, after))
     if resource == NAMESPACES and _enrolment(before) != _enrolment(after) and after is not None:
         name = after["metadata"]["name"]
         keys.update(Key("Model", name, mdep["metadata"]["name"]) for mdep in store.all(MODEL_DEPLOYMENTS, name))
@@ -62,14 +75,18 @@ def _keys(resource: Resource, item: Object, store: Store) -> Iterator[Key]:
         job = store.get(JOBS, namespace, labels.get(LABEL_EVALUATION, ""))
         if job is not None:
             yield from _owners(job, namespace)
-    elif resource == HTTP_ROUTES:
+    elif resource in (HTTP_ROUTES, BACKEND_TRAFFIC_POLICIES, POD_TEMPLATES):
         yield from (Key("Model", namespace, mdep) for mdep in _addressed(namespace, name, store))
+    elif resource == INFERENCE_SERVICES:
+        model = name.rpartition("-")[0]  # whoever made it, it may have a revision's name
+        if store.get(MODEL_DEPLOYMENTS, namespace, model) is not None:
+            yield Key("Model", namespace, model)
     elif resource == SERVICES:
         yield from _users_of(namespace, name, store)
     if LABEL_MODEL in labels and resource not in (PODS, MODEL_EVALUATIONS):
         yield Key("Model", namespace, labels[LABEL_MODEL])
         yield from _owners(item, namespace)
-    if LABEL_MODEL in labels and resource in (JOBS, DEPLOYMENTS, SERVICES):
+    if LABEL_MODEL in labels and resource in (JOBS, DEPLOYMENTS, INFERENCE_SERVICES, SERVICES):
         yield Key("Grant", namespace, "")  # ours are labelled, and what they are of stays in the grant
 
 
@@ -92,8 +109,19 @@ def _addressed(namespace: str, address: str, store: Store) -> Iterator[str]:
     """Models of which this is an address, whoever made what has the name."""
     for mdep in store.all(MODEL_DEPLOYMENTS, namespace):
         name = mdep["metadata"]["name"]
-        if address in (name, suggest_name(name)):
+        if address in (name, suggest_name(name), shadow_name(name)):
             yield name
+
+
+def _served(before: Object | None, after: Object | None) -> Iterator[Key]:
+    """The model of a Pod of somebody else's workload that came, went, or is ready now or not any more."""
+    pod = after or before
+    labels = ((pod or {}).get("metadata") or {}).get("labels") or {}
+    if pod is None or LABEL_SERVES not in labels or LABEL_MODEL not in labels:
+        return
+    now, then = ((is_serving(item), is_ready(item)) if item is not None else None for item in (after, before))
+    if now != then:
+        yield Key("Model", pod["metadata"]["namespace"], labels[LABEL_MODEL])
 
 
 def _granted(before: Object | None, after: Object | None, store: Store) -> Iterator[Key]:

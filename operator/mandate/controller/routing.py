@@ -1,4 +1,4 @@
-"""What the provider GatewayAPI adds to Services: HTTPRoutes for the two addresses, changed in steps. Pure.
+"""What a gateway adds to Services: HTTPRoutes for the two addresses, changed in steps. Pure.
 
 The routes lead to one Service per revision, and to the fallback's own. What a route says now is read from the route,
 and since when from an annotation on it: nothing else needs to be remembered.
@@ -15,14 +15,14 @@ from typing import Any
 from mandate.api.criteria import Level
 from mandate.api.kinds import ModelDeploymentSpec
 from mandate.api.moments import instant, stamp
-from mandate.api.names import LABEL_REVISION, nobody_name, suggest_name
+from mandate.api.names import LABEL_REVISION, nobody_name, suggest_name, workload_name
 from mandate.controller import desired
-from mandate.controller.conditions import Trouble
-from mandate.controller.identity import workload_name
+from mandate.controller.conditions import Finding, Status, Trouble
 from mandate.controller.plan import Action, bring, delete, holds
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.rollout.decisions import blind_percent
 from mandate.rollout.gateway import (
+    CALM,
     GONE,
     LEAD,
     NO_PODS,
@@ -32,10 +32,13 @@ from mandate.rollout.gateway import (
     Mirror,
     Problem,
     Split,
+    assignment,
     paced,
     problems,
     routes,
+    shared_by,
     split_of,
+    unassigned,
 )
 from mandate.rollout.state import FALLBACK, Shares
 
@@ -46,8 +49,8 @@ Place = tuple[str, int]
 GRACE = 30.0
 """Seconds for which a gateway may take until it carries a route, before anybody is told that it doesn't."""
 MISSING = (
-    "spec.serving.provider: GatewayAPI: this cluster doesn't know HTTPRoutes (gateway.networking.k8s.io/v1); install "
-    "the Gateway API and a gateway, or use the provider Service. Until then only the Services answer"
+    "spec.serving.gateway: this cluster doesn't know HTTPRoutes (gateway.networking.k8s.io/v1); install the Gateway "
+    "API and a gateway, or leave the gateway out. Until then only the Services answer"
 )
 
 
@@ -71,11 +74,12 @@ class Routed:
     waiting: tuple[str, ...] = ()
     trouble: tuple[Trouble, ...] = ()
     again: float | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 def is_asked(snapshot: ModelSnapshot, spec: ModelDeploymentSpec | None) -> bool:
     """Whether routes serve the model: by its spec, or where that isn't understood, because they do."""
-    return spec.serving.provider == "GatewayAPI" if spec is not None else bool(own(snapshot))
+    return spec.serving.gateway is not None if spec is not None else bool(own(snapshot))
 
 
 def own(snapshot: ModelSnapshot) -> dict[str, Object]:
@@ -173,12 +177,17 @@ def turn(
     if foreign:
         words = f"HTTPRoute {foreign[0]} exists and isn't this ModelDeployment's; delete or rename it"
         return Routed(trouble=(Trouble("NameTaken", words),))
-    if spec is None and not any(each.hurries or each.copies_astray for each in addresses):
+    if spec is None and not any(each.hurries or each.copies_astray or each.is_stranded for each in addresses):
         return Routed()
-    if any(each.live is None for each in addresses) and (spec is None or _coming(snapshot, rights.running)):
+    if spec is not None and any(each.live is None for each in addresses) and _coming(snapshot, rights.running):
         return Routed(waiting=("routes wait until the Services behind them are there",))
-    parents, hostnames = _where(spec, addresses[0].live)
-    wanted = [each.wanted(shares, versions=versions, now=now) for each in addresses]
+    sharing = _sharing(snapshot, spec, now)
+    if sharing.actions and not own(snapshot):
+        # A policy comes before the routes that it is about.
+        return Routed(sharing.actions, ("routes wait for the policy beside them",), findings=sharing.findings)
+    known = next((each.live for each in addresses if each.live is not None), None)
+    parents, hostnames = _where(spec, known)
+    wanted = [each.wanted(shares, versions=versions, now=now, wait=sharing.wait) for each in addresses]
     (act, _), (suggest, _) = wanted
     documents = routes(
         name=name,
@@ -187,17 +196,92 @@ def turn(
         hostnames=hostnames,
         act=act,
         suggest=suggest,
+        entity_header=_entity_header(spec, addresses[0].live, sharing),
     )
+    if spec is None:
+        documents = [_as_it_is(each.live, document) for each, document in zip(addresses, documents, strict=True)]
     found = [
         each.written(document, split, again=again, now=now)
         for each, document, (split, again) in zip(addresses, documents, wanted, strict=True)
+        if spec is not None or each.live is not None
     ]
+    waits = (sharing.again, sharing.wait or None, *(each.again for each in found))
     return Routed(
-        tuple(action for each in found for action in each.actions),
+        (*sharing.actions, *(action for each in found for action in each.actions)),
         tuple(words for each in found for words in each.waiting),
         tuple(trouble for each in found for trouble in each.trouble),
-        min((each.again for each in found if each.again is not None), default=None),
+        min((wait for wait in waits if wait is not None), default=None),
+        sharing.findings,
     )
+
+
+@dataclass(frozen=True)
+class _Sharing:
+    """What is to be done to the policy by which shares are those of entities, and whether they are.
+
+    For `wait` seconds routes are left alone, unless somebody must go: the gateway is still taking the policy in.
+    `header` is by whose value the gateway says that it shares.
+    """
+
+    actions: tuple[Action, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    wait: float = 0.0
+    again: float | None = None
+    header: str | None = None
+
+
+def _sharing(snapshot: ModelSnapshot, spec: ModelDeploymentSpec | None, now: float) -> _Sharing:
+    """The policy never changes together with the routes: while both are new to it, a gateway may answer for neither."""
+    metadata = snapshot.mdep["metadata"]
+    live = (snapshot.policies or {}).get(metadata["name"])
+    ours = live is not None and desired.is_ours(live, snapshot.mdep)
+    wait = max(CALM - _age(live, now), 0.0) if live is not None and ours else 0.0
+    rest = max((CALM - _age(route, now) for route in own(snapshot).values()), default=0.0)
+    if spec is None:
+        return _Sharing(wait=wait)
+    header = spec.serving.gateway.entity_header if spec.serving.gateway is not None else None
+    if header is None:
+        going = live is not None and ours and not live["metadata"].get("deletionTimestamp")
+        if live is None or not going:
+            return _Sharing(wait=wait)
+        return _Sharing((delete(live),)) if rest <= 0 else _Sharing(wait=wait, again=rest)
+    if snapshot.policies is None:
+        return _Sharing(findings=(_by_entity("False", "NotSupported", f"{NO_POLICIES}; {EACH}"),))
+    if live is not None and not ours:
+        words = f"BackendTrafficPolicy {metadata['name']} exists and isn't this ModelDeployment's; delete or rename it"
+        return _Sharing(findings=(_by_entity("False", "NameTaken", f"{words}; {EACH}"),))
+    document = assignment(name=metadata["name"], namespace=metadata["namespace"], header=header)
+    same = live is not None and holds(document["spec"], live["spec"])
+    stepped = (_stepped(live) if live is not None and same else "") or stamp(math.ceil(now))
+    actions = bring(desired.route(snapshot.mdep, document, stepped=stepped), live)
+    if actions:
+        finding = _by_entity("Unknown", "Pending", f"the gateway is being told to share by {header}")
+        return _Sharing(actions, (finding,), wait=CALM) if rest <= 0 else _Sharing(findings=(finding,), again=rest)
+    assert live is not None
+    problem = unassigned(live)
+    if problem:
+        words = f"BackendTrafficPolicy {metadata['name']}: {problem}; {EACH}"
+        return _Sharing(findings=(_by_entity("False", "NotAccepted", words),), wait=wait)
+    said = f"requests with the same {header} go to the same version; those without it are drawn one by one"
+    return _Sharing(findings=(_by_entity("True", "Accepted", said),), wait=wait, header=header)
+
+
+NO_POLICIES = "this cluster doesn't know BackendTrafficPolicies (gateway.envoyproxy.io/v1alpha1), Envoy Gateway's own"
+EACH = "until then each request is drawn by itself"
+
+
+def _by_entity(status: Status, reason: str, message: str) -> Finding:
+    return Finding("SharesByEntity", status, reason, message)
+
+
+def _entity_header(spec: ModelDeploymentSpec | None, live: Object | None, sharing: _Sharing) -> str | None:
+    """Whose value says whom a request is about: what the gateway does, not what it was told.
+
+    Model servers tell the recorder what was drawn once. Were that an entity where requests are drawn, whoever answers
+    an entity first would have it, and right shares look wrong. What the route says stays while the gateway takes the
+    policy in, or where no spec is understood.
+    """
+    return shared_by(live) if live is not None and (spec is None or sharing.wait > 0) else sharing.header
 
 
 class _Address:
@@ -226,6 +310,9 @@ class _Address:
         self._now = split if split is not None and all(map(self._is_known, split.backends)) else Split(backends=())
         remembered = next(((each.service, each.port) for each in self._now.backends if _is_fallback(each)), None)
         nobody = (nobody_name(snapshot.mdep["metadata"]["name"]), desired.SERVICE_PORT)
+        self.is_stranded = fallback is not None and any(
+            each.share and each.service == nobody[0] for each in self._now.backends
+        )
         self._fallback = fallback or (remembered if spec is None else None) or nobody
         answering = [
             self._revisions[each.service] for each in self._now.backends if each.share and not _is_fallback(each)
@@ -243,8 +330,11 @@ class _Address:
         *,
         versions: Mapping[str, str],
         now: float,
+        wait: float,
     ) -> tuple[Split, float | None]:
-        """What the route is to say now, and in how many seconds it may say more."""
+        """What the route is to say now, and in how many seconds it may say more; `wait` keeps it as it is for so long,
+        unless somebody must go.
+        """
         answering = {
             self._revisions[each.service] for each in self._now.backends if each.share > LEAD and not _is_fallback(each)
         }
@@ -255,7 +345,10 @@ class _Address:
         age = _age(self.live, now) if self.live is not None else 0.0
         behind = self.live is not None and _behind(self.live)
         backends, again = paced(self._now.backends, goal, age=age, behind=behind, hurry=self.hurries)
-        return Split(backends=backends, mirror=self._mirror(known)), again
+        split = Split(backends=backends, mirror=self._mirror(known))
+        if wait > 0 and self._now.backends and split != self._now and not self.hurries:
+            return self._now, wait
+        return split, again
 
     def _backend(self, revision: str, share: Fraction, versions: Mapping[str, str]) -> Backend:
         if revision == FALLBACK:
@@ -315,8 +408,10 @@ class _Address:
 
 
 def leave(snapshot: ModelSnapshot) -> tuple[Action, ...]:
-    """No routes any more, for a model that another provider serves."""
-    return tuple(delete(route) for route in own(snapshot).values() if not route["metadata"].get("deletionTimestamp"))
+    """No routes any more, nor a policy beside them, for a model that another provider serves."""
+    every = (*own(snapshot).values(), *(snapshot.policies or {}).values())
+    ours = (item for item in every if desired.is_ours(item, snapshot.mdep))
+    return tuple(delete(item) for item in ours if not item["metadata"].get("deletionTimestamp"))
 
 
 def _where(spec: ModelDeploymentSpec | None, live: Object | None) -> tuple[list[Object], list[str]]:
@@ -329,6 +424,13 @@ def _where(spec: ModelDeploymentSpec | None, live: Object | None) -> tuple[list[
     return live["spec"]["parentRefs"], live["spec"]["hostnames"]
 
 
+def _as_it_is(live: Object | None, document: Object) -> Object:
+    """The document at the host names of the route as it is: whose other route is gone may be what says them."""
+    if live is None:
+        return document
+    return {**document, "spec": {**document["spec"], "hostnames": live["spec"]["hostnames"]}}
+
+
 def _coming(snapshot: ModelSnapshot, running: Collection[str]) -> bool:
     """Whether a Service that a new route would name isn't known to be there yet."""
     model = snapshot.mdep["metadata"]["name"]
@@ -337,7 +439,7 @@ def _coming(snapshot: ModelSnapshot, running: Collection[str]) -> bool:
 
 def _revisions(snapshot: ModelSnapshot) -> dict[str, str]:
     """The revisions that have a Service of ours, or Pods that it could lead to, by the Service's name."""
-    items = (*snapshot.deployments, *snapshot.services.values())
+    items = (*snapshot.deployments, *(snapshot.inference_services or {}).values(), *snapshot.services.values())
     labelled = (item["metadata"] for item in items if desired.is_ours(item, snapshot.mdep))
     return {item["name"]: item["labels"][LABEL_REVISION] for item in labelled if LABEL_REVISION in item["labels"]}
 

@@ -1,4 +1,4 @@
-"""What serves: Deployments of the revisions that hold a level, and the two addresses. Pure.
+"""What serves: Deployments or InferenceServices of the revisions that hold a level, and the two addresses. Pure.
 
 The level is part of the address. NAME answers only with what may act, NAME-suggest answers people; both fall back to
 the declared fallback, and to nobody where there is none. Traffic moves up only onto Pods that are ready, and down at
@@ -15,12 +15,11 @@ from typing import Any
 from mandate.api.criteria import Level
 from mandate.api.kinds import ModelDeploymentSpec
 from mandate.api.moments import age
-from mandate.api.names import LABEL_MODEL, LABEL_REVISION, nobody_name, suggest_name
+from mandate.api.names import LABEL_MODEL, LABEL_REVISION, nobody_name, suggest_name, workload_name
 from mandate.api.spec import Fallback
-from mandate.controller import desired, routing
+from mandate.controller import desired, kserve, others, replay, routing
 from mandate.controller.choice import evaluation_of
-from mandate.controller.conditions import Trouble
-from mandate.controller.identity import workload_name
+from mandate.controller.conditions import Finding, Trouble
 from mandate.controller.plan import Action, Create, bring, delete
 from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Images
@@ -65,7 +64,8 @@ class Served:
     """What is to be done so that the state is served.
 
     `waiting` says what isn't there yet, `trouble` what a person must resolve; `fallback` is a finding about the
-    fallback Service, empty where there is none. `again` is in how many seconds to look again.
+    fallback Service, empty where there is none. `again` is in how many seconds to look again. `elsewhere` is what is
+    found where somebody else's workloads serve.
     """
 
     actions: tuple[Action, ...]
@@ -73,6 +73,8 @@ class Served:
     trouble: tuple[Trouble, ...] = ()
     fallback: str = ""
     again: float | None = None
+    findings: tuple[Finding, ...] = ()
+    elsewhere: Trouble | None = None
 
 
 def standing(state: State) -> tuple[Holder, ...]:
@@ -103,7 +105,8 @@ def images_of(snapshot: ModelSnapshot, revision: str) -> Images:
     for meval in sorted(snapshot.mevals, key=age):
         spec = evaluation_of(meval)
         if spec is not None and spec.revision == revision and spec.images is not None:
-            return replace(present, fetch=spec.images.fetch, predictor=spec.images.predictor)
+            then = {"fetch": spec.images.fetch, "predictor": spec.images.predictor}
+            return replace(present, **then, recording=present.recording or present.predictor)
     return present
 
 
@@ -115,11 +118,20 @@ def recorded(revisions: tuple[Object, ...], revision: str, *, images: Images) ->
         data = item.get("data") or {}
         try:
             spec = ModelDeploymentSpec.model_validate(data["spec"])
-            kept = Images(fetch=data["images"]["fetch"], judge=images.judge, predictor=data["images"]["predictor"])
+            kept = Images(
+                fetch=data["images"]["fetch"],
+                judge=images.judge,
+                predictor=data["images"]["predictor"],
+                recording=data["images"].get("recording", ""),
+            )
         except (KeyError, TypeError, ValueError):
             return None
         model = item["metadata"]["labels"].get(LABEL_MODEL, "")
-        return Recorded(spec, kept) if key(revision_digest(model, spec)) == revision else None
+        if key(revision_digest(model, spec)) != revision:
+            return None
+        if not kept.recording:  # it is from before there was a sidecar
+            spec = spec.model_copy(update={"serving": spec.serving.model_copy(update={"recording": "Model"})})
+        return Recorded(spec, kept)
     return None
 
 
@@ -143,71 +155,113 @@ def observe(snapshot: ModelSnapshot, spec: ModelDeploymentSpec | None) -> Observ
     return Observed(shares, ready, broken, dict.fromkeys(ready, Fraction(1)))
 
 
-def serve(snapshot: ModelSnapshot, state: State, *, spec: ModelDeploymentSpec | None, now: float) -> Served:
-    """Actions and findings for `state`; `spec` is the present one, None where it isn't understood.
+def serve(
+    snapshot: ModelSnapshot,
+    state: State,
+    *,
+    spec: ModelDeploymentSpec | None,
+    declared: Fallback | None,
+    now: float,
+) -> Served:
+    """Actions and findings for `state`; `spec` is the present one, `declared` the fallback that it declares.
 
-    Then each Deployment keeps its number of replicas, and an address stays as it is unless it leads to whom it mayn't
-    lead any more: nobody knows the fallback.
+    Without a spec, as one isn't understood or is for others to serve by, each Deployment keeps its number of replicas,
+    and an address stays as it is unless it leads to whom it mayn't lead any more.
     """
     mdep = snapshot.mdep
     name = mdep["metadata"]["name"]
     actions: list[Action] = []
     waiting: list[str] = []
     trouble: list[Trouble] = []
-    deployments = _deployments(snapshot)
+    deployments, workloads = _deployments(snapshot), _workloads(snapshot)
     wanted: set[str] = set()
     for holder in standing(state):
         wanted.add(holder.revision)
-        document, why = _deployment(snapshot, holder, deployments.get(holder.revision), spec=spec)
+        live = workloads.get(holder.revision)
+        document, why = _workload(snapshot, holder, live, spec=spec)
         full = no_room(snapshot.grant, name) if granted_level(snapshot.grant, holder) is None else ""
         if full:
             trouble.append(Trouble(GRANT_FULL, f"version {holder.version}: {full}", holder.revision))
         elif why:
             waiting.append(why)
-        if document is not None:
-            taken = [item for item in snapshot.deployments if item["metadata"]["name"] == document["metadata"]["name"]]
-            if taken and not desired.is_ours(taken[0], mdep):
-                trouble.append(_taken("Deployment", document["metadata"]["name"]))
+        if document is not None and document["kind"] == kserve.KIND and snapshot.inference_services is None:
+            trouble.append(Trouble("KServeMissing", kserve.MISSING, holder.revision))
+        elif document is not None:
+            kind, made = document["kind"], document["metadata"]["name"]
+            taken = [item for item in _named(snapshot, kind, made) if not desired.is_ours(item, mdep)]
+            if taken:
+                trouble.append(name_taken(kind, made))
             else:
-                actions += bring(document, deployments.get(holder.revision))
+                actions += (kserve.bring if kind == kserve.KIND else bring)(document, live)
                 if not available(deployments.get(holder.revision)):
-                    waiting.append(f"Deployment {document['metadata']['name']} has no Pod ready yet")
+                    waiting.append(f"{kind} {made} has no Pod ready yet")
+                if kind == kserve.KIND and live is not None and (words := kserve.finding(live, now)):
+                    trouble.append(Trouble("InferenceServiceNotServed", words, holder.revision))
     selected: set[str] = set()
-    targets, found = fallback_target(snapshot, spec.use_case.fallback if spec is not None else None)
+    targets, found = fallback_target(snapshot, declared)
+    place = (declared.service_ref.name, declared.service_ref.port) if declared is not None and not found else None
     levels: tuple[Level, ...] = ("Automate", "Suggest")
     for address, level in zip((name, suggest_name(name)), levels, strict=True):
         live = snapshot.services.get(address)
         if live is not None and not desired.is_ours(live, mdep):
-            trouble.append(_taken("Service", address))
+            trouble.append(name_taken("Service", address))
             continue
         leads = _selected(snapshot, address)
         answers = _answers(snapshot, state, deployments, now=leads, level=level)
-        if answers == FALLBACK:
-            selector, port = targets
-        else:
+        theirs = led_elsewhere(snapshot, state, level)
+        selector, port = targets if theirs is None else (theirs, "http")
+        if answers != FALLBACK:
             selector, port = {LABEL_MODEL: name, LABEL_REVISION: answers}, "http"
             selected.add(answers)
         document = desired.service(mdep, address, selector=selector, port=port)
-        turned = bring(document, live) if spec is not None or not _may(state, leads, level) else ()
+        astray = others.is_led_to(live) and live is not None and live["spec"]["selector"] != theirs
+        astray = astray or not _may(state, leads, level) or (leads == FALLBACK and place is not None)
+        turned = bring(document, live) if spec is not None or astray else ()
         actions += turned
         if turned:
             waiting.append(f"Service {address} is being turned to who may answer there")
         if leads != FALLBACK:
             selected.add(leads)
-    routed = _routed(snapshot, state, deployments, spec=spec, fallback=found, wanted=wanted, now=now)
+    behind, refused = _replayed(snapshot, state, deployments, spec=spec)
+    actions += behind
+    trouble += refused
+    routed = _routed(snapshot, state, deployments, spec=spec, fallback=place, wanted=wanted, now=now)
     busy = selected | routing.held(snapshot, now)
     actions += routed.actions
-    for revision, item in deployments.items():
+    for revision, item in workloads.items():
         if revision not in wanted and revision not in busy and not _leaving(item):
             actions.append(delete(item))
-    actions += _superfluous(snapshot, spec=spec, wanted=wanted, fallback=found, now=now)
+    shadow = replay.receiver(state, spec)
+    kept = wanted if routing.is_asked(snapshot, spec) else {shadow.revision} if shadow is not None else set[str]()
+    actions += _superfluous(snapshot, spec=spec, kept=kept, fallback=place, now=now)
+    of_kserve = [item for item in workloads.values() if item["kind"] == kserve.KIND]
+    later = (routed.again, routing.settles(snapshot, now), *(kserve.patience(item, now) for item in of_kserve))
     return Served(
         tuple(actions),
         (*waiting, *routed.waiting),
         (*trouble, *routed.trouble),
         found,
-        min((each for each in (routed.again, routing.settles(snapshot, now)) if each is not None), default=None),
+        min((each for each in later if each is not None), default=None),
+        routed.findings,
     )
+
+
+def _replayed(
+    snapshot: ModelSnapshot,
+    state: State,
+    deployments: Mapping[str, Object],
+    *,
+    spec: ModelDeploymentSpec | None,
+) -> tuple[tuple[Action, ...], tuple[Trouble, ...]]:
+    """The Service at which the revision at Shadow is asked what others are asked."""
+    holder = replay.receiver(state, spec)
+    if holder is None or holder.revision not in deployments:
+        return (), ()
+    document = desired.backend(snapshot.mdep, holder.revision)
+    live = snapshot.services.get(document["metadata"]["name"])
+    if live is not None and not desired.is_ours(live, snapshot.mdep):
+        return (), (name_taken("Service", document["metadata"]["name"]),)
+    return bring(document, live), ()
 
 
 def _routed(
@@ -216,7 +270,7 @@ def _routed(
     deployments: Mapping[str, Object],
     *,
     spec: ModelDeploymentSpec | None,
-    fallback: str,
+    fallback: routing.Place | None,
     wanted: Collection[str],
     now: float,
 ) -> routing.Routed:
@@ -228,15 +282,13 @@ def _routed(
     mdep = snapshot.mdep
     running = [revision for revision in deployments if revision in wanted]
     documents = [desired.backend(mdep, revision) for revision in running]
-    declared = spec.use_case.fallback if spec is not None else None
-    usable = (declared.service_ref.name, declared.service_ref.port) if declared is not None and not fallback else None
-    if usable is None:
+    if fallback is None:
         documents.append(desired.nobody(mdep))
     actions: list[Action] = []
     for document in documents:
         live = snapshot.services.get(document["metadata"]["name"])
         if live is not None and not desired.is_ours(live, mdep):
-            return routing.Routed(trouble=(_taken("Service", document["metadata"]["name"]),))
+            return routing.Routed(trouble=(name_taken("Service", document["metadata"]["name"]),))
         actions += bring(document, live)
 
     def may(revision: str, level: Level) -> bool:
@@ -257,28 +309,32 @@ def _routed(
         spec=spec,
         versions={holder.revision: holder.version for holder in _holders(state)},
         rights=routing.Rights(may=may, able=able, running=running),
-        fallback=usable,
+        fallback=fallback,
         now=now,
     )
     return replace(routed, actions=(*actions, *routed.actions))
 
 
 def _superfluous(
-    snapshot: ModelSnapshot, *, spec: ModelDeploymentSpec | None, wanted: Collection[str], fallback: str, now: float
+    snapshot: ModelSnapshot,
+    *,
+    spec: ModelDeploymentSpec | None,
+    kept: Collection[str],
+    fallback: routing.Place | None,
+    now: float,
 ) -> list[Action]:
-    """The Services behind routes that no route names any more."""
+    """The Services of revisions that no route names any more, and to which nothing is replayed."""
     mdep, asked = snapshot.mdep, routing.is_asked(snapshot, spec)
     busy = routing.held(snapshot, now)
-    declared = spec is not None and spec.use_case.fallback is not None and not fallback
     actions: list[Action] = []
     for name, item in snapshot.services.items():
         if not desired.is_ours(item, mdep) or _leaving(item):
             continue
-        revision = _revision(item)
-        if revision and revision not in busy and not (asked and revision in wanted):
+        revision = others.revision_of(item)
+        if revision and revision not in busy and revision not in kept:
             actions.append(delete(item))
         elif name == nobody_name(mdep["metadata"]["name"]) and not routing.names_nobody(snapshot, now):
-            actions += () if asked and not declared else (delete(item),)
+            actions += () if asked and fallback is None else (delete(item),)
     return actions
 
 
@@ -321,34 +377,68 @@ def is_serving(pod: Mapping[str, Any]) -> bool:
     return of_revision and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
+def _workloads(snapshot: ModelSnapshot) -> dict[str, Object]:
+    """Our Deployments and InferenceServices by revision."""
+    every = (*snapshot.deployments, *(snapshot.inference_services or {}).values())
+    return {others.revision_of(item): item for item in every if desired.is_ours(item, snapshot.mdep)}
+
+
 def _deployments(snapshot: ModelSnapshot) -> dict[str, Object]:
-    """Our Deployments by revision."""
-    return {_revision(item): item for item in snapshot.deployments if desired.is_ours(item, snapshot.mdep)}
+    """Our Deployments by revision, and those that KServe made of our InferenceServices."""
+    makers = {item["metadata"]["uid"] for item in (snapshot.mdep, *_workloads(snapshot).values())}
+    return {
+        others.revision_of(item): item
+        for item in snapshot.deployments
+        if desired.controller_of(item) in makers or (snapshot.inference_services is None and _by_kserve(snapshot, item))
+    }
+
+
+def _by_kserve(snapshot: ModelSnapshot, deployment: Object) -> bool:
+    """Whether KServe made a Deployment of an InferenceService of ours, as far as names say, where none can be seen."""
+    revision = others.revision_of(deployment)
+    kept = recorded(snapshot.revisions, revision, images=snapshot.settings.images)
+    if kept is None or not kserve.is_asked(kept.spec):
+        return False
+    service = workload_name(snapshot.mdep["metadata"]["name"], revision)
+    return kserve.is_made_of(deployment, service)
+
+
+def _named(snapshot: ModelSnapshot, kind: str, name: str) -> list[Object]:
+    """The object of this name, whoever made it; KServe's Deployments have others."""
+    every = (snapshot.inference_services or {}).values() if kind == kserve.KIND else snapshot.deployments
+    return [item for item in every if item["metadata"]["name"] == name]
 
 
 def _selected(snapshot: ModelSnapshot, address: str) -> str:
-    """The revision that our Service leads to; FALLBACK where it leads elsewhere, to nobody, or isn't there."""
+    """The revision of whose Pods of ours our Service leads to; FALLBACK where it leads elsewhere, to nobody, or isn't
+    there.
+    """
     live = snapshot.services.get(address)
-    if live is None or not desired.is_ours(live, snapshot.mdep):
+    if live is None or not desired.is_ours(live, snapshot.mdep) or others.is_led_to(live):
         return FALLBACK
     revision = str(((live.get("spec") or {}).get("selector") or {}).get(LABEL_REVISION, ""))
     return FALLBACK if revision == desired.NOBODY else revision
 
 
-def _deployment(
+def _workload(
     snapshot: ModelSnapshot, holder: Holder, live: Object | None, *, spec: ModelDeploymentSpec | None
 ) -> tuple[Object | None, str]:
     if granted_level(snapshot.grant, holder) is None:
         return None, f"version {holder.version} waits for its entry in the namespace's AutonomyGrant"
     kept = recorded(snapshot.revisions, holder.revision, images=snapshot.settings.images)
     if kept is None or holder.model_digest is None:
-        return None, f"version {holder.version}: no ControllerRevision holds it, so its Deployment can't be made"
+        return None, f"version {holder.version}: no ControllerRevision holds it, so its Pods can't be made"
+    by_kserve = kserve.is_asked(kept.spec)
     replicas = spec.serving.replicas if spec is not None else kept.spec.serving.replicas if live is None else None
-    document = desired.deployment(
+    if replicas is None and not by_kserve:
+        replicas = desired.left_to_others(live)
+    elif by_kserve and spec is None and live is not None:
+        replicas = kserve.replicas(live)
+    document = desired.workload(
         snapshot.mdep,
         kept.spec,
         revision=holder.revision,
-        replicas=replicas if replicas is not None else desired.left_to_others(live),
+        replicas=replicas,
         images=kept.images,
         digest=holder.model_digest,
         recorder_url=snapshot.settings.recorder_url,
@@ -359,6 +449,17 @@ def _deployment(
 def _holders(state: State) -> tuple[Holder, ...]:
     behind = state.previous.holder if state.previous is not None and not state.previous.released else None
     return tuple(holder for holder in (state.candidate, state.champion, behind) if holder is not None)
+
+
+def led_elsewhere(snapshot: ModelSnapshot, state: State, level: Level) -> Mapping[str, str] | None:
+    """Whom of others' Pods a Service selects that answers at `level`; None where none is ready that is granted it."""
+    known = sorted(_holders(state), key=lambda holder: holder is state.candidate)
+    allowed = [
+        holder.revision
+        for holder in known
+        if _may(state, holder.revision, level) and rank(granted_level(snapshot.grant, holder)) >= rank(level)
+    ]
+    return others.selector(snapshot, level, allowed=allowed)
 
 
 def _may(state: State, revision: str, level: Level) -> bool:
@@ -403,13 +504,10 @@ def fallback_target(
     return (spec["selector"], ports[0].get("targetPort", reference.port)), ""
 
 
-def _taken(kind: str, name: str) -> Trouble:
+def name_taken(kind: str, name: str) -> Trouble:
+    """A name that we need belongs to somebody else's object."""
     words = f"{kind} {name} exists and isn't this ModelDeployment's; rename or delete it, or name the model otherwise"
     return Trouble("NameTaken", words)
-
-
-def _revision(item: Object) -> str:
-    return str((item["metadata"].get("labels") or {}).get(LABEL_REVISION, ""))
 
 
 def _leaving(item: Object) -> bool:

@@ -1,8 +1,8 @@
-"""`/metrics`, `/healthz` and `/readyz` over HTTP."""
+"""`/metrics`, `/healthz` and `/readyz` over HTTP, and what else there is to answer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -11,8 +11,10 @@ from prometheus_client.exposition import choose_encoder
 
 
 @asynccontextmanager
-async def serving(address: str, *, registry: CollectorRegistry, ready: Callable[[], bool]) -> AsyncIterator[int]:
-    """Serve on `host:port` (port 0 for any) while the context lasts; yields the port."""
+async def serving(
+    address: str, *, registry: CollectorRegistry, ready: Callable[[], bool], more: Iterable[web.RouteDef] = ()
+) -> AsyncIterator[int]:
+    """Serve these and `more` on `host:port` (port 0 for any) while the context lasts; yields the port."""
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -25,7 +27,7 @@ async def serving(address: str, *, registry: CollectorRegistry, ready: Callable[
         return web.Response(text="ok") if ready() else web.Response(text="listing", status=503)
 
     app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz), *more])
     host, _, port = address.rpartition(":")
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

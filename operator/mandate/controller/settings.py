@@ -13,11 +13,13 @@ class Images:
     """The product's own images, each `name@sha256:<64 hex>`.
 
     `fetch` brings models and data into evaluation and serving Pods; an installation may give `judge`'s for it.
+    `recording` is the sidecar's before users' own images, the predictor's where empty.
     """
 
     fetch: str
     judge: str
     predictor: str
+    recording: str = ""
 
     def __post_init__(self) -> None:
         for role in ("fetch", "judge", "predictor"):
@@ -42,10 +44,14 @@ class Settings:
     """Time from one attempt's error to the next attempt."""
     keep_finished: int = 3600
     """How long a finished Job stays, for its logs, after its result is stored."""
+    kserve: bool = False
+    """Whether InferenceServices are looked after, for which the operator needs the rights."""
     judge_memory: str = "2Gi"
     judge_cpu: str = "2"
     recorder_url: str = ""
     """Where model servers send what they answered, and live use is asked about; empty where nothing is recorded."""
+    recorder_orders_url: str = ""
+    """Where the recorder takes orders for replays; empty where it takes none."""
     drills: bool = False
     """Whether the operator sends a drill's request, which takes a way to Pods of enrolled namespaces."""
     live_every: float = 60.0

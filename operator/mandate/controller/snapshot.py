@@ -9,7 +9,8 @@ from typing import Any
 from mandate.api.spec import Task
 from mandate.controller.intake import IntakeError
 from mandate.controller.settings import Settings
-from mandate.evidence.live import Live
+from mandate.evidence.live import Drawn, Live
+from mandate.evidence.replay import ReplayState
 from mandate.evidence.schema import Evidence
 from mandate.rollout.pairs import Comparison
 from mandate.rollout.state import Holder
@@ -86,10 +87,13 @@ class ModelSnapshot:
     """One ModelDeployment and what belongs to it.
 
     `services` holds the model's own Services, and by whomever those of the names that are its; `routes` the HTTPRoutes
-    NAME and NAME-suggest whoever made them, None where the cluster doesn't know the kind. `evidence` is by
-    ModelEvaluation, `looks` by look; `records` are the evidence ConfigMaps, without their data. `live` is what use
-    shows of the revisions of which the present rules ask that, `alone` why it doesn't show them beside the champion;
-    `drill` is what came of the one that is asked.
+    NAME and NAME-suggest whoever made them, None where the cluster doesn't know the kind; `policies` likewise the
+    BackendTrafficPolicy NAME, and `inference_services` those with the names of the model's revisions. `deployments` may
+    be KServe's. `templates` are the PodTemplates of the names that are the model's, whoever made them; `pods` those of
+    somebody else's workloads that serve it. `evidence` is by ModelEvaluation, `looks` by look; `records` are the
+    evidence ConfigMaps, without their data. `live` is what use shows of the revisions of which the present rules ask
+    that, `alone` why it doesn't show them beside the champion; `drawn` where the draws of a step under way led. `drill`
+    is what came of the one that is asked, `replay` what the recorder says of replays, None where none are asked for.
     """
 
     mdep: Object
@@ -100,13 +104,19 @@ class ModelSnapshot:
     deployments: tuple[Object, ...] = ()
     services: Mapping[str, Object] = field(default_factory=dict)
     routes: Mapping[str, Object] | None = None
+    policies: Mapping[str, Object] | None = None
+    inference_services: Mapping[str, Object] | None = None
+    templates: Mapping[str, Object] = field(default_factory=dict)
+    pods: tuple[Object, ...] = ()
     fallback: Object | None = None
     records: tuple[Object, ...] = ()
     evidence: Mapping[str, Evidence | IntakeError] = field(default_factory=dict)
     looks: Mapping[str, int] = field(default_factory=dict)
     live: Mapping[str, Live | LiveUnavailable] = field(default_factory=dict)
     alone: Mapping[str, str] = field(default_factory=dict)
+    drawn: Drawn | LiveUnavailable | None = None
     drill: DrillOutcome | None = None
+    replay: ReplayState | LiveUnavailable | None = None
     settings: Settings
 
 
@@ -125,6 +135,7 @@ class GrantSnapshot:
     revisions: tuple[Object, ...] = ()
     jobs: tuple[Object, ...] = ()
     deployments: tuple[Object, ...] = ()
+    inference_services: tuple[Object, ...] = ()
     services: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
     templates: Mapping[str, Object] = field(default_factory=dict)

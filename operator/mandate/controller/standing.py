@@ -7,9 +7,11 @@ from typing import Any
 from mandate.api.criteria import LEVELS, Level
 from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec
+from mandate.controller import replay, routing
 from mandate.controller.assess import Assessment, Judged, blocking, model_digest
 from mandate.controller.choice import asked_of, evaluation_of, status_of
 from mandate.controller.drill import told
+from mandate.controller.pods import records_by_sidecar
 from mandate.controller.serve import Observed, recorded
 from mandate.controller.snapshot import LiveQuestion, LiveUnavailable, ModelSnapshot
 from mandate.evidence.live import Live
@@ -18,6 +20,7 @@ from mandate.evidence.schema import Evidence
 from mandate.rollout.decisions import blind_percent
 from mandate.rollout.inputs import Inputs, Judgement, Rules, Verb
 from mandate.rollout.pairs import compared, comparison
+from mandate.rollout.ratio import Divided, Ratio, divided, ratio
 from mandate.rollout.record import live_levels, rules_of, seen_of, state_of
 from mandate.rollout.state import Holder, State
 from mandate.verdict.criteria import criteria_digest, looked_digest
@@ -66,6 +69,8 @@ def inputs(
         for revision, live in snapshot.live.items()
         if isinstance(live, Live) and revision not in unknown
     }
+    drawn, climbing = drawn_shares(snapshot, state), state.candidate or state.champion
+    misdrawn = {climbing.revision: drawn.words} if climbing and drawn and drawn.status == "False" else {}
     return Inputs(
         revision=revision,
         version=spec.model.version,
@@ -80,12 +85,13 @@ def inputs(
         true=observed.true,
         ready=observed.ready,
         broken=observed.broken,
+        misdrawn=misdrawn,
     )
 
 
 def _rules(spec: ModelDeploymentSpec) -> Rules:
-    """A Service leads to one revision as a whole; routes divide."""
-    return rules_of(spec.autonomy, effective(spec).gates, whole=spec.serving.provider == "Service")
+    """Routes divide. A Service leads to one revision as a whole, and the shares of others aren't ours."""
+    return rules_of(spec.autonomy, effective(spec).gates, whole=spec.serving.gateway is None)
 
 
 def criteria_of(snapshot: ModelSnapshot, holder: Holder, *, spec: ModelDeploymentSpec) -> ModelDeploymentSpec | None:
@@ -124,13 +130,30 @@ def _unknown(snapshot: ModelSnapshot, state: State, spec: ModelDeploymentSpec) -
 def _silence(snapshot: ModelSnapshot, state: State, revision: str, spec: ModelDeploymentSpec) -> str:
     """Why no prediction of a revision may ever come by itself; empty where they should."""
     candidates = (holder for holder in (state.candidate, state.champion) if holder is not None)
-    at_shadow = any(holder.revision == revision and holder.rung.level == "Shadow" for holder in candidates)
-    if spec.serving.provider == "Service" and at_shadow:
-        return "the provider Service sends no copies of requests to Shadow; send some, or ask for minPredictions: 0"
-    kept = recorded(snapshot.revisions, revision, images=snapshot.settings.images)
-    if kept is not None and kept.spec.model.source.image is not None:
-        return "the image is your own, so it must send its predictions to the recorder itself"
+    standing = next((each for each in candidates if each.revision == revision and each.rung.level == "Shadow"), None)
+    if spec.serving.provider == "KServe" and spec.serving.gateway is None and standing is not None:
+        return (
+            "the provider KServe without a gateway sends no copies of requests to Shadow; send some yourself, or ask "
+            "for minPredictions: 0"
+        )
+    if spec.serving.provider == "Service" and standing is not None:
+        if not replay.is_asked(spec):
+            return (
+                "the provider Service sends no copies of requests to Shadow; set spec.serving.replay, send some "
+                "yourself, or ask for minPredictions: 0"
+            )
+        if why := replay.silence(snapshot, standing):
+            return why
+    if _records_by_itself(snapshot, revision):
+        return (
+            "the image is your own, and no sidecar records it, so it must send its predictions to the recorder itself"
+        )
     return ""
+
+
+def _records_by_itself(snapshot: ModelSnapshot, revision: str) -> bool:
+    kept = recorded(snapshot.revisions, revision, images=snapshot.settings.images)
+    return kept is not None and kept.spec.model.source.image is not None and not records_by_sidecar(kept.spec)
 
 
 def others(state: State, revision: str) -> tuple[Holder, ...]:
@@ -146,13 +169,32 @@ def judged_by(mdep: Object) -> frozenset[str]:
 
 
 def compares(spec: ModelDeploymentSpec | None) -> bool:
-    """Whether a candidate at Shadow is compared with the champion: where the provider copies requests, or as asked.
+    """Whether a candidate at Shadow is compared with the champion: where it gets copies or replays, or as asked.
 
     Elsewhere most have nothing to compare, and looking for it would cost a recorder as much as the rest together.
     """
     if spec is None:
         return False
-    return spec.serving.provider == "GatewayAPI" or spec.autonomy.shadow.max_missing_pairs is not None
+    copied = spec.serving.gateway is not None or replay.is_asked(spec)
+    return copied or spec.autonomy.shadow.max_missing_pairs is not None
+
+
+def to_count(snapshot: ModelSnapshot) -> Divided | None:
+    """The step whose draws are to be counted, where a gateway draws."""
+    step = divided(state_of(status_of(snapshot.mdep)))
+    return step if step is not None and step.others and routing.own(snapshot) else None
+
+
+def drawn_shares(snapshot: ModelSnapshot, state: State) -> Ratio | None:
+    """Whether the draws of the step under way led where they should; None where there is none."""
+    step = divided(state) if routing.own(snapshot) else None
+    if step is None:
+        return None
+    mute = {revision for revision in step.revisions if _records_by_itself(snapshot, revision)}
+    found = snapshot.drawn
+    if isinstance(found, LiveUnavailable):
+        return ratio(step, None, mute=mute, why=found.reason)
+    return ratio(step, found, mute=mute)
 
 
 def to_ask(snapshot: ModelSnapshot, spec: ModelDeploymentSpec) -> tuple[LiveQuestion, ...]:

@@ -13,12 +13,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mandate.api.criteria import LEVELS
 
 from . import frame
 from .frame import EXIT_OK, Failure, Result, Termination
+
+if TYPE_CHECKING:
+    from mandate.sources.reader import Reader
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,8 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     fetch.set_defaults(step=_fetch)
     model = steps.add_parser("fetch-model", help="copy and verify the model file only")
     model.set_defaults(step=_fetch_model)
-    model.add_argument("--uri", required=True, help="pvc://CLAIM/PATH of the model file")
+    model.add_argument("--uri", required=True, help="pvc://CLAIM/PATH, https://…, s3://… or oci://… of the model file")
     model.add_argument("--digest", required=True, help="sha256:… that it must have")
+    model.add_argument("--credentials-ref", help="name of the Secret whose keys open it")
+    model.add_argument("--s3-endpoint", help="https://HOST:PORT of the storage; default: AWS's")
+    model.add_argument("--s3-region", help="its region")
     judge = steps.add_parser("judge", help="ask the predictor, measure, print the framed result")
     judge.set_defaults(step=_judge)
     judge.add_argument("--predictor", default="http://127.0.0.1:8080", help="where the predictor listens")
@@ -44,13 +50,16 @@ def _parser() -> argparse.ArgumentParser:
     score = steps.add_parser("score", help="answer every batch of a folder that has no answers yet")
     score.set_defaults(step=_score)
     score.add_argument("--predictor", default="http://127.0.0.1:8080", help="where the predictor listens")
-    score.add_argument("--input", type=Path, required=True, help="folder with .parquet and .csv files")
+    score.add_argument("--input", type=Path, required=True, help="folder with tables")
     score.add_argument("--output", type=Path, required=True, help="folder for answers, one below it per level")
     score.add_argument("--autonomy", choices=LEVELS, required=True, help="the level that marks the answers")
     for name in ("version", "revision", "digest"):
         score.add_argument(f"--{name}", required=True, help=f"the model's {name}")
     for step in (fetch, model):
         step.add_argument("--sources", type=Path, default=Path("/mandate/sources"), help="where claims are mounted")
+        step.add_argument(
+            "--credentials", type=Path, default=Path("/mandate/credentials"), help="where Secrets are mounted"
+        )
         step.add_argument("--model-dir", type=Path, default=Path("/mandate/model"), help="folder for the model file")
     fetch.add_argument("--champion-dir", type=Path, default=Path("/mandate/champion"), help="folder for the champion")
     judge.add_argument("--champion", default="http://127.0.0.1:8081", help="where the champion's predictor listens")
@@ -66,16 +75,12 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _fetched(options: argparse.Namespace) -> dict[str, str]:
-    from mandate import sources
-
     from .fetch import fetch
-    from .model_file import mounts_in
     from .settings import spec_in
 
-    locate = partial(sources.locate, mounts=mounts_in(options.sources))
     return fetch(
         spec_in(os.environ),
-        locate=locate,
+        reader=_reader(options),
         model_dir=options.model_dir,
         champion_dir=options.champion_dir,
         data_dir=options.data_dir,
@@ -87,12 +92,26 @@ def _fetch_model(options: argparse.Namespace) -> int:
 
 
 def _model_fetched(options: argparse.Namespace) -> dict[str, str]:
-    from mandate.sources import files
+    from mandate.sources.place import Place
 
-    from .model_file import fetch_model, mounts_in
+    from .model_file import fetch_model
 
-    locate = partial(files.locate, mounts=mounts_in(options.sources))
-    return {"model": fetch_model(options.uri, digest=options.digest, locate=locate, model_dir=options.model_dir)}
+    place = Place(
+        uri=options.uri,
+        credentials=options.credentials_ref,
+        endpoint=options.s3_endpoint,
+        region=options.s3_region,
+    )
+    found = fetch_model(place, digest=options.digest, reader=_reader(options), model_dir=options.model_dir)
+    return {"model": found}
+
+
+def _reader(options: argparse.Namespace) -> Reader:
+    from mandate.sources.reader import Reader
+
+    from .model_file import mounts_in
+
+    return Reader(mounts=mounts_in(options.sources), credentials=mounts_in(options.credentials))
 
 
 def _ending(options: argparse.Namespace, step: Callable[[], dict[str, str]]) -> int:

@@ -21,6 +21,10 @@ _NOT_JUDGED = {
     "WrongShape",
     "WrongType",
     "NeedsCluster",
+    "Unreachable",
+    "Unavailable",
+    "Truncated",
+    "TooSlow",
 }
 
 

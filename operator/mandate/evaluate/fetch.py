@@ -5,24 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from mandate.api.kinds import ModelEvaluationSpec
+from mandate.sources import Reader
 
 from . import data
 from .failures import failing
-from .model_file import Locate, fetch_model
+from .model_file import fetch_model
+from .places import place_of
 
 
 def fetch(
-    spec: ModelEvaluationSpec, *, locate: Locate, model_dir: Path, champion_dir: Path, data_dir: Path
+    spec: ModelEvaluationSpec, *, reader: Reader, model_dir: Path, champion_dir: Path, data_dir: Path
 ) -> dict[str, str]:
     """Fill the folders; returns the digests found: `model`, `split`, and the tables' by field of spec.data."""
     source = spec.model.source
     model = None
     if source.uri is not None:
-        model = fetch_model(source.uri, digest=source.digest, locate=locate, model_dir=model_dir)
+        model = fetch_model(place_of(source), digest=source.digest, reader=reader, model_dir=model_dir)
     if spec.champion is not None and spec.champion.source.uri is not None:
         champion = spec.champion.source
-        fetch_model(str(champion.uri), digest=champion.digest, locate=locate, model_dir=champion_dir)
-    rows = data.load(spec, locate=locate, scratch=data_dir)
+        fetch_model(place_of(champion), digest=champion.digest, reader=reader, model_dir=champion_dir)
+    rows = data.load(spec, reader=reader, scratch=data_dir)
     with failing("Split"):
         data.write(rows, data_dir, model=model)
     return ({"model": model} if model else {}) | rows.digests | {"split": rows.split.digest}

@@ -44,17 +44,17 @@ async def judge(
     if source.columns is not None:
         predicted = predict.from_table(spec, rows)
     else:
-        predicted = await over_http(spec, rows, url=predictor, model=model, limits=limits)
+        predicted = await over_http(spec, rows, url=predictor, model=model, limits=limits, container=True)
     rival = None
     if (asked := champions(spec)) is not None:
         with of_champion():
-            rival = (await over_http(asked, rows, url=champion, model=model, limits=limits)).answers
-    sealed = isolation(await before, await probe(addresses))
+            rival = (await over_http(asked, rows, url=champion, model=model, limits=limits, container=True)).answers
+    isolated = isolation(await before, await probe(addresses), sealed=spec.sealed)
     digest = file_digest if source.image is None else source.image_digest
     return evidence(
         spec,
         rows,
         replace(predicted, model_digest=digest, champion=rival),
-        isolation=sealed,
+        isolation=isolated,
         seconds={"prepare": prepared},
     )

@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,21 +16,26 @@ import mandate
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence
 from mandate.inference.errors import InferenceError
+from mandate.sources import Reader
 
 from . import data, predict
 from .data import Rows
 from .failures import failing, of_champion
 from .frame import read_termination
-from .model_file import Locate, fetch_model
+from .model_file import fetch_model
+from .places import place_of
 from .predict import Predicted
 from .run import champions, evidence
 
 
-def evaluate_locally(spec: ModelEvaluationSpec, *, locate: Locate, serve: bool = False) -> Evidence:
-    """Evidence as the Job would find it; `locate` finds the file behind a URI.
+def evaluate_locally(
+    spec: ModelEvaluationSpec, *, reader: Reader, serve: bool = False, stage: Callable[[str], None] = lambda _: None
+) -> Evidence:
+    """Evidence as the Job would find it; `reader` reads what is behind a URI.
 
     An ONNX model runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
-    process on the loopback interface, and they are measured. Raises EvaluationError.
+    process on the loopback interface, and they are measured. `stage` is told what is being done, in words. Raises
+    EvaluationError.
     """
     start = time.monotonic()
     source = spec.model.source
@@ -39,25 +45,29 @@ def evaluate_locally(spec: ModelEvaluationSpec, *, locate: Locate, serve: bool =
                 raise InferenceError(
                     "NeedsCluster", f"{model.source.image} runs in a cluster only; apply the manifest there"
                 )
-    rows = data.load(spec, locate=locate)
+    stage("reading the data")
+    rows = data.load(spec, reader=reader)
     prepared = time.monotonic() - start
+    stage("serving the model and asking it" if serve and source.uri else "asking the model")
     if source.uri is None:
         predicted = predict.from_table(spec, rows)
     elif serve:
-        predicted = asyncio.run(_served(spec, rows, locate=locate))
+        predicted = asyncio.run(_served(spec, rows, reader=reader))
     else:
         with failing("Fetch", field="spec.model.source.uri"):
-            file = locate(source.uri)
+            file = reader.path(place_of(source))
         predicted = predict.in_process(spec, rows, file)
     if (asked := champions(spec)) is not None:
+        stage("asking the champion")
         with failing("Fetch", field="spec.champion.source.uri"):
-            file = locate(str(asked.model.source.uri))
+            file = reader.path(place_of(asked.model.source))
         with of_champion():
             predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
+    stage("measuring")
     return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared})
 
 
-async def _served(spec: ModelEvaluationSpec, rows: Rows, *, locate: Locate) -> Predicted:
+async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader) -> Predicted:
     """As `over_http`, with a predictor of our own, which is stopped again whatever happens."""
     from mandate.inference.client import Limits
 
@@ -65,8 +75,8 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, locate: Locate) -> P
 
     with tempfile.TemporaryDirectory(prefix="mandate-") as name:
         folder = Path(name)
-        uri = str(spec.model.source.uri)
-        digest = fetch_model(uri, digest=spec.model.source.digest, locate=locate, model_dir=folder)
+        place = place_of(spec.model.source)
+        digest = fetch_model(place, digest=spec.model.source.digest, reader=reader, model_dir=folder)
         port = _free_port()
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -77,16 +87,27 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, locate: Locate) -> P
                 stderr=log,
             )
         try:
+            probing = asyncio.Event()
             asking = asyncio.create_task(
-                over_http(spec, rows, url=f"http://127.0.0.1:{port}", model="model", limits=Limits())
+                over_http(
+                    spec,
+                    rows,
+                    url=f"http://127.0.0.1:{port}",
+                    model="model",
+                    limits=Limits(),
+                    container=False,
+                    probing=probing,
+                )
             )
             ended = asyncio.create_task(process.wait())
             await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if probing.is_set():
+                await asyncio.wait({asking})  # where a bad input ended it, that is what was to be found out
             if not asking.done():
                 asking.cancel()
                 await asyncio.wait({asking})
                 with failing("Predict", field="spec.model.source"):
-                    raise _why(folder, name=uri)
+                    raise _why(folder, name=place.uri)
             return replace(asking.result(), model_digest=digest)
         finally:
             if process.returncode is None:

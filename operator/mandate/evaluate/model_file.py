@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from mandate.sources import files
+from mandate.sources.place import Place
+from mandate.sources.reader import Reader
 
 from .failures import failing
 
 MODEL_FILE = "model.onnx"
 
-Locate = Callable[[str], Path]
-"""Finds the file behind a URI; raises SourceError."""
-
 
 def mounts_in(folder: Path) -> dict[str, Path]:
-    """Claims mounted below `folder`, each under its name."""
+    """Claims, or Secrets, mounted below `folder`, each under its name."""
     return {path.name: path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
 
 
-def fetch_model(uri: str, *, digest: str | None, locate: Locate, model_dir: Path) -> str:
+def fetch_model(place: Place, *, digest: str | None, reader: Reader, model_dir: Path) -> str:
     """Copy the model file and return its digest. Raises EvaluationError, for example DigestMismatch."""
     with failing("Fetch", field="spec.model.source"):
-        return files.copy(locate(uri), model_dir / MODEL_FILE, declared=digest, name=uri)
+        return reader.copy(place, model_dir / MODEL_FILE, declared=digest)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.spec import ModelInputs
-from mandate.evidence.schema import Estimate
+from mandate.evidence.schema import Estimate, Probed, Saturated, UnderLoad
 from mandate.inference.errors import InferenceError
 from mandate.measure.answers import Answers, from_columns
 
@@ -26,6 +26,9 @@ class Predicted:
 
     answers: Answers
     estimates: tuple[Estimate, ...]
+    loads: dict[str, UnderLoad] = field(default_factory=dict)
+    saturated: Saturated | None = None
+    robustness: dict[str, Probed] | None = None
     champion: Answers | None = None
     model_digest: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -36,7 +39,7 @@ def from_table(spec: ModelEvaluationSpec, rows: Rows) -> Predicted:
     """Answers that the data already holds. Raises EvaluationError."""
     with failing("Predict", field="spec.model.source.columns"):
         answers = from_columns(rows.table, list(spec.model.source.columns or ()))
-    return Predicted(answers=answers, estimates=service.not_measured(spec.loads, reason=ONLY_COLUMNS))
+    return Predicted(answers=answers, estimates=service.not_measured(spec, reason=ONLY_COLUMNS))
 
 
 def in_process(spec: ModelEvaluationSpec, rows: Rows, model: Path) -> Predicted:
@@ -49,7 +52,7 @@ def in_process(spec: ModelEvaluationSpec, rows: Rows, model: Path) -> Predicted:
         values = local.predict(loaded, rows.table, inputs=inputs_of(spec), output=spec.model.output, task=spec.task)
         return Predicted(
             answers=Answers(values=values),
-            estimates=service.not_measured(spec.loads, reason=NOT_SERVED),
+            estimates=service.not_measured(spec, reason=NOT_SERVED),
             model_digest=loaded.digest,
             seconds={"predict": time.monotonic() - start},
         )

@@ -20,7 +20,7 @@ def champions(spec: ModelEvaluationSpec) -> ModelEvaluationSpec | None:
     """The settings under which the champion is asked: on the same rows, without load. None without a champion."""
     if spec.champion is None:
         return None
-    return spec.model_copy(update={"model": spec.champion, "champion": None, "loads": ()})
+    return spec.model_copy(update={"model": spec.champion, "champion": None, "loads": (), "service": ()})
 
 
 def evidence(
@@ -42,13 +42,18 @@ def evidence(
             task=spec.task,
             data=spec.data,
             references=spec.baselines,
+            error_costs=spec.error_costs,
             champion=predicted.champion,
             champion_model=spec.champion,
             model_digest=predicted.model_digest,
             data_digests=rows.digests,
+            annotations=rows.annotations,
         )
     measured = Measured(
         estimates=predicted.estimates,
+        loads=predicted.loads or None,
+        saturated=predicted.saturated,
+        robustness=predicted.robustness,
         isolation=isolation,
         seconds={**seconds, **predicted.seconds, "compute": time.monotonic() - start},
         versions={**_versions(), **predicted.versions},

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mandate import sources
 from mandate.api.criteria import LEVELS, Level
+from mandate.api.formats import TABLE_SUFFIXES
 from mandate.api.spec import Model, Task
 from mandate.inference.client import Limits, connect
 from mandate.inference.errors import InferenceError
@@ -24,7 +25,6 @@ from mandate.predictor.datatypes import Array
 
 from .failures import failing
 
-SUFFIXES = (".parquet", ".csv")
 OUTPUT = "mandate_output"
 """Column with the model's declared output: a number, a text, or a list of them, one per class."""
 
@@ -59,9 +59,9 @@ def waiting(folder: Path, answers: Path) -> Iterator[tuple[Path, str]]:
     again.
     """
     for path in sorted(folder.iterdir()):
-        name = f"{path.name}.parquet" if path.suffix == ".csv" else path.name
+        name = f"{path.name}.parquet" if path.suffix != ".parquet" else path.name
         hidden, known = path.name.startswith("."), (answers / level / name for level in LEVELS)
-        if path.is_file() and path.suffix in SUFFIXES and not hidden and not any(item.exists() for item in known):
+        if path.is_file() and path.suffix in TABLE_SUFFIXES and not hidden and not any(item.exists() for item in known):
             yield path, name
 
 

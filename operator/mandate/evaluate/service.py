@@ -1,15 +1,30 @@
-"""Latencies and crashes under the declared loads, as estimates."""
+"""Latencies and failures under the declared loads, as estimates."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
-from mandate.api.catalogue import QUANTILES
-from mandate.evidence.intervals import Fact
-from mandate.evidence.schema import Estimate, Fault, Quantity, Support
-from mandate.inference.load import Loaded
+from mandate.api.catalogue import METRICS, QUANTILES
+from mandate.api.kinds import ModelEvaluationSpec
+from mandate.api.quantity import quantity
+from mandate.api.spec import Serving
+from mandate.evidence.intervals import Fact, Interval, StudentT, Table, Unbounded
+from mandate.evidence.schema import Estimate, Fault, Probed, Quantity, Saturated, Support, UnderLoad
+from mandate.inference.load import KEPT, Loaded
 
-CRASHES = "crashes"
+if TYPE_CHECKING:
+    from mandate.inference.capacity import Capacity
+    from mandate.inference.client import Usage
+    from mandate.inference.robustness import Probed as Kind
+
+CRASHES, FAILED = "crashes", "failed_requests"
+MEMORY, COLD = "memory_peak", "cold_start"
+THROUGHPUT, CPU, COST = "throughput", "cpu_per_prediction", "cost_per_million"
+ROBUSTNESS = "robustness_failures"
+SILENT = "the container doesn't say what it uses; Mandate's own server for model files does"
 
 
 def rate_of(load: str) -> float:
@@ -21,13 +36,11 @@ def rate_of(load: str) -> float:
 
 
 def measured(loads: Mapping[str, Loaded], *, timeout: float, requests: int) -> tuple[Estimate, ...]:
-    """Estimates of what happened under each load; `requests` without a load were answered before, without a crash."""
-    from mandate.inference.latency import quantile  # SciPy, which isn't needed where nothing was measured
-
+    """Estimates of what happened under each load; `requests` without a load were answered before, without a failure."""
     estimates: list[Estimate] = []
     for load, seen in loads.items():
         for metric, share in QUANTILES.items():
-            value, interval = quantile(seen.blocks, share, censored=timeout)
+            value, interval = _latency(seen, share, timeout=timeout)
             beyond = round(seen.requests * min(share, 1 - share))
             estimates.append(
                 Estimate(
@@ -37,29 +50,195 @@ def measured(loads: Mapping[str, Loaded], *, timeout: float, requests: int) -> t
                     support=Support(rows=seen.requests, events=beyond),
                 )
             )
-        estimates.append(_crashes(seen.crashes, requests=seen.requests, load=load))
+        estimates.append(_count(CRASHES, seen.crashes, requests=seen.requests, load=load))
+        estimates.append(_count(FAILED, seen.failed, requests=seen.requests, load=load))
     everything = requests + sum(seen.requests for seen in loads.values())
-    estimates.append(_crashes(sum(seen.crashes for seen in loads.values()), requests=everything, load=None))
-    return _sorted(estimates)
+    estimates.append(_count(CRASHES, sum(seen.crashes for seen in loads.values()), requests=everything, load=None))
+    estimates.append(_count(FAILED, sum(seen.failed for seen in loads.values()), requests=everything, load=None))
+    return in_order(estimates)
 
 
-def not_measured(loads: Iterable[str], *, reason: str) -> tuple[Estimate, ...]:
-    """The same quantities where no predictor was loaded: each with the fault NotMeasured."""
+def _latency(seen: Loaded, share: float, *, timeout: float) -> tuple[float, Interval]:
+    """A quantile from the moments due, with limits that hold although requests may have left late.
+
+    What a late request waited for this process isn't the server's, so the lower limit is of latencies from the moment
+    of sending; the upper one is of those from the moment due. A server that got less than the declared rate wasn't
+    under that load at all: then there are no limits.
+    """
+    from mandate.inference.latency import quantile  # SciPy, which isn't needed where nothing was measured
+
+    value, interval = quantile(seen.blocks, share, censored=timeout)
+    if seen.kept < KEPT:
+        return value, Unbounded(
+            reason=f"the load generator kept up {seen.kept:.0%} of the declared rate, so this is its own speed: "
+            "lower the load, or give the judge more CPU",
+            unit="punctual",
+            found=seen.requests - seen.late,
+            needed=seen.requests,
+        )
+    if not isinstance(interval, Table):
+        return value, interval
+    _, sent = quantile(seen.sent, share, censored=timeout)
+    if not isinstance(sent, Table):
+        return value, sent
+    lower = tuple(
+        None if due is None or own is None else min(due, own)
+        for due, own in zip(interval.lower, sent.lower, strict=True)
+    )
+    return value, Table(levels=interval.levels, lower=lower, upper=interval.upper)
+
+
+def under_load(loads: Mapping[str, Loaded]) -> dict[str, UnderLoad]:
+    """What became of the requests of each load."""
+    return {
+        load: UnderLoad(
+            requests=seen.requests,
+            late=seen.late,
+            kept=seen.kept,
+            crashes=seen.crashes,
+            timeouts=seen.timeouts,
+            refused=seen.refused,
+        )
+        for load, seen in loads.items()
+    }
+
+
+def used(usage: Usage | None, *, first_answer: float) -> list[Estimate]:
+    """What the server used, and how long it took until it could be asked; `first_answer` is its first one's seconds."""
+    if usage is None:
+        return [_missing(metric, reason=SILENT) for metric in (MEMORY, COLD)]
+    return [
+        _fact(MEMORY, usage.memory / 2**20, rows=1),
+        _fact(COLD, usage.cold + first_answer, rows=1),
+    ]
+
+
+def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
+    """Throughput, CPU time and cost of a prediction; `rows` are in each request."""
+    from mandate.inference.capacity import limits  # SciPy, which isn't needed where nothing was measured
+    from mandate.inference.latency import LEVELS
+
+    answered = sum(found.answers)
+    if answered == 0:
+        fault = Fault(code="NoAnswers", message="the server answered nothing; read the model container's log")
+        nothing = Support(rows=0, events=0)
+        names = (THROUGHPUT, CPU, COST)
+        return [Estimate(quantity=Quantity(metric=name), support=nothing, fault=fault) for name in names]
+    lower, upper = limits(found)
+    support = Support(rows=answered * rows, events=0)
+    rate = (found.rate if found.held is None else found.held) * rows
+    faster = Table(levels=LEVELS, lower=_times(lower, rows), upper=_times(upper, rows))
+    estimates = [
+        Estimate(quantity=Quantity(metric=THROUGHPUT), estimate=rate, interval=faster, support=support),
+        _cpu(found, rows=rows, support=support),
+    ]
+    per_second = _price(serving)
+    if isinstance(per_second, str):
+        return [*estimates, _missing(COST, reason=per_second)]
+    million = 1e6 * per_second
+    dearer = Table(levels=LEVELS, lower=_over(million, faster.upper), upper=_over(million, faster.lower))
+    return [
+        *estimates,
+        Estimate(quantity=Quantity(metric=COST), estimate=million / rate, interval=dearer, support=support),
+    ]
+
+
+def _cpu(found: Capacity, *, rows: int, support: Support) -> Estimate:
+    """CPU time of a prediction while the server was busy: Student-t on the logarithms of the blocks' means."""
+    from mandate.inference.latency import MIN_BLOCKS
+
+    if found.cpu is None:
+        return _missing(CPU, reason=SILENT)
+    pairs = [(used, count) for used, count in zip(found.cpu, found.answers, strict=True) if used > 0 and count]
+    value = sum(used for used, _ in pairs) / sum(count for _, count in pairs) / rows if pairs else 0.0
+    logs = [math.log(used / count / rows) for used, count in pairs]
+    interval: Interval = Unbounded(
+        reason="too few blocks to see how it varies", unit="blocks", found=len(logs), needed=MIN_BLOCKS
+    )
+    if len(logs) >= MIN_BLOCKS and (error := stdev(logs) / math.sqrt(len(logs))) > 0:
+        interval = StudentT(link="Log", centre=fmean(logs), se=error, df=len(logs) - 1)
+    return Estimate(quantity=Quantity(metric=CPU), estimate=value, interval=interval, support=support)
+
+
+def _price(serving: Serving) -> float | str:
+    """What the declared resources cost per second, or why that isn't known.
+
+    Of each resource its limit counts, under which the throughput was measured, else what is requested.
+    """
+    prices = serving.prices
+    if prices is None:
+        return "no prices are declared; set serving.prices"
+    total = 0.0
+    for name, price, size in (("cpu", prices.cpu_hour, 1), ("memory", prices.gib_hour, 2**30)):
+        declared = (serving.resources.get(side, {}).get(name) for side in ("limits", "requests"))
+        amount = next((found for text in declared if text and (found := quantity(text)) is not None), None)
+        if amount is None:
+            return f"serving.resources says nothing of {name}, so it has no price; set serving.resources.limits.{name}"
+        total += float(amount) / size * float(price) / 3600
+    return total
+
+
+def _times(values: tuple[float | None, ...], factor: float) -> tuple[float | None, ...]:
+    return tuple(None if value is None else value * factor for value in values)
+
+
+def _over(number: float, values: tuple[float | None, ...]) -> tuple[float | None, ...]:
+    return tuple(None if value is None else number / value for value in values)
+
+
+def not_measured(spec: ModelEvaluationSpec, *, reason: str) -> tuple[Estimate, ...]:
+    """The same quantities where no predictor was asked: each with the fault NotMeasured."""
+    names = [CRASHES, FAILED, MEMORY, COLD]
+    names += [metric.name for metric in METRICS.values() if metric.measurement in spec.service]
+    loaded = [(metric, load) for load in spec.loads for metric in (*QUANTILES, CRASHES, FAILED)]
+    estimates = [_missing(name, reason=reason) for name in names]
+    return in_order([*estimates, *(_missing(metric, reason=reason, load=load) for metric, load in loaded)])
+
+
+def _missing(metric: str, *, reason: str, load: str | None = None) -> Estimate:
     fault = Fault(code="NotMeasured", message=reason)
-    nothing = Support(rows=0, events=0)
-    quantities = [Quantity(metric=metric, load=load) for load in loads for metric in (*QUANTILES, CRASHES)]
-    quantities.append(Quantity(metric=CRASHES))
-    return _sorted([Estimate(quantity=quantity, support=nothing, fault=fault) for quantity in quantities])
+    return Estimate(quantity=Quantity(metric=metric, load=load), support=Support(rows=0, events=0), fault=fault)
 
 
-def _crashes(count: int, *, requests: int, load: str | None) -> Estimate:
+def _fact(metric: str, value: float, *, rows: int) -> Estimate:
+    support = Support(rows=rows, events=0)
+    return Estimate(quantity=Quantity(metric=metric), estimate=value, interval=Fact(), support=support)
+
+
+def probed(found: Mapping[str, Kind]) -> Estimate:
+    """How many bad inputs ended as they mustn't."""
+    sent, failed = sum(kind.probes for kind in found.values()), sum(kind.failed for kind in found.values())
+    return _count(ROBUSTNESS, failed, requests=sent, load=None)
+
+
+def by_kind(found: Mapping[str, Kind]) -> dict[str, Probed]:
+    """What is kept of the bad inputs."""
+    return {
+        name: Probed(
+            refused=kind.refused,
+            answered=kind.answered,
+            failures=dict(sorted(kind.failures.items())),
+            first=None if kind.first is None else kind.first[:512],
+        )
+        for name, kind in found.items()
+    }
+
+
+def saturated(found: Capacity, *, serving: Serving) -> Saturated:
+    """What is kept of it beside the numbers."""
+    currency = None if serving.prices is None else serving.prices.currency
+    return Saturated(rate=found.rate, held=found.held, failed=found.failed, own=found.own, currency=currency)
+
+
+def _count(metric: str, count: int, *, requests: int, load: str | None) -> Estimate:
     return Estimate(
-        quantity=Quantity(metric=CRASHES, load=load),
+        quantity=Quantity(metric=metric, load=load),
         estimate=float(count),
         interval=Fact(),
         support=Support(rows=requests, events=count),
     )
 
 
-def _sorted(estimates: list[Estimate]) -> tuple[Estimate, ...]:
+def in_order(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
+    """By quantity, so that evidence has one listing."""
     return tuple(sorted(estimates, key=lambda estimate: estimate.quantity.sort_key()))

@@ -89,7 +89,8 @@ class Table(_Record):
 class AllPairs(_Record):
     """A spread over groups: one `StudentT` per ordered-by-name pair of groups, on differences or log ratios.
 
-    Passes when every pair's limit meets the requirement, so no maximum of noisy numbers is ever compared.
+    Passes when every pair's limit meets the requirement, so no maximum of noisy numbers is ever compared. The worst of
+    several metrics' spreads holds the pairs of each.
     """
 
     family: Literal["AllPairs"] = "AllPairs"
@@ -97,10 +98,14 @@ class AllPairs(_Record):
 
 
 class GroupPair(_Record):
-    """Group `first` against group `second`: difference or log ratio, Student-t on the identity scale."""
+    """Group `first` against group `second`: difference or log ratio, Student-t on the identity scale.
+
+    `metric` is given where a spread is the worst of several metrics'.
+    """
 
     first: str = Field(max_length=256)
     second: str = Field(max_length=256)
+    metric: str | None = Field(default=None, max_length=64)
     interval: StudentT
 
 
@@ -113,13 +118,13 @@ class Fact(_Record):
 class Unbounded(_Record):
     """No honest interval: too few events, or an estimated variance of zero. Never passes, never fails.
 
-    `unit` is what binds (rows, events, clusters, discordant pairs); `needed` how many are needed, `found` how many
-    there were.
+    `unit` is what binds (rows, events, clusters, discordant pairs, requests that were sent in time); `needed` how many
+    are needed, `found` how many there were.
     """
 
     family: Literal["Unbounded"] = "Unbounded"
     reason: str = Field(max_length=512)
-    unit: Literal["rows", "positives", "negatives", "minority", "clusters", "discordant", "blocks"]
+    unit: Literal["rows", "positives", "negatives", "minority", "clusters", "discordant", "blocks", "punctual"]
     found: int = Field(ge=0)
     needed: int = Field(ge=0)
 

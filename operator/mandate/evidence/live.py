@@ -183,3 +183,21 @@ class Live(_Aggregate):
     def dump(self) -> dict[str, object]:
         """Plain JSON types, camelCase, without the fields that hold nothing."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Drawn(_Aggregate):
+    """Where a gateway's draws led from `since` until before `until`: `units` by the revision that answered first.
+
+    A unit is what is drawn once: an entity, or a request. `several` of them got answers of more than one revision.
+    `undrawn` are predictions, by revision, that came otherwise or from a server that doesn't tell. `dropping` are the
+    revisions of which servers said since then that they couldn't deliver predictions.
+    """
+
+    namespace: str
+    model: str
+    since: Rfc3339
+    until: Rfc3339
+    units: dict[str, Count]
+    several: Count
+    undrawn: dict[str, Count]
+    dropping: tuple[str, ...] = ()

@@ -8,12 +8,11 @@ from mandate.api.catalogue import METRICS, derived
 from mandate.api.criteria import CHAMPION, Against, requirements
 from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec, ModelEvaluationSpec
+from mandate.api.names import SHORT
 from mandate.api.spec import Model, Serving, Spec
 
 from .canonical import digest
 
-SHORT = 10
-"""Hex digits in names; they only need to differ within one model."""
 KEY = 32
 """Hex digits in labels and map keys, which hold at most 63 characters."""
 
@@ -26,11 +25,13 @@ def stated(record: Spec) -> dict[str, Any]:
 def revision_digest(name: str, spec: ModelDeploymentSpec) -> str:
     """Identity of what serves: the ModelDeployment's name, the model as it is fed and read, and its resources.
 
-    The name keeps two use cases of the very same model apart: a namespace's grant holds one entry per revision.
+    The name keeps two use cases of the very same model apart: a namespace's grant holds one entry per revision. Pods
+    that KServe makes are others than ours, and so of another revision.
     """
     model = stated(spec.model)
     model.pop("training", None)  # lineage: says where the model comes from, not what it does
-    return digest({"name": name, "model": model, "resources": spec.serving.resources})
+    made = {"maker": "KServe"} if spec.serving.provider == "KServe" else {}
+    return digest({"name": name, "model": model, "resources": spec.serving.resources} | made)
 
 
 def key(full: str) -> str:
@@ -59,6 +60,7 @@ def evaluation_spec(
     `champion` is the champion's model, with its digest; it is measured only where a gate compares with it.
     """
     complete = effective(spec)
+    service = tuple(sorted({asked for gate in complete.gates if (asked := METRICS[gate.metric].measurement)}))
     loads = sorted({gate.load for gate in complete.gates if gate.load is not None}, key=lambda load: (len(load), load))
     return ModelEvaluationSpec(
         model_deployment=name,
@@ -67,10 +69,14 @@ def evaluation_spec(
         task=spec.task,
         data=spec.data,
         baselines=complete.baselines,
+        error_costs=spec.use_case.error_costs,
         champion=champion if names_champion(spec) else None,
         loads=tuple(loads),
+        service=service,
         # How many Pods there are and who leads there is about what is served, not about what is measured.
-        serving=Serving(resources=spec.serving.resources),
+        serving=Serving(
+            resources=spec.serving.resources, prices=spec.serving.prices if "Capacity" in service else None
+        ),
         retry=retry,
     )
 

@@ -13,9 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from mandate.api.criteria import OVERALL
 
 from .canonical import canonical, sha256
+from .data import DataEvidence
 from .intervals import Interval
+from .weakest import Weakest
 
 SCHEMA_VERSION = 1
+OWN_CPU = 0.9
+"""Share of one CPU above which the load generator, and not the server, is what limits a rate."""
 
 Text = Annotated[str, Field(max_length=512)]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -39,7 +43,8 @@ class Quantity(_Record):
 
     `slice` is `overall` or a slice's name, `value` the slice's value (`overall` has none). `versus` is a baseline's
     name, `champion`, or `rest`; without it the number stands alone. `across` is a column, `shape` how its groups are
-    compared. `load` is requests per second, for latencies.
+    compared. `load` is requests per second, for latencies. `of_class`: Multiclass, one class against all others.
+    `quantile`: Regression, one of the quantiles.
     """
 
     metric: Annotated[str, Field(max_length=64)]
@@ -50,6 +55,8 @@ class Quantity(_Record):
     across: Annotated[str, Field(max_length=64)] | None = None
     shape: Literal["difference", "ratio"] | None = None
     load: Annotated[str, Field(max_length=32)] | None = None
+    of_class: Text | None = None
+    quantile: Annotated[str, Field(max_length=8)] | None = None
 
     def sort_key(self) -> tuple[str, ...]:
         """A total order, so that evidence has one canonical listing."""
@@ -76,6 +83,57 @@ class Estimate(_Record):
     interval: Interval | None = None
     support: Support
     fault: Fault | None = None
+
+
+class ReliabilityBin(_Record):
+    """Rows whose probability lies above `low` and up to `high` (the first bin holds 0, too)."""
+
+    low: float
+    high: float
+    rows: int = Field(ge=1)
+    predicted: float
+    """Mean of their probabilities."""
+    observed: int | None = Field(default=None, ge=0)
+    """On how many of them it happened; None where rows have weights."""
+    share: float | None = Field(default=None, ge=0, le=1)
+    """Where rows have weights: the weighted share of them on which it happened."""
+
+    @property
+    def happened(self) -> float:
+        """The share of them on which it happened."""
+        return (self.observed or 0) / self.rows if self.share is None else self.share
+
+
+class Reliability(_Record):
+    """Probabilities of the test rows beside what happened, in ten bins of equal width; empty bins are left out.
+
+    Binary: P(positive) and positives. Multiclass: the answered class's probability and right answers (Guo 2017).
+    """
+
+    bins: tuple[ReliabilityBin, ...] = Field(min_length=1, max_length=10)
+    error: float
+    """Expected calibration error: mean |observed share - mean probability| over the rows (Naeini 2015)."""
+    chance: float
+    """What it would be on such rows by chance alone, were every probability right."""
+
+
+class FoundEdges(_Record):
+    """Edges of a slice by quantiles, as the training rows gave them; test rows had no say.
+
+    `values` are the names of the ranges from low to high, `rows` the training rows with a finite number.
+    """
+
+    slice: Annotated[str, Field(max_length=64)]
+    edges: tuple[float, ...] = Field(max_length=19)
+    values: tuple[Annotated[str, Field(max_length=256)], ...] = Field(min_length=1, max_length=20)
+    rows: int = Field(ge=1)
+
+
+class Learnt(_Record):
+    """What a baseline is made of, in words: what it learnt from which rows, or how it guesses."""
+
+    baseline: Annotated[str, Field(max_length=64)]
+    words: Annotated[str, Field(max_length=1024)]
 
 
 class Inputs(_Record):
@@ -109,14 +167,63 @@ class Computed(_Record):
     row_sketch: tuple[str, ...] = Field(default=(), max_length=256)
     """The 256 smallest 16-hex row hashes of the test part (bottom-k sketch): overlap with earlier looks."""
     held_out: HeldOut
+    currency: Text | None = None
+    """Of costs."""
+    reliability: Reliability | None = None
+    weakest: Weakest | None = None
+    """Where a search found the losses on the test rows to be largest; None where there are no losses."""
+    edges: tuple[FoundEdges, ...] | None = None
+    """Of slices by quantiles, in the order in which they were declared."""
+    learnt: tuple[Learnt, ...] | None = None
+    """By baseline, in the order in which they are declared; those that say everything by their type aren't listed."""
     estimates: tuple[Estimate, ...]
     findings: tuple[Text, ...] = Field(default=(), max_length=100)
+    data: DataEvidence | None = None
+
+
+class UnderLoad(_Record):
+    """What became of one load's requests. `kept`: the share of the declared rate at which they were really sent."""
+
+    requests: int = Field(ge=0)
+    late: int = Field(ge=0)
+    kept: float = Field(ge=0, le=1)
+    crashes: int = Field(ge=0)
+    timeouts: int = Field(ge=0)
+    refused: int = Field(ge=0)
+
+
+class Saturated(_Record):
+    """What the server did when it never ran out of work. Rates are requests per second."""
+
+    rate: float = Field(ge=0)
+    """Right answers per second with a constant number of requests under way."""
+    held: float | None = Field(default=None, ge=0)
+    """The highest rate tried at random moments that was kept pace with; None where none was."""
+    failed: int = Field(ge=0)
+    own: float = Field(ge=0)
+    """Share of a CPU that the load generator used itself."""
+    currency: Text | None = None
+    """Of cost_per_million."""
+
+
+class Probed(_Record):
+    """What became of bad inputs of one kind: how many were refused, answered, or ended as they mustn't."""
+
+    refused: int = Field(ge=0)
+    answered: int = Field(ge=0)
+    failures: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+$", max_length=32)], int] = Field(default_factory=dict)
+    """How, and how many."""
+    first: Text | None = None
+    """What failed first, in words."""
 
 
 class Measured(_Record):
     """The part that is never the same twice: latency, memory, isolation, durations."""
 
     estimates: tuple[Estimate, ...] = ()
+    loads: dict[str, UnderLoad] | None = None
+    saturated: Saturated | None = None
+    robustness: dict[str, Probed] | None = None
     isolation: Literal["Sealed", "Open", "Unknown"] = "Unknown"
     seconds: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, Text] = Field(default_factory=dict)

@@ -86,6 +86,8 @@ def _check_type(output: ModelOutput, datatype: str) -> None:
 
 
 def _widths(output: ModelOutput, task: Task) -> set[int] | None:
+    if output.kind == "Quantiles":
+        return {len(task.quantiles or ())}
     if output.kind != "Probability":
         return {1}
     if task.type == "Binary":

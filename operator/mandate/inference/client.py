@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mandate.api.spec import ModelInputs, ModelOutput, Task
 from mandate.predictor.datatypes import DTYPES, Array, Tensor
+from mandate.predictor.usage import PATH as USAGE_PATH
 
 from .answers import batches, check_batch, check_output, join
 from .codec import BINARY_EXTENSION, Body, decode_response, encode_request
@@ -56,6 +57,18 @@ class Metadata:
     outputs: Mapping[str, Tensor] | None
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What the server says it used since its start: CPU in seconds, memory at most in bytes.
+
+    `cold`: seconds from its process's start until it listened.
+    """
+
+    cold: float
+    cpu: float
+    memory: float
+
+
 class Client:
     """One model on one server. Make it with `connect`; call `wait_ready`, then `metadata`, then `predict`."""
 
@@ -63,6 +76,7 @@ class Client:
         self._session = session
         self._model_url = f"{url.rstrip('/')}/v2/models/{quote(model, safe='')}"
         self._server_url = f"{url.rstrip('/')}/v2"
+        self._usage_url = f"{url.rstrip('/')}{USAGE_PATH}"
         self._limits = limits
 
     async def wait_ready(self, *, clock: Callable[[], float] = time.monotonic) -> float:
@@ -101,6 +115,18 @@ class Client:
             inputs=_tensors(model.get("inputs")),
             outputs=_tensors(model.get("outputs")),
         )
+
+    async def usage(self, *, container: bool) -> Usage | None:
+        """What the server's container used, or its process alone; None where it doesn't say."""
+        try:
+            said = await self._json(self._usage_url)
+        except InferenceError:  # it needn't know this path, so it may do with it what it likes
+            return None
+        part = (said.get("container") if container else None) or said.get("process")
+        try:
+            return Usage(float(said["cold"]), float(part["cpu"]), float(part["memory"]))  # type: ignore[index]
+        except (KeyError, TypeError, ValueError):
+            return None
 
     async def predict(self, fed: Features, *, output: ModelOutput, task: Task, metadata: Metadata) -> Array:
         """The declared output for all rows: (rows,) or (rows, classes). Raises InferenceError."""

@@ -6,7 +6,8 @@ integer or truth value can't be missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from mandate.predictor.datatypes import DTYPES, Array, Tensor
 from .errors import InferenceError
 
 FIELD = "spec.model.inputs"
+MAX_NAMES = 10
+"""In a message."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +99,42 @@ def _matrix(table: pa.Table, *, inputs: ModelInputs, declared: Mapping[str, Tens
 
 
 def _same_names(wanted: tuple[str, ...], declared: Mapping[str, Tensor]) -> None:
-    known = ", ".join(declared)
     for name in wanted:
         if name not in declared:
             raise InferenceError(
-                "UnknownInput", f"{name!r} isn't an input of the model, which takes {known}", field=FIELD
+                "UnknownInput",
+                f"{name!r} isn't an input of the model, which takes {_listed(declared)}{_cure(name, declared)}",
+                field=FIELD,
             )
     for name in declared:
         if name not in wanted:
             raise InferenceError(
-                "MissingInput", f"the model's input {name!r} isn't among the declared {', '.join(wanted)}", field=FIELD
+                "MissingInput", f"the model's input {name!r} isn't among the declared {_listed(wanted)}", field=FIELD
             )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    found = list(names)
+    left = len(found) - MAX_NAMES
+    return ", ".join(found[:MAX_NAMES]) + (f" and {left} more" if left > 0 else "")
+
+
+def _cure(name: str, declared: Mapping[str, Tensor]) -> str:
+    """What usually helps with a name that the model doesn't know; empty where nothing is plain."""
+    if len(declared) == 1:
+        (tensor,) = declared.values()
+        if len(tensor.shape) == 2 and tensor.datatype.startswith("FP"):
+            return f": one tensor for all columns? Then declare encoding: Matrix and name: {tensor.name}"
+        return ""
+    plain = re.sub(r"\W", "_", name)
+    if plain in declared:
+        # skl2onnx names inputs so when it is given a DataFrame.
+        return (
+            f": exporting {name!r} made {plain!r} of it. Rename the table's columns so, or export the model from an "
+            "array without names and declare encoding: Matrix"
+        )
+    return ""
 
 
 def _batch(tensor: Tensor) -> int | None:

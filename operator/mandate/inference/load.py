@@ -4,6 +4,9 @@ The schedule is open-loop: arrivals are a Poisson process, as from many independ
 answers. Latency counts from the moment at which a request was due, so a stalled server isn't forgiven the requests
 that queued up meanwhile (no coordinated omission). The event loop sleeps in whole milliseconds, so up to one
 millisecond of a latency is ours.
+
+Where this process is slow itself, requests leave late. How many did is counted, each latency is noted from the moment
+of sending as well, so that the truth lies between the two, and so is the share of the rate that was kept up.
 """
 
 from __future__ import annotations
@@ -23,6 +26,11 @@ from .errors import InferenceError
 Floats = npt.NDArray[np.float64]
 Send = Callable[[int], Awaitable[object]]
 """Sends request number i and returns when its answer is there; raises InferenceError."""
+
+KEPT = 0.9
+"""Share of the declared rate that must have been kept up for what was seen to be the server's doing."""
+LATE = 0.01
+"""Seconds after which a request that leaves behind its schedule counts as late."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +58,42 @@ class Plan:
         return max(1, int(min(self.requests, self.rate * self.seconds) // self.blocks))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What came of it: latencies (seconds) by block, unanswered ones at the timeout, and what went wrong."""
+    """What came of it. Latencies are in seconds, by block; those of requests that failed are the timeout."""
 
     blocks: tuple[Floats, ...]
-    requests: int
-    crashes: int
-    timeouts: int
-    first_error: str | None
+    """From the moment at which each request was due."""
+    sent: tuple[Floats, ...]
+    """The same from the moment at which it was sent."""
+    crashes: int = 0
+    """Connections lost, and answers with a status from 500."""
+    timeouts: int = 0
+    """Without an answer in time."""
+    refused: int = 0
+    """With another status than 200, or with more than can be read."""
+    late: int = 0
+    """Sent more than LATE after they were due."""
+    kept: float = 1.0
+    """Share of the declared rate at which they were sent, from 0 to 1."""
+    first_error: str | None = None
+
+    @property
+    def requests(self) -> int:
+        """How many there were, whatever became of them."""
+        return sum(len(block) for block in self.blocks)
+
+    @property
+    def failed(self) -> int:
+        """How many got no answer that could be used."""
+        return self.crashes + self.timeouts + self.refused
 
 
 async def run(send: Send, plan: Plan, *, clock: Callable[[], float] = time.monotonic) -> Loaded:
-    """Load the predictor as planned. Raises InferenceError where it refuses a request: that says nothing of speed."""
+    """Load the predictor as planned.
+
+    Raises InferenceError where it refuses a request of the warm-up: that says nothing of speed.
+    """
     for number in range(plan.warm_up):
         try:
             await send(number)
@@ -72,61 +103,82 @@ async def run(send: Send, plan: Plan, *, clock: Callable[[], float] = time.monot
     random = np.random.default_rng(plan.seed)
     tally = _Tally()
     blocks: list[Floats] = []
+    sent: list[Floats] = []
     for index in range(plan.blocks):
         due = np.cumsum(random.exponential(1 / plan.rate, plan.per_block()))
-        blocks.append(await _block(send, due, plan, first=index * plan.per_block(), clock=clock, tally=tally))
+        first = index * plan.per_block()
+        from_due, from_sent = await _block(send, due, plan, first=first, clock=clock, tally=tally)
+        blocks.append(from_due)
+        sent.append(from_sent)
         await asyncio.sleep(plan.pause)
-    return Loaded(tuple(blocks), sum(len(block) for block in blocks), tally.crashes, tally.timeouts, tally.first_error)
+    return Loaded(
+        blocks=tuple(blocks),
+        sent=tuple(sent),
+        crashes=tally.crashes,
+        timeouts=tally.timeouts,
+        refused=tally.refused,
+        late=tally.late,
+        kept=tally.planned / tally.taken,
+        first_error=tally.first_error,
+    )
 
 
 @dataclass
 class _Tally:
     crashes: int = 0
     timeouts: int = 0
+    refused: int = 0
+    late: int = 0
+    planned: float = 0.0
+    """Seconds that sending was to take …"""
+    taken: float = 0.0
+    """… and took."""
     first_error: str | None = None
+
+    def failed(self, error: InferenceError) -> None:
+        match error.code:
+            case "PredictorCrashed":
+                self.crashes += 1
+            case "PredictorTimeout":
+                self.timeouts += 1
+            case _:
+                self.refused += 1
+        self.first_error = self.first_error or str(error)
 
 
 async def _block(
     send: Send, due: Floats, plan: Plan, *, first: int, clock: Callable[[], float], tally: _Tally
-) -> Floats:
-    latencies = np.full(len(due), plan.timeout)
+) -> tuple[Floats, Floats]:
+    """Latencies from the moment due, and from the moment of sending."""
+    from_due = np.full(len(due), plan.timeout)
+    from_sent = np.full(len(due), plan.timeout)
+    began = np.zeros(len(due))
     under_way = 0
     start = clock()
 
     async def one(index: int) -> None:
         nonlocal under_way
+        began[index] = clock() - start
         try:
             await send(first + index)
-            latencies[index] = min(clock() - start - due[index], plan.timeout)
+            ended = clock() - start
+            from_due[index] = min(ended - due[index], plan.timeout)
+            from_sent[index] = min(ended - began[index], plan.timeout)
         except InferenceError as error:
-            match error.code:
-                case "PredictorCrashed":
-                    tally.crashes += 1
-                case "PredictorTimeout":
-                    tally.timeouts += 1
-                case _:
-                    raise
-            tally.first_error = tally.first_error or str(error)
+            tally.failed(error)
         finally:
             under_way -= 1
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for index, offset in enumerate(due):
-                if (wait := start + offset - clock()) > 0:
-                    await asyncio.sleep(wait)
-                if under_way >= plan.in_flight:
-                    tally.timeouts += 1
-                    tally.first_error = tally.first_error or f"{under_way} requests were waiting for an answer"
-                    continue
-                under_way += 1
-                group.create_task(one(index))
-    except BaseExceptionGroup as errors:
-        # Not `except*`: Python before 3.11.4 puts what is raised in there into a group again.
-        refused: BaseException | None = errors.subgroup(InferenceError)
-        if refused is None:
-            raise
-        while isinstance(refused, BaseExceptionGroup):
-            refused = refused.exceptions[0]
-        raise refused from None
-    return latencies
+    async with asyncio.TaskGroup() as group:
+        for index, offset in enumerate(due):
+            if (wait := start + offset - clock()) > 0:
+                await asyncio.sleep(wait)
+            if under_way >= plan.in_flight:
+                tally.failed(InferenceError("PredictorTimeout", f"{under_way} requests were waiting for an answer"))
+                continue
+            under_way += 1
+            group.create_task(one(index))
+    tally.late += int(np.count_nonzero(began - due > LATE))
+    tally.planned += float(due[-1])
+    tally.taken += float(max(due[-1], began.max()))
+    return from_due, from_sent

@@ -112,7 +112,8 @@ class Client:
     ) -> Object:
         """Server-side apply: what `document` states is ours, what we stated before and no longer do is removed.
 
-        With `metadata.uid`, raises InvalidError if another object has the name now.
+        With `metadata.uid`, raises InvalidError if another object has the name now; without `force`, TakenError where
+        somebody else has set a field otherwise.
         """
         metadata = document["metadata"]
         path = resource.path(namespace=metadata.get("namespace"), name=metadata["name"], subresource=subresource)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+TAKEN = "FieldManagerConflict"
+"""Cause of a refused apply: another field manager has the field."""
+_MANAGER = re.compile(r'conflict with "([^"]*)"')
 
 
 class ApiError(Exception):
@@ -26,6 +31,20 @@ class NotFoundError(ApiError):
 
 class ConflictError(ApiError):
     """409: the object changed since it was read, or a precondition doesn't hold."""
+
+
+class TakenError(ConflictError):
+    """409: an apply without force would take fields from others. `taken` are those fields by field manager."""
+
+    @property
+    def taken(self) -> dict[str, tuple[str, ...]]:
+        """Fields in the API server's notation (`.spec.rules`), by the manager that has them."""
+        found: dict[str, list[str]] = {}
+        for cause in self.details.get("causes") or ():
+            manager = _MANAGER.search(str(cause.get("message", "")))
+            if cause.get("reason") == TAKEN and manager is not None:
+                found.setdefault(manager[1], []).append(str(cause.get("field", "")))
+        return {manager: tuple(sorted(set(fields))) for manager, fields in sorted(found.items())}
 
 
 class AlreadyExistsError(ConflictError):
@@ -55,8 +74,11 @@ def from_response(status: int, body: bytes) -> ApiError:
     message = str(document.get("message") or f"HTTP {status}")
     reason = str(document.get("reason") or "")
     details = document.get("details")
+    details = details if isinstance(details, dict) else {}
     kind = _kind(status, reason)
-    return kind(message, status=status, reason=reason, details=details if isinstance(details, dict) else None)
+    if kind is ConflictError and any(cause.get("reason") == TAKEN for cause in details.get("causes") or ()):
+        kind = TakenError
+    return kind(message, status=status, reason=reason, details=details)
 
 
 def _kind(status: int, reason: str) -> type[ApiError]:

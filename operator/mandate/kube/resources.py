@@ -42,6 +42,7 @@ AUTONOMY_GRANTS = Resource(GROUP, VERSION, "autonomygrants", "AutonomyGrant")
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod")
+POD_TEMPLATES = Resource("", "v1", "podtemplates", "PodTemplate")
 SERVICES = Resource("", "v1", "services", "Service")
 CONTROLLER_REVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
@@ -49,6 +50,11 @@ JOBS = Resource("batch", "v1", "jobs", "Job")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 HTTP_ROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
+BACKEND_TRAFFIC_POLICIES = Resource(
+    "gateway.envoyproxy.io", "v1alpha1", "backendtrafficpolicies", "BackendTrafficPolicy"
+)
+"""Envoy Gateway's own: how requests are assigned to backends."""
+INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 SELF_SUBJECT_REVIEWS = Resource(
     "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
@@ -62,6 +68,7 @@ ALL = (
     CONFIG_MAPS,
     NAMESPACES,
     PODS,
+    POD_TEMPLATES,
     SERVICES,
     CONTROLLER_REVISIONS,
     DEPLOYMENTS,
@@ -70,6 +77,8 @@ ALL = (
     EVENTS,
     NETWORK_POLICIES,
     HTTP_ROUTES,
+    BACKEND_TRAFFIC_POLICIES,
+    INFERENCE_SERVICES,
 )
 _BY_KIND = {(resource.api_version, resource.kind): resource for resource in ALL}
 

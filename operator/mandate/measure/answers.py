@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mandate.api import spec
 from mandate.evidence.schema import Fault
 
-from .metrics import Floats, Sample
+from .metrics import Declared, Floats, Sample
 from .split import Keys
 from .table import MeasureError, as_text, column, is_numeric, numbers, text_codes, texts
 
@@ -51,21 +51,45 @@ class Voice:
 
     label: NDArray[Any] | None = None
     score: Floats | None = None
+    quantiles: Floats | None = None
     finite: NDArray[np.bool_] | None = None
+    cutoff: float | None = None
+    """Binary: from this score on the label is positive, in the answers' own precision."""
     fault: Fault | None = None
 
-    def sample(self, actual: NDArray[Any], rows: NDArray[np.intp], *, classes: int) -> Sample:
-        """The answers on `rows` beside the truth."""
+    def sample(
+        self,
+        actual: NDArray[Any],
+        rows: NDArray[np.intp],
+        *,
+        classes: int,
+        declared: Declared,
+        weights: Floats | None = None,
+    ) -> Sample:
+        """The answers on `rows` beside the truth; `weights` (n,) of all rows."""
         return Sample(
             actual=actual[rows],
             label=None if self.label is None else self.label[rows],
             score=None if self.score is None else self.score[rows],
             classes=classes,
+            declared=declared,
+            weight=None if weights is None else weights[rows],
+            quantiles=None if self.quantiles is None else self.quantiles[rows],
+        )
+
+    def take(self, rows: NDArray[np.intp]) -> Voice:
+        """The answers on `rows`, in that order."""
+        return Voice(
+            label=None if self.label is None else self.label[rows],
+            score=None if self.score is None else self.score[rows],
+            finite=None if self.finite is None else self.finite[rows],
+            fault=self.fault,
         )
 
     def same(self, other: Voice) -> bool:
         """Whether both say the same on every row."""
-        return _equal(self.label, other.label) and _equal(self.score, other.score)
+        pairs = ((self.label, other.label), (self.score, other.score), (self.quantiles, other.quantiles))
+        return all(_equal(own, theirs) for own, theirs in pairs)
 
 
 def _equal(a: NDArray[Any] | None, b: NDArray[Any] | None) -> bool:
@@ -142,6 +166,8 @@ def hear(
             )
         )
     wide = values.reshape(rows, -1)
+    if output.kind == "Quantiles":
+        return _quantiles(wide, task)
     if task.type == "Regression":
         if wide.shape[1] != 1:
             return _wrong_shape(wide.shape[1], "one number")
@@ -171,12 +197,22 @@ def _binary(wide: NDArray[Any], task: spec.Task, output: spec.ModelOutput) -> Vo
     chosen = wide[:, place]
     finite = np.isfinite(chosen)
     # The cut-off in the answers' own precision: float32 0.7 is below the float64 one, and is meant to reach it.
-    label = chosen >= (chosen.dtype.type(output.cutoff) if chosen.dtype.kind == "f" else float(output.cutoff))
+    cutoff = float(chosen.dtype.type(output.cutoff) if chosen.dtype.kind == "f" else output.cutoff)
+    label = chosen >= cutoff
     score = chosen.astype(np.float64)
     outside = finite & ((score < -(ROUNDING**2)) | (score > 1 + ROUNDING**2))
     if outside.any():
         return _not_probabilities(f"{score[outside][0]:g} on {int(outside.sum())} rows lies outside 0 to 1")
-    return Voice(label=label, score=np.clip(score, 0.0, 1.0), finite=finite)
+    return Voice(label=label, score=np.clip(score, 0.0, 1.0), finite=finite, cutoff=cutoff)
+
+
+def _quantiles(wide: NDArray[Any], task: spec.Task) -> Voice:
+    levels = [float(level) for level in task.quantiles or ()]
+    if wide.shape[1] != len(levels):
+        return _wrong_shape(wide.shape[1], f"one for each of task.quantiles ({len(levels)})")
+    answers = wide.astype(np.float64)
+    finite = np.isfinite(wide).all(axis=1)
+    return Voice(score=answers[:, levels.index(0.5)], quantiles=answers, finite=finite)
 
 
 def _multiclass(wide: NDArray[Any], output: spec.ModelOutput, classes: tuple[str, ...]) -> Voice:

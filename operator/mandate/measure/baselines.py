@@ -3,6 +3,9 @@
 `Linear` is scikit-learn's LogisticRegression or Ridge at their defaults (C = 1, alpha = 1; the intercept isn't
 penalised) on standardised numbers, missing ones at the mean with an indicator, and one-hot categories. It is fitted
 here with SciPy, since importing scikit-learn costs more than a second of every cold evaluation; a test compares both.
+
+Where rows have weights, `weight` holds those of the training rows, with mean 1: scikit-learn's `sample_weight`. Numbers
+are standardised without them, which matters only to how much a penalty pulls.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .metrics import Floats
+from .metrics.point import average, tally, weighed
 from .table import is_numeric, numbers, text_codes
 
 MAX_CATEGORIES = 50
@@ -26,23 +30,43 @@ NEWTON_ROWS = 16_384
 """Rows per block of the Hessian, so that no weighted copy of the whole matrix is made."""
 
 
-def prior(actual: NDArray[Any], train: NDArray[np.bool_], *, classes: int) -> Floats:
+def prior(actual: NDArray[Any], train: NDArray[np.bool_], weight: Floats | None = None, *, classes: int) -> Floats:
     """Class shares of the training rows: (n,) P(positive) for bool `actual`, else (n, classes)."""
     if actual.dtype == np.bool_:
-        return np.full(len(actual), float(np.mean(actual[train])))
-    shares = np.bincount(actual[train], minlength=classes) / int(train.sum())
+        return np.full(len(actual), average(actual[train], weight))
+    shares = tally(actual[train], weight, size=classes) / int(train.sum())
     return np.tile(shares, (len(actual), 1))
 
 
-def most_frequent(actual: NDArray[Any], train: NDArray[np.bool_]) -> NDArray[Any]:
+def most_frequent(actual: NDArray[Any], train: NDArray[np.bool_], weight: Floats | None = None) -> NDArray[Any]:
     """The training rows' most frequent class for every row; of equals the first."""
-    values, counts = np.unique(actual[train], return_counts=True)
-    return np.full(len(actual), values[np.argmax(counts)])
+    values, place = np.unique(actual[train], return_inverse=True)
+    return np.full(len(actual), values[np.argmax(tally(place, weight, size=len(values)))])
+
+
+def median(values: Floats, weight: Floats | None = None) -> float:
+    """The value that half the weight lies below; between the two next to it where half is met."""
+    if weight is None:
+        return float(np.median(values))
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weight[order])
+    half = below[-1] / 2.0
+    place = int(np.searchsorted(below, half * (1.0 - 1e-12)))
+    following = min(place + (below[place] <= half * (1.0 + 1e-12)), len(values) - 1)
+    return float(values[order[place]] + values[order[following]]) / 2.0
 
 
 def constant(value: float, rows: int) -> Floats:
     """The same value for every row."""
     return np.full(rows, value)
+
+
+def quantiles(values: Floats, levels: Sequence[float], weight: Floats | None = None) -> Floats:
+    """The values that shares `levels` of the weight lie at or below."""
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(np.ones(len(values)) if weight is None else weight[order])
+    place = np.searchsorted(share, np.asarray(levels) * share[-1] * (1.0 - 1e-12))
+    return np.asarray(values[order[np.minimum(place, len(values) - 1)]], dtype=np.float64)
 
 
 def design(table: pa.Table, features: Sequence[str], train: NDArray[np.bool_]) -> Floats:
@@ -75,17 +99,21 @@ def _one_hot(table: pa.Table, name: str, train: NDArray[np.bool_]) -> list[Float
     return [(code == k).astype(np.float64) for k in kept]
 
 
-def ridge(matrix: Floats, actual: Floats, train: NDArray[np.bool_]) -> Floats:
+def ridge(matrix: Floats, actual: Floats, train: NDArray[np.bool_], weight: Floats | None = None) -> Floats:
     """Predictions (n,) of a least-squares fit with penalty |w|², as scikit-learn's Ridge(alpha=1)."""
     seen = matrix[train]
-    middle, level = seen.mean(axis=0), float(actual[train].mean())
+    level = average(actual[train], weight)
+    middle = seen.mean(axis=0) if weight is None else weight @ seen / len(seen)
     centred = seen - middle
-    gram = centred.T @ centred + np.eye(centred.shape[1])
-    weights = np.linalg.solve(gram, centred.T @ (actual[train] - level))
+    heavy = centred if weight is None else centred * weight[:, None]
+    gram = centred.T @ heavy + np.eye(centred.shape[1])
+    weights = np.linalg.solve(gram, heavy.T @ (actual[train] - level))
     return np.asarray((matrix - middle) @ weights + level, dtype=np.float64)
 
 
-def logistic(matrix: Floats, actual: NDArray[Any], train: NDArray[np.bool_], *, classes: int) -> tuple[Floats, bool]:
+def logistic(
+    matrix: Floats, actual: NDArray[Any], train: NDArray[np.bool_], weight: Floats | None = None, *, classes: int
+) -> tuple[Floats, bool]:
     """Probabilities of a penalised logistic fit and whether it converged within MAX_ITERATIONS.
 
     Minimises the mean log loss + |w|²/2n over the training rows, softmax for several classes. `actual` is bool with
@@ -97,6 +125,7 @@ def logistic(matrix: Floats, actual: NDArray[Any], train: NDArray[np.bool_], *, 
     padded = np.column_stack([matrix, np.ones(len(matrix))])
     seen, truth = padded[train], wanted[train]
     size = len(seen)
+    column = None if weight is None else weight[:, None]
     penalised = np.ones((padded.shape[1], 1))
     penalised[-1] = 0.0
 
@@ -104,19 +133,19 @@ def logistic(matrix: Floats, actual: NDArray[Any], train: NDArray[np.bool_], *, 
         weights = flat.reshape(-1, outputs)
         linear = seen @ weights
         if binary:
-            total = float(np.sum(np.logaddexp(0.0, linear) - truth * linear))
+            total = float(np.sum(weighed(np.logaddexp(0.0, linear) - truth * linear, column)))
             error = _sigmoid(linear) - truth
         else:
             shifted = linear - linear.max(axis=1, keepdims=True)
             log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-            total = float(np.sum(log_sum) - np.sum(truth * shifted))
+            total = float(np.sum(weighed(log_sum, column)) - np.sum(weighed(truth * shifted, column)))
             error = np.exp(shifted - log_sum) - truth
         penalty = penalised * weights
         value = (total + float(np.sum(penalty * weights)) / 2) / size
-        return value, ((seen.T @ error + penalty) / size).ravel()
+        return value, ((seen.T @ weighed(error, column) + penalty) / size).ravel()
 
     if binary and padded.shape[1] <= NEWTON_COLUMNS:
-        weights, converged = _newton(seen, penalised[:, 0], loss)
+        weights, converged = _newton(seen, penalised[:, 0], weight, loss)
         return _sigmoid(padded @ weights), converged
     from scipy import optimize
 
@@ -131,7 +160,9 @@ def logistic(matrix: Floats, actual: NDArray[Any], train: NDArray[np.bool_], *, 
     return powers / powers.sum(axis=1, keepdims=True), bool(found.success)
 
 
-def _newton(seen: Floats, penalised: Floats, loss: Callable[[Floats], tuple[float, Floats]]) -> tuple[Floats, bool]:
+def _newton(
+    seen: Floats, penalised: Floats, weight: Floats | None, loss: Callable[[Floats], tuple[float, Floats]]
+) -> tuple[Floats, bool]:
     """Minimise the binary `loss` by Newton's method with halved steps; whether it came to rest."""
     weights = np.zeros(seen.shape[1])
     value, gradient = loss(weights)
@@ -140,7 +171,10 @@ def _newton(seen: Floats, penalised: Floats, loss: Callable[[Floats], tuple[floa
         for start in range(0, len(seen), NEWTON_ROWS):
             block = seen[start : start + NEWTON_ROWS]
             probability = _sigmoid(block @ weights)
-            hessian += block.T @ (block * (probability * (1.0 - probability))[:, None])
+            curvature = probability * (1.0 - probability)
+            if weight is not None:
+                curvature *= weight[start : start + NEWTON_ROWS]
+            hessian += block.T @ (block * curvature[:, None])
         # A trace of the identity keeps a perfectly separated intercept solvable.
         step = np.linalg.solve(hessian / len(seen) + 1e-12 * np.eye(len(weights)), gradient)
         decrement = float(gradient @ step)

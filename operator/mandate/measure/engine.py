@@ -11,8 +11,10 @@ the rows' order nor on the number of cores.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -22,23 +24,51 @@ from threadpoolctl import threadpool_limits
 
 from mandate.api import spec
 from mandate.api.catalogue import Metric, metrics_for
+from mandate.api.references import KINDS
 from mandate.evidence.canonical import digest
-from mandate.evidence.intervals import Fact, Interval
-from mandate.evidence.schema import Computed, Dataset, Estimate, Fault, HeldOut, Inputs, Quantity, Support
+from mandate.evidence.data import CHANGES, LEAKS, NOTES, DataEvidence
+from mandate.evidence.intervals import AllPairs, Fact, GroupPair, Interval, Unbounded
+from mandate.evidence.measurement import stated
+from mandate.evidence.schema import (
+    Computed,
+    Dataset,
+    Estimate,
+    Fault,
+    HeldOut,
+    Inputs,
+    Learnt,
+    Quantity,
+    Reliability,
+    Support,
+)
+from mandate.evidence.weakest import Loss, Weakest
 
-from . import baselines, uncertainty
+from . import baselines, people, uncertainty, weakest
 from .answers import Answers, Voice, from_columns, hear, truth
-from .metrics import METRICS, Point, UndefinedError
-from .slices import MAX_VALUES, Sliced, assign
+from .data.parts import examine
+from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
+from .metrics.point import average, known_shares, shares
+from .metrics.quantiles import crossed
+from .people import Panel, Votes
+from .references import WITH_WORDS, make
+from .reliability import reliability
+from .slices import Sliced, assign_all
 from .split import PARTS, Part, Split
-from .table import text_codes
+from .table import MeasureError, column, text_codes, texts
 from .uncertainty import Clusters
+from .units import Units, units
+from .weights import by_class, effective_rows, weigh
 
 CHAMPION = "champion"
 REST = "rest"
 MAX_GROUPS = 20
 """Groups of a sensitive slice that are compared pair by pair; of other slices, MAX_GROUPS_PLAIN."""
 MAX_GROUPS_PLAIN = 8
+MAX_CLASSES = 100
+"""Classes of a Multiclass task that are measured one by one."""
+
+SHAPES: tuple[Literal["difference", "ratio"], ...] = ("difference", "ratio")
+"""How groups are compared."""
 
 Rows = NDArray[np.intp]
 Numbers = dict[str, Point | Fault]
@@ -53,26 +83,71 @@ def compute(
     task: spec.Task,
     data: spec.Data,
     references: Sequence[spec.Baseline] = (),
+    error_costs: Sequence[spec.ErrorCost] = (),
     champion: Answers | None = None,
     champion_model: spec.Model | None = None,
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
+    annotations: pa.Table | None = None,
 ) -> Computed:
     """Measure one model.
 
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
-    its digest. `references` are the declared baselines. Raises MeasureError where the inputs can't be measured at all;
+    its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
+    people said, as `data.annotations` declares it. Raises MeasureError where the inputs can't be measured at all;
     whatever fails for one number is that number's fault.
     """
     order = answers.order(split.keys)
     if champion is not None:
         champion = _align(champion, order)
     table, split, answers = table.take(pa.array(order)), split.take(order), answers.take(order)
+    weights, split = weigh(table, split, task=task)
+    rolled = units(table, split, task=task)
     with threadpool_limits(limits=1, user_api="blas"):
-        judge, findings = _prepare(table, split, answers, model, task, references, champion, champion_model)
-        slices = [assign(table, declared) for declared in data.slices]
-        estimates = [*judge.facts(split), *judge.overall(), *(e for sliced in slices for e in judge.sliced(sliced))]
+        judge, findings, learnt = _prepare(
+            table,
+            split,
+            answers,
+            model,
+            task,
+            references,
+            error_costs,
+            champion,
+            champion_model,
+            weights,
+            data.sampling,
+            rolled,
+        )
+        slices = list(assign_all(table, data.slices, train=split.rows("train")))
+        if rolled is not None:
+            slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
+        findings += [finding for sliced in slices for finding in judge.unseen(sliced)]
+        found = examine(
+            table,
+            split,
+            target=task.target,
+            features=_features(table, model, task, references),
+            regression=task.type == "Regression",
+            cluster=task.cluster,
+            time=task.time,
+            by_time=data.split is not None and data.split.method == "Time",
+            in_order=data.split is None or data.split.method == "Time",
+        )
+        said = _votes(annotations, data, table, judge.order(task), task=task)
+        judge, told = _with_people(judge, said, references, split)
+        learnt += told
+        estimates = [
+            *judge.facts(split),
+            *_data_facts(found, split),
+            *judge.overall(),
+            *judge.by_class(),
+            *judge.by_quantile(task.quantiles or ()),
+            *judge.agreement(said),
+            *(e for sliced in slices for e in judge.sliced(sliced)),
+        ]
+        measured = table if rolled is None else table.take(pa.array(rolled.last))
+        weak = judge.weakest(measured, slices, data, model)
     return Computed(
         task=task.type,
         inputs=Inputs(
@@ -81,29 +156,66 @@ def compute(
             data=dict(data_digests or {}),
             split=split.digest,
             predictions=predictions_digest(split, answers),
-            settings=settings_digest(model=model, task=task, data=data, references=references),
+            settings=settings_digest(model=model, task=task, data=data, references=references, error_costs=error_costs),
         ),
         rows=split.counts(),
         positive=task.positive,
         classes=judge.classes,
         row_sketch=split.sketch("test"),
         held_out=_held_out(model, split),
+        currency=error_costs[0].currency if error_costs else None,
+        reliability=judge.reliability(),
+        weakest=weak,
+        edges=tuple(sliced.edges for sliced in slices if sliced.edges is not None) or None,
+        learnt=tuple(learnt) or None,
         estimates=tuple(sorted(estimates, key=lambda estimate: estimate.quantity.sort_key())),
         findings=tuple(sorted(findings)),
+        data=found,
     )
 
 
-def settings_digest(*, model: spec.Model, task: spec.Task, data: spec.Data, references: Sequence[spec.Baseline]) -> str:
-    """Digest of what was declared about the measurement; models, tables and their places aren't in it."""
-    return digest(
-        {
-            "task": task.model_dump(mode="json"),
-            "output": model.output.model_dump(mode="json"),
-            "split": None if data.split is None else data.split.model_dump(mode="json"),
-            "slices": [declared.model_dump(mode="json") for declared in data.slices],
-            "baselines": [declared.model_dump(mode="json") for declared in references],
-        }
-    )
+def settings_digest(
+    *,
+    model: spec.Model,
+    task: spec.Task,
+    data: spec.Data,
+    references: Sequence[spec.Baseline],
+    error_costs: Sequence[spec.ErrorCost],
+) -> str:
+    """Digest of what was declared about the measurement, and of how to read its tables.
+
+    Models, tables and their places aren't in it.
+    A field that came later is in it only where it is declared, so that older evidence stays its manifest's.
+    """
+    found = {
+        "task": _said(task, "type", "target", "positive", "id", "time", "cluster"),
+        "output": _said(model.output, "name", "kind", "classes", "cutoff"),
+        "split": None
+        if data.split is None
+        else _said(data.split, "method", "seed", "train", "validation", "test", "gap"),
+        "slices": [_said(declared, "name", "column", "edges", "sensitive") for declared in data.slices],
+        "baselines": [_said(declared, "name", "type", "column") for declared in references],
+    }
+    tables = {part: getattr(data, part) for part in spec.DATA_TABLES}
+    read_as = {
+        part: {field: said for field, said in stated(table).items() if field in ("format", "csv")}
+        for part, table in tables.items()
+        if table is not None
+    }
+    later: dict[str, Any] = {
+        "errorCosts": [stated(declared) for declared in error_costs],
+        "sampling": [stated(declared) for declared in data.sampling],
+        "annotations": None if data.annotations is None else _named_columns(data.annotations),
+        "readAs": {part: said for part, said in read_as.items() if said},
+        "search": None if data.search is None else stated(data.search),
+    }
+    return digest(found | {name: declared for name, declared in later.items() if declared})
+
+
+def _said(record: spec.Spec, *first: str) -> dict[str, Any]:
+    """The `first` fields there were, whatever they hold, and later ones where they are declared."""
+    rest = record.model_dump(mode="json", exclude=set(first), exclude_none=True, exclude_defaults=True)
+    return record.model_dump(mode="json", include=set(first)) | rest
 
 
 def predictions_digest(split: Split, answers: Answers) -> str:
@@ -139,35 +251,61 @@ def _prepare(
     model: spec.Model,
     task: spec.Task,
     references: Sequence[spec.Baseline],
+    error_costs: Sequence[spec.ErrorCost],
     champion: Answers | None,
     champion_model: spec.Model | None,
-) -> tuple[Judge, list[str]]:
+    weights: Floats | None,
+    sampling: Sequence[spec.ClassSampling],
+    rolled: Units | None,
+) -> tuple[Judge, list[str], list[Learnt]]:
     actual, classes = truth(table, task, named=model.output.classes if task.type == "Multiclass" else ())
     rows = table.num_rows
     findings: list[str] = []
+    learnt: list[Learnt] = []
+    quantiles = None if task.quantiles is None else tuple(float(level) for level in task.quantiles)
+    if sampling:
+        weights = _sampled(weights, split, actual, classes, task, sampling, rolled)
 
     def heard(given: Answers, by: spec.Model = model) -> Voice:
         return hear(given, rows=rows, task=task, output=by.output, classes=classes)
 
     others: dict[str, Voice] = {}
     train = split.rows("train")
+    features = _features(table, model, task, references)
     for reference in references:
+        if reference.type == "Human" and task.type in KINDS["Human"].tasks:
+            continue  # heard on rows of their own
         if reference.type == "Column":
             others[reference.name] = heard(from_columns(table, [reference.column or ""]))
-        elif not train.any():
+        elif KINDS[reference.type].trained and not train.any():
             others[reference.name] = Voice(
                 fault=Fault(code="NoTrainingRows", message=f"baseline {reference.type} needs training rows")
             )
+        elif reference.type in WITH_WORDS:
+            others[reference.name], words = make(
+                reference,
+                table,
+                split,
+                actual,
+                task=task,
+                features=features,
+                classes=classes,
+                cutoff=float(model.output.cutoff),
+                weight=None if weights is None else shares(weights[train]),
+            )
+            if words:
+                learnt.append(Learnt(baseline=reference.name, words=words))
         else:
-            features = _features(table, model, task, references)
             others[reference.name] = _baseline(
                 reference,
                 table,
                 features,
                 actual,
                 train,
+                weights=weights,
                 cutoff=float(model.output.cutoff),
                 classes=len(classes),
+                quantiles=quantiles,
                 findings=findings,
             )
     if champion is not None:
@@ -193,10 +331,146 @@ def _prepare(
         both = np.intersect1d(clusters[parts["train"]], clusters[parts["test"]])
         if len(both):
             findings.append(f"task.cluster: {len(both)} values of {task.cluster!r} occur both in train and in test")
+    if weights is not None:
+        count = effective_rows(weights, split, "test")
+        findings.append(f"rows have weights: the {len(parts['test'])} test rows tell as much as {count:.0f} equal ones")
+    if rolled is not None:
+        before = len(parts["test"])
+        actual = rolled.reduce(actual, rolled.how.labels)
+        mine, others = rolled.voice(mine), {name: rolled.voice(other) for name, other in others.items()}
+        if clusters is not None and not rolled.same(clusters):
+            message = f"task.cluster: rows of one {rolled.how.column!r} are in several clusters; name a column above it"
+            raise MeasureError("ClusterInUnit", message)
+        clusters = None if clusters is None else clusters[rolled.last]
+        weights = None if weights is None else rolled.reduce(weights, "Mean")
+        parts = {part: np.flatnonzero(rolled.split.rows(part)) for part in PARTS}
+        findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
+    costs = _costs(error_costs, classes=classes, task=task)
+    if task.type == "Multiclass" and len(classes) > MAX_CLASSES:
+        findings.append(f"{len(classes)} classes: none of them is measured by itself, {MAX_CLASSES} would be at most")
     judge = Judge(
-        task=task.type, actual=actual, classes=classes, mine=mine, others=others, clusters=clusters, parts=parts
+        task=task.type,
+        actual=actual,
+        classes=classes,
+        mine=mine,
+        others=others,
+        clusters=clusters,
+        weights=weights,
+        known=_classes(actual, classes, task)[0] if sampling and sampling[0].prevalence is not None else None,
+        parts=parts,
+        declared=Declared(
+            beta=None if task.beta is None else float(task.beta),
+            top_k=task.top_k,
+            costs=None if isinstance(costs, Fault) else costs,
+            quantiles=quantiles,
+        ),
+        costs_fault=costs if isinstance(costs, Fault) else None,
     )
-    return judge, findings
+    return judge, findings, learnt
+
+
+def _sampled(
+    weights: Floats | None,
+    split: Split,
+    actual: NDArray[Any],
+    classes: Sequence[str],
+    task: spec.Task,
+    sampling: Sequence[spec.ClassSampling],
+    rolled: Units | None,
+) -> Floats | None:
+    """The rows' weights, with what makes up for classes that were drawn; those of the units, where rows roll up."""
+    if rolled is None:
+        code, order = _classes(actual, classes, task)
+        return by_class(weights, split, code=code, classes=order, sampling=sampling)
+    code, order = _classes(rolled.reduce(actual, rolled.how.labels), classes, task)
+    base = np.ones(len(actual)) if weights is None else weights
+    own = rolled.reduce(base, "Mean")
+    made_up = by_class(own, rolled.split, code=code, classes=order, sampling=sampling)
+    assert made_up is not None
+    return np.where(rolled.code >= 0, base * (made_up / own)[rolled.code], base)
+
+
+def _classes(actual: NDArray[Any], classes: Sequence[str], task: spec.Task) -> tuple[Rows, Sequence[str]]:
+    """Each row's class as an index, and what the indices name; for Binary the positive class is the second."""
+    order = sorted(classes, key=lambda name: name == task.positive) if task.type == "Binary" else classes
+    return actual.astype(np.intp), order
+
+
+def _named_columns(declared: spec.Annotations) -> dict[str, str]:
+    return {"row": declared.row, "annotator": declared.annotator, "label": declared.label}
+
+
+def _votes(
+    annotations: pa.Table | None, data: spec.Data, table: pa.Table, classes: Sequence[str], *, task: spec.Task
+) -> Votes | Fault | None:
+    """What people said of the rows, why it can't be had, or None where nothing is declared."""
+    if data.annotations is None:
+        return None
+    if annotations is None or task.id is None:
+        return Fault(code="NoAnnotations", message="data.annotations needs a table, and task.id to find its rows")
+    if task.unit is not None:
+        message = "data.annotations are of rows, which task.unit rolls up; leave out one of both"
+        return Fault(code="UnitsAnnotated", message=message)
+    try:
+        ids = texts(column(table, task.id), name=task.id)
+        return people.votes(annotations, data.annotations, ids=ids, classes=classes)
+    except MeasureError as error:
+        return Fault(code=error.code, message=str(error)[:1024])
+
+
+def _with_people(
+    judge: Judge, said: Votes | Fault | None, references: Sequence[spec.Baseline], split: Split
+) -> tuple[Judge, list[Learnt]]:
+    """The judge with the baselines of type Human, and what they are made of."""
+    panels: dict[str, tuple[Judge, Rows] | Fault] = {}
+    learnt: list[Learnt] = []
+    test = split.rows("test")
+    for reference in references:
+        if reference.type != "Human" or judge.task not in KINDS["Human"].tasks:
+            continue
+        if not isinstance(said, Votes):
+            panels[reference.name] = said or Fault(
+                code="NoAnnotations", message="baseline Human needs data.annotations: what people said"
+            )
+            continue
+        against = reference.against or "Others"
+        actual = judge.actual.astype(np.intp)
+        panel = people.panel(said, against=against, actual=actual, keys=split.keys, seed=reference.seed or 0)
+        panels[reference.name] = judge.at(reference.name, panel), panel.row
+        words = people.words(said.among(test), against=against, rows=int(test.sum()))
+        learnt.append(Learnt(baseline=reference.name, words=words))
+    return replace(judge, panels=panels), learnt
+
+
+def _costs(
+    declared: Sequence[spec.ErrorCost], *, classes: Sequence[str], task: spec.Task
+) -> NDArray[np.float64] | Fault | None:
+    """Costs by actual and answered class; for Binary the positive class is the second.
+
+    An error without a declared cost is a fault: taken as free, a model could answer it always and look cheap.
+    """
+    if not declared:
+        return None
+    order = sorted(classes, key=lambda name: name == task.positive) if task.type == "Binary" else classes
+    places = {name: place for place, name in enumerate(order)}
+    strange = [name for cost in declared for name in (cost.actual, cost.predicted) if name not in places]
+    if strange:
+        known = ", ".join(map(repr, order[:10]))
+        return Fault(
+            code="UnknownClass",
+            message=f"useCase.errorCosts: {strange[0][:64]!r} isn't among the classes {known}"[:1024],
+        )
+    given = {(cost.actual, cost.predicted) for cost in declared}
+    missing = [pair for pair in permutations(order, 2) if pair not in given]
+    if missing:
+        pairs = "; ".join(f"actual {actual[:64]!r}, predicted {predicted[:64]!r}" for actual, predicted in missing[:3])
+        more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
+        message = f'useCase.errorCosts has no cost for {pairs}{more}: give every error one, "0" where it costs nothing'
+        return Fault(code="MissingCosts", message=message[:1024])
+    costs = np.zeros((len(order), len(order)))
+    for cost in declared:
+        costs[places[cost.actual], places[cost.predicted]] = float(cost.cost)
+    return costs
 
 
 def _features(
@@ -204,8 +478,8 @@ def _features(
 ) -> Sequence[str]:
     if model.inputs is not None:
         return model.inputs.columns
-    taken = {task.target, task.id, task.time, task.cluster, *(model.source.columns or ())}
-    taken |= {reference.column for reference in references}
+    taken = {task.target, task.id, task.time, task.cluster, task.weight, *(model.source.columns or ())}
+    taken |= {reference.column for reference in references} | ({task.unit.column} if task.unit else set())
     return [name for name in table.column_names if name not in taken]
 
 
@@ -216,12 +490,15 @@ def _baseline(
     actual: NDArray[Any],
     train: NDArray[np.bool_],
     *,
+    weights: Floats | None,
     cutoff: float,
     classes: int,
+    quantiles: Sequence[float] | None,
     findings: list[str],
 ) -> Voice:
     finite = np.ones(len(actual), dtype=np.bool_)
     regression = actual.dtype.kind == "f"
+    weight = None if weights is None else shares(weights[train])
     if (reference.type in ("Mean", "Median")) != regression and reference.type != "Linear":
         kind = "Regression" if reference.type in ("Mean", "Median") else "classification"
         return Voice(
@@ -229,26 +506,30 @@ def _baseline(
         )
     match reference.type:
         case "Mean":
-            return Voice(score=baselines.constant(float(np.mean(actual[train])), len(actual)), finite=finite)
+            return Voice(score=baselines.constant(average(actual[train], weight), len(actual)), finite=finite)
         case "Median":
-            return Voice(score=baselines.constant(float(np.median(actual[train])), len(actual)), finite=finite)
+            median = baselines.constant(baselines.median(actual[train], weight), len(actual))
+            if quantiles is None:
+                return Voice(score=median, finite=finite)
+            spread = baselines.quantiles(actual[train], quantiles, weight)
+            return Voice(score=median, quantiles=np.tile(spread, (len(actual), 1)), finite=finite)
         case "MostFrequent":
-            return Voice(label=baselines.most_frequent(actual, train), finite=finite)
+            return Voice(label=baselines.most_frequent(actual, train, weight), finite=finite)
         case "Prior":
-            score = baselines.prior(actual, train, classes=classes)
-            return Voice(label=baselines.most_frequent(actual, train), score=score, finite=finite)
+            score = baselines.prior(actual, train, weight, classes=classes)
+            return Voice(label=baselines.most_frequent(actual, train, weight), score=score, finite=finite)
         case _:
             matrix = baselines.design(table, features, train)
             if regression:
-                return Voice(score=baselines.ridge(matrix, actual, train), finite=finite)
-            score, converged = baselines.logistic(matrix, actual, train, classes=classes)
+                return Voice(score=baselines.ridge(matrix, actual, train, weight), finite=finite)
+            score, converged = baselines.logistic(matrix, actual, train, weight, classes=classes)
             if not converged:
                 findings.append(
                     f"baseline {reference.name!r}: not converged after {baselines.MAX_ITERATIONS} iterations, so it "
                     "may be weaker than it could be"
                 )
             label = score >= cutoff if score.ndim == 1 else np.argmax(score, axis=1)
-            return Voice(label=label, score=score, finite=finite)
+            return Voice(label=label, score=score, finite=finite, cutoff=cutoff if score.ndim == 1 else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,12 +542,35 @@ class Judge:
     mine: Voice
     others: dict[str, Voice]
     clusters: Clusters | None
+    weights: Floats | None
+    """Of all rows; None where they count alike. Rows of weight 0 are in no part."""
+    known: Rows | None
+    """Every row's class, where weights give the classes of each part shares that are known."""
     parts: dict[Part, Rows]
+    declared: Declared
+    costs_fault: Fault | None
+    """Why there are no costs although some are declared."""
+    panels: Mapping[str, tuple[Judge, Rows] | Fault] = field(default_factory=dict)
+    """By baseline of type Human: the judge of annotators' labels, and the row that each label is of."""
+
+    def order(self, task: spec.Task) -> tuple[str, ...]:
+        """The classes by index; of Binary the negative one, then the positive one."""
+        return tuple(sorted(self.classes, key=lambda name: name == task.positive))
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The task's metrics that are computed from predictions."""
-        return tuple(metric for metric in metrics_for(self.task) if metric.name in METRICS)
+        """The task's metrics that are computed from predictions, and for which all is declared."""
+        return tuple(metric for metric in metrics_for(self.task) if metric.name in METRICS and self._has(metric))
+
+    @property
+    def spreads(self) -> tuple[Metric, ...]:
+        """The task's metrics that are the worst of others' spreads over groups."""
+        return tuple(metric for metric in metrics_for(self.task) if metric.spreads)
+
+    def _has(self, metric: Metric) -> bool:
+        if metric.declaration == "useCase.errorCosts" and self.costs_fault is not None:
+            return True
+        return self.declared.has(metric.declaration)
 
     def facts(self, split: Split) -> Iterator[Estimate]:
         """Counts over the run itself."""
@@ -274,6 +578,10 @@ class Judge:
             if len(rows):
                 share = 0.0 if self.mine.finite is None else float(np.mean(self.mine.finite[rows]))
                 yield _fact("finite_answers", part, share, rows=len(rows))
+                if self.declared.quantiles is not None:
+                    answers = self.mine.quantiles
+                    count = len(rows) if answers is None else crossed(answers[rows])
+                    yield _fact("crossed_quantiles", part, float(count), rows=len(rows))
         test = len(self.parts["test"])
         yield _fact("shared_rows", "test", float(split.shared("train", "test")), rows=test)
 
@@ -287,21 +595,109 @@ class Judge:
             both = (self.parts["train"], self.parts["test"])
             yield self._compared(Quantity(metric=name, on="train-test"), train, test, both, named=("train", "test"))
 
-    def sliced(self, slices: Sliced) -> Iterator[Estimate]:
-        """Every value of one slice on the test rows, against the rest, and across the values."""
-        if not slices.values:
-            fault = Fault(
-                code="TooManyValues", message=f"slice {slices.name!r} has {slices.found} values, at most {MAX_VALUES}"
-            )
-            for metric in self.metrics:
-                yield _faulty(Quantity(metric=metric.name, slice=slices.name), fault, rows=len(self.parts["test"]))
+    def by_class(self) -> Iterator[Estimate]:
+        """Multiclass: every class against all others, on the test rows, beside the references."""
+        rows = self.parts["test"]
+        if self.task != "Multiclass" or len(self.classes) > MAX_CLASSES:
             return
+        metrics = tuple(metric for metric in self.metrics if metric.by_class)
+        for place, name in enumerate(self.classes):
+            own = self.numbers(self.mine, rows, metrics=metrics, place=place)
+            others = {
+                reference: self.numbers(voice, rows, metrics=metrics, place=place)
+                for reference, voice in self.others.items()
+            }
+            compared = self._beside(own, others, rows, on="test")
+            for estimate in (*compared, *self._beside_people(rows, on="test", metrics=metrics, place=place)):
+                quantity = estimate.quantity.model_copy(update={"of_class": name})
+                yield estimate.model_copy(update={"quantity": quantity})
+
+    def by_quantile(self, levels: Sequence[str]) -> Iterator[Estimate]:
+        """Regression with quantiles: each of them on the test rows, beside the references."""
+        rows = self.parts["test"]
+        metrics = tuple(metric for metric in self.metrics if metric.by_quantile)
+        for place, level in enumerate(levels):
+            own = self.numbers(self.mine, rows, metrics=metrics, place=place)
+            others = {
+                reference: self.numbers(voice, rows, metrics=metrics, place=place)
+                for reference, voice in self.others.items()
+            }
+            for estimate in self._beside(own, others, rows, on="test"):
+                quantity = estimate.quantity.model_copy(update={"quantile": level})
+                yield estimate.model_copy(update={"quantity": quantity})
+
+    def reliability(self) -> Reliability | None:
+        """The probabilities of the test rows beside what happened; None where they aren't all numbers."""
+        rows = self.parts["test"]
+        if self.task == "Regression" or self.mine.fault is not None:
+            return None
+        if self.mine.finite is not None and not self.mine.finite[rows].all():
+            return None
+        return reliability(self._sample(self.mine, rows))
+
+    def weakest(self, table: pa.Table, slices: Sequence[Sliced], data: spec.Data, model: spec.Model) -> Weakest | None:
+        """Where the losses on the test rows are largest; None where they aren't all known."""
+        rows, asked = self.parts["test"], data.search or spec.Search()
+        if self.mine.fault is not None or (self.mine.finite is not None and not self.mine.finite[rows].all()):
+            return None
+        columns = asked.columns if asked.columns is not None else model.inputs.columns if model.inputs else ()
+        train = np.isin(np.arange(table.num_rows), self.parts["train"])
+        kind: Loss = asked.loss or ("AbsoluteError" if self.task == "Regression" else "Error")
+        sample = self._sample(self.mine, rows)
+        if kind != "Error" and sample.score is None:
+            return None
+        axes, left_out = weakest.axes(table, slices, data.slices, columns, train=train, test=rows)
+        return weakest.search(
+            weakest.losses(sample, kind),
+            axes,
+            kind=kind,
+            clusters=self._codes(rows),
+            least_rows=asked.min_rows,
+            left_out=left_out,
+        )
+
+    def unseen(self, slices: Sliced) -> Iterator[str]:
+        """Findings about values that occur in train and not in test, or the other way round."""
+        if not slices.values or not len(self.parts["train"]):
+            return
+        train, test = (
+            np.bincount(slices.code[self.parts[part]], minlength=len(slices.values)) for part in ("train", "test")
+        )
+        for here, there, words in (
+            (test, train, "in test and not in train, so the model can't have learnt them"),
+            (train, test, "in train and not in test, so nothing is shown of them"),
+        ):
+            names = [value for place, value in enumerate(slices.values) if here[place] and not there[place]]
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                listed = ", ".join(repr(value[:64]) for value in names[:3]) + more
+                yield f"slice {slices.name!r}, values {words}: {listed}"
+
+    def sliced(self, slices: Sliced) -> Iterator[Estimate]:
+        """Every value of one slice on the test rows, against the rest, and across the values.
+
+        A value of a sensitive slice that occurs, but not in the test rows, is a fault there and across the values.
+        """
         test = self.parts["test"]
+        if slices.fault is not None:
+            for metric in self.metrics:
+                yield _faulty(Quantity(metric=metric.name, slice=slices.name), slices.fault, rows=len(test))
+            for metric in (*self.metrics, *self.spreads):
+                for shape in SHAPES:
+                    quantity = Quantity(metric=metric.name, across=slices.name, shape=shape)
+                    yield _faulty(quantity, slices.fault, rows=len(test))
+            return
         code = slices.code[test]
+        occurs = np.bincount(slices.code, minlength=slices.found)
         groups: dict[str, tuple[Numbers, Rows]] = {}
         for index, value in enumerate(slices.values):
             rows = test[code == index]
             if not len(rows):
+                if slices.sensitive and occurs[index]:
+                    fault = Fault(code="NoRows", message=f"none of its {occurs[index]} rows is a test row")
+                    groups[value] = ({metric.name: fault for metric in self.metrics}, rows)
+                    for metric in self.metrics:
+                        yield _faulty(Quantity(metric=metric.name, slice=slices.name, value=value), fault, rows=0)
                 continue
             own = self.numbers(self.mine, rows)
             groups[value] = (own, rows)
@@ -315,32 +711,127 @@ class Judge:
                 )
         yield from self._across(slices, groups)
 
-    def numbers(self, voice: Voice, rows: Rows) -> Numbers:
-        """Every metric of one party on some rows."""
+    def numbers(
+        self, voice: Voice, rows: Rows, *, metrics: Sequence[Metric] | None = None, place: int | None = None
+    ) -> Numbers:
+        """Every metric, or some, of one party on some rows; with `place`, of that class against all others,
+        or of that quantile."""
+        metrics = self.metrics if metrics is None else metrics
         if voice.fault is not None:
-            return {metric.name: voice.fault for metric in self.metrics}
+            return {metric.name: voice.fault for metric in metrics}
         if not len(rows):
-            return {metric.name: Fault(code="NoRows", message="there are no rows") for metric in self.metrics}
+            return {metric.name: Fault(code="NoRows", message="there are no rows") for metric in metrics}
         if voice.finite is not None and not voice.finite[rows].all():
             bad = int(np.count_nonzero(~voice.finite[rows]))
             fault = Fault(
                 code="NonFinitePredictions", message=f"{bad} of {len(rows)} answers are missing, NaN or infinite"
             )
-            return {metric.name: fault for metric in self.metrics}
-        sample = voice.sample(self.actual, rows, classes=len(self.classes))
+            return {metric.name: fault for metric in metrics}
+        sample = self._sample(voice, rows)
+        groups = None
+        if self.known is not None and any(rows is found for found in self.parts.values()):
+            groups = self.known[rows]
+        if place is not None:
+            sample = sample.one_quantile(place) if self.task == "Regression" else sample.one_class(place)
         result: Numbers = {}
-        for metric in self.metrics:
+        for metric in metrics:
+            if metric.declaration == "useCase.errorCosts" and self.costs_fault is not None:
+                result[metric.name] = self.costs_fault
+                continue
             try:
-                result[metric.name] = METRICS[metric.name](sample)
+                point = METRICS[metric.name](sample)
+                if not math.isfinite(point.value):
+                    raise UndefinedError("Overflow", "the numbers are too large for it to have a value")
+                result[metric.name] = point if groups is None else known_shares(point, groups)
             except UndefinedError as error:
                 result[metric.name] = Fault(code=error.code, message=str(error))
         return result
+
+    def _sample(self, voice: Voice, rows: Rows) -> Sample:
+        return voice.sample(self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights)
 
     def _codes(self, rows: Rows) -> Clusters | None:
         return None if self.clusters is None else self.clusters[rows]
 
     def _alone_and_versus(
         self, own: Numbers, rows: Rows, *, on: Dataset, slice_: str = "overall", value: str | None = None
+    ) -> Iterator[Estimate]:
+        others = {reference: self.numbers(voice, rows) for reference, voice in self.others.items()}
+        yield from self._beside(own, others, rows, on=on, slice_=slice_, value=value)
+        yield from self._beside_people(rows, on=on, slice_=slice_, value=value)
+
+    def _beside_people(
+        self,
+        rows: Rows,
+        *,
+        on: Dataset,
+        slice_: str = "overall",
+        value: str | None = None,
+        metrics: Sequence[Metric] | None = None,
+        place: int | None = None,
+    ) -> Iterator[Estimate]:
+        """The model against annotators, label by label, on those of the rows that have any."""
+        chosen = [metric for metric in metrics or self.metrics if metric.needs == "Label"]
+        for name, panel in self.panels.items():
+            if isinstance(panel, Fault):
+                for metric in chosen:
+                    quantity = Quantity(metric=metric.name, on=on, slice=slice_, value=value, versus=name)
+                    yield _faulty(quantity, panel, rows=len(rows))
+                continue
+            at, labelled = panel
+            kept = np.flatnonzero(self._among(rows)[labelled])
+            own = at.numbers(at.mine, kept, metrics=chosen, place=place)
+            theirs = {name: at.numbers(at.others[name], kept, metrics=chosen, place=place)}
+            for estimate in at._beside(own, theirs, kept, on=on, slice_=slice_, value=value):
+                if estimate.quantity.versus is not None:
+                    yield estimate
+
+    def _among(self, rows: Rows) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self.actual), dtype=np.bool_)
+        mask[rows] = True
+        return mask
+
+    def at(self, name: str, panel: Panel) -> Judge:
+        """One row per annotator's label, with what it is held against as the truth; those of one row are a cluster."""
+        kind = self.actual.dtype
+        return replace(
+            self,
+            actual=panel.actual.astype(kind),
+            mine=self.mine.take(panel.row),
+            others={name: Voice(label=panel.label.astype(kind))},
+            clusters=panel.row if self.clusters is None else self.clusters[panel.row],
+            weights=None if self.weights is None else self.weights[panel.row],
+            known=None if self.known is None else self.known[panel.row],
+            panels={},
+        )
+
+    def agreement(self, said: Votes | Fault | None) -> Iterator[Estimate]:
+        """How far annotators agree with each other, by part."""
+        if said is None:
+            return
+        for part, rows in self.parts.items():
+            for name in ("cohen_kappa", "fleiss_kappa"):
+                quantity = Quantity(metric=name, on=part)
+                if isinstance(said, Fault):
+                    yield _faulty(quantity, said, rows=len(rows))
+                    continue
+                try:
+                    point, found = people.agreement(name, said.among(self._among(rows)))
+                except UndefinedError as error:
+                    yield _faulty(quantity, Fault(code=error.code, message=str(error)), rows=len(rows))
+                    continue
+                codes = self._codes(found)
+                yield _estimate(quantity, point, uncertainty.alone(point, codes), uncertainty.support(point, codes))
+
+    def _beside(
+        self,
+        own: Numbers,
+        others: Mapping[str, Numbers],
+        rows: Rows,
+        *,
+        on: Dataset,
+        slice_: str = "overall",
+        value: str | None = None,
     ) -> Iterator[Estimate]:
         codes = self._codes(rows)
         for name, point in own.items():
@@ -350,8 +841,7 @@ class Judge:
             else:
                 interval = uncertainty.alone(point, codes)
                 yield _estimate(quantity, point, interval, uncertainty.support(point, codes))
-        for reference, voice in self.others.items():
-            theirs = self.numbers(voice, rows)
+        for reference, theirs in others.items():
             for name, point in own.items():
                 quantity = Quantity(metric=name, on=on, slice=slice_, value=value, versus=reference)
                 other = theirs[name]
@@ -388,8 +878,8 @@ class Judge:
             )
         elif len(groups) < 2:
             fault = Fault(code="OneGroup", message=f"slice {slices.name!r} has one group only in the test rows")
-        for metric in self.metrics:
-            for shape in ("difference", "ratio"):
+        for metric in (*self.metrics, *self.spreads):
+            for shape in SHAPES:
                 quantity = Quantity(metric=metric.name, across=slices.name, shape=shape)
                 if fault is not None:
                     yield _faulty(quantity, fault, rows=rows)
@@ -397,7 +887,14 @@ class Judge:
                     message = f"{metric.name} can be negative, so its groups have no ratio; use difference"
                     yield _faulty(quantity, Fault(code="NoRatio", message=message), rows=rows)
                 else:
-                    yield self._spread(quantity, metric.name, groups, rows=rows)
+                    yield self._spread_or_worst(quantity, metric, groups, rows=rows)
+
+    def _spread_or_worst(
+        self, quantity: Quantity, metric: Metric, groups: dict[str, tuple[Numbers, Rows]], *, rows: int
+    ) -> Estimate:
+        if not metric.spreads:
+            return self._spread(quantity, metric.name, groups, rows=rows)
+        return _worst(quantity, {name: self._spread(quantity, name, groups, rows=rows) for name in metric.spreads})
 
     def _spread(self, quantity: Quantity, name: str, groups: dict[str, tuple[Numbers, Rows]], *, rows: int) -> Estimate:
         points: dict[str, tuple[Point, Clusters | None]] = {}
@@ -427,12 +924,54 @@ def _estimate(
     return Estimate(quantity=quantity, estimate=point.value, reference=reference, interval=interval, support=support)
 
 
+def _worst(quantity: Quantity, parts: Mapping[str, Estimate]) -> Estimate:
+    """The worst of several metrics' spreads: it meets a limit where all of them do."""
+    for name, part in parts.items():
+        if part.fault is not None:
+            return _faulty(quantity, _named(part.fault, name), rows=part.support.rows)
+    values = [part.estimate for part in parts.values() if part.estimate is not None]
+    pairs: list[GroupPair] = []
+    hindrance: Unbounded | None = None
+    for name, part in parts.items():
+        if isinstance(part.interval, AllPairs):
+            pairs += [pair.model_copy(update={"metric": name}) for pair in part.interval.pairs]
+        elif isinstance(part.interval, Unbounded) and hindrance is None:
+            hindrance = part.interval.model_copy(update={"reason": f"{name}: {part.interval.reason}"[:512]})
+    return Estimate(
+        quantity=quantity,
+        estimate=min(values) if quantity.shape == "ratio" else max(values),
+        interval=hindrance or AllPairs(pairs=tuple(pairs)),
+        support=min((part.support for part in parts.values()), key=lambda support: support.events),
+    )
+
+
 def _faulty(quantity: Quantity, fault: Fault, *, rows: int) -> Estimate:
     return Estimate(quantity=quantity, support=Support(rows=rows, events=0), fault=fault)
 
 
 def _named(fault: Fault, name: str) -> Fault:
     return Fault(code=fault.code, message=f"{name}: {fault.message}"[:1024])
+
+
+def _data_facts(found: DataEvidence, split: Split) -> Iterator[Estimate]:
+    """Counts of what was found about the rows, for gates. Without training rows there's nothing to compare with."""
+    rows = split.counts()
+    against_train = next((c for c in found.comparisons if (c.reference, c.current) == ("train", "test")), None)
+    if against_train is None:
+        fault = Fault(code="NoTrainingRows", message="there are no training rows to compare the test rows with")
+        for metric in ("changed_columns", "leaks"):
+            yield _faulty(Quantity(metric=metric, on="test"), fault, rows=rows["test"])
+    else:
+        leaks = sum(count for code, count in found.counts.items() if code in LEAKS)
+        for metric, count in (("changed_columns", against_train.changed), ("leaks", leaks)):
+            open_ = next((unasked for unasked in found.unasked if unasked.count == metric), None)
+            if count or open_ is None:
+                yield _fact(metric, "test", float(count), rows=rows["test"])
+            else:
+                fault = Fault(code=open_.code, message=open_.message)
+                yield _faulty(Quantity(metric=metric, on="test"), fault, rows=rows["test"])
+    faults = sum(count for code, count in found.counts.items() if code not in LEAKS | CHANGES | NOTES)
+    yield _fact("data_faults", "test", float(faults), rows=rows["test"])
 
 
 def _fact(metric: str, on: Dataset, value: float, *, rows: int) -> Estimate:

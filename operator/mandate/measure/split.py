@@ -159,31 +159,27 @@ def _by_hash(hashes: Keys, shares: list[float]) -> NDArray[np.int8]:
 def _by_time(table: pa.Table, *, how: spec.Split, shares: list[float], time: str | None) -> NDArray[np.int8]:
     if time is None:
         raise MeasureError("NoTime", "data.split.method Time needs task.time")
-    instants, scale = _instants(table, time)
+    at, scale = instants(table, time)
     gap = 0.0 if how.gap is None else seconds(how.gap) * scale
     if how.gap is not None and not scale:
         raise MeasureError("GapWithoutTime", f"data.split.gap: column {time!r} holds plain numbers, not times")
-    ordered = np.sort(instants)
-    part = np.full(len(instants), NONE, dtype=np.int8)
+    ordered = np.sort(at)
+    part = np.full(len(at), NONE, dtype=np.int8)
     start = 0.0
     for index, share in enumerate(shares):
         begin, end = round(start * len(ordered)), round((start + share) * len(ordered))
         start += share
         if begin >= end:
             continue
-        after = instants >= ordered[begin] + (gap if begin else 0)
-        before = instants < ordered[end] if end < len(ordered) else np.ones(len(instants), dtype=np.bool_)
+        after = at >= ordered[begin] + (gap if begin else 0)
+        before = at < ordered[end] if end < len(ordered) else np.ones(len(at), dtype=np.bool_)
         part[after & before] = index
     return part
 
 
-def _instants(table: pa.Table, name: str) -> tuple[NDArray[Any], float]:
+def instants(table: pa.Table, name: str) -> tuple[NDArray[Any], float]:
     """Times as int64 microseconds (1e6 a second) or plain numbers (0 a second, since none is known)."""
-    values = column(table, name)
-    if values.null_count:
-        raise MeasureError("MissingTime", f"task.time: column {name!r} is missing on {values.null_count} rows")
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = _parsed(values, name)
+    values = moments(table, name)
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         try:
             return values.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(), 1e6
@@ -192,6 +188,16 @@ def _instants(table: pa.Table, name: str) -> tuple[NDArray[Any], float]:
     if pa.types.is_integer(values.type):
         return values.cast(pa.int64()).to_numpy(), 0.0
     raise MeasureError("NotTime", f"task.time: column {name!r} holds {values.type}, expected times or whole numbers")
+
+
+def moments(table: pa.Table, name: str) -> pa.Array:
+    """Times as the column holds them, texts parsed: with a time zone (UTC) where they are written with an offset."""
+    values = column(table, name)
+    if values.null_count:
+        raise MeasureError("MissingTime", f"task.time: column {name!r} is missing on {values.null_count} rows")
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return _parsed(values, name)
+    return values
 
 
 def _parsed(values: pa.Array, name: str) -> pa.Array:

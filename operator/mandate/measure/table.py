@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-MISSING = "(missing)"
+from mandate.evidence.slices import MISSING
 
 
 class MeasureError(Exception):
@@ -69,6 +69,12 @@ def texts(values: pa.Array, *, name: str = "") -> pa.Array:
 
 def text_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.intp]]:
     """Sorted distinct texts of a column and each row's index into them; missing is a value of its own, last."""
+    found, code = known_codes(table, name)
+    return (*found, MISSING) if len(code) and int(code.max()) == len(found) else found, code
+
+
+def known_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Sorted distinct texts of a column and each row's index into them; where it is missing, their number."""
     encoded = texts(column(table, name), name=name).dictionary_encode()
     names: list[str] = encoded.dictionary.to_pylist()
     order = sorted(range(len(names)), key=names.__getitem__)
@@ -76,8 +82,7 @@ def text_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.
     rank[order] = np.arange(len(names))
     rank[len(names)] = len(names)
     place = pc.fill_null(encoded.indices, len(names)).to_numpy(zero_copy_only=False)
-    found = [names[i] for i in order]
-    return (*found, MISSING) if encoded.null_count else tuple(found), rank[place]
+    return tuple(names[i] for i in order), rank[place]
 
 
 def as_text(values: NDArray[Any]) -> NDArray[Any]:

@@ -40,6 +40,8 @@ ROUNDING = 1e-9
 """A variance below this share of its parts is rounding."""
 TINY = 1e-100
 """A variance below this has no square in floating point."""
+HUGE = 1e150
+"""Nor has one above this."""
 
 Clusters = NDArray[np.intp]
 
@@ -142,7 +144,10 @@ def _aligned(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | Non
 
 def _pair(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["discordant"]) -> Interval:
     difference = Spread(u.units - v.units, min(u.freedom, v.freedom) if v.variance else u.freedom, u.clusters)
-    if difference.variance <= ROUNDING * (u.variance + v.variance) + ROUNDING**2 * a.value**2 + TINY:
+    if difference.variance >= HUGE:
+        return _too_large(a)
+    rounding = ROUNDING * (u.variance + v.variance) + ROUNDING * a.value * (ROUNDING * a.value)
+    if difference.variance <= rounding + TINY:
         return _no_variance(a)
     degrees = difference.degrees()
     unbounded = _unsteady(difference, (a, b), degrees, step=max(a.step, b.step), unit=unit)
@@ -178,20 +183,23 @@ def all_pairs(groups: dict[str, tuple[Point, Clusters | None]], *, ratio: bool) 
 
 
 def _proportion(point: Point, clusters: Clusters | None) -> Beta:
-    """Exact counts, or effective ones where rows come in clusters (Korn & Graubard 1998).
+    """Exact counts, or effective ones where rows have weights or come in clusters (Korn & Graubard 1998).
 
-    Without variation the clusters' likeness can't be seen, so each cluster counts as one trial.
+    With weights never more than Kish's number, however little the rows that were seen vary: errors on heavy rows may
+    not have been among them. Without variation the clusters' likeness can't be seen, so each cluster counts as one
+    trial, or for its weight.
     """
     assert point.proportion is not None
     successes, trials = point.proportion
-    if clusters is None:
+    if clusters is None and point.weight is None:
         return Beta(successes=successes, trials=trials)
     spread = contributions(point, clusters)
-    found = spread.freedom + 1
-    if spread.variance == 0:
+    if spread.variance == 0 or not 0.0 < point.value < 1.0:
+        found = trials if clusters is None else _effective_clusters(point, clusters)
         return Beta(successes=point.value * found, trials=found)
+    rows = int(np.count_nonzero(point.stratum >= 0))
     degrees = spread.degrees_of_variance()
-    adjust = (special.stdtrit(trials - 1, KORN_GRAUBARD_LEVEL) / special.stdtrit(degrees, KORN_GRAUBARD_LEVEL)) ** 2
+    adjust = (special.stdtrit(rows - 1, KORN_GRAUBARD_LEVEL) / special.stdtrit(degrees, KORN_GRAUBARD_LEVEL)) ** 2
     effective = min(float(trials), point.value * (1 - point.value) / spread.variance * float(adjust))
     return Beta(successes=point.value * effective, trials=effective)
 
@@ -199,7 +207,9 @@ def _proportion(point: Point, clusters: Clusters | None) -> Beta:
 def _student(
     spread: Spread, points: tuple[Point, ...], *, centre: float, link: Link, step: float | None = None
 ) -> StudentT | Unbounded:
-    if spread.variance <= ROUNDING**2 * centre**2 + TINY:
+    if spread.variance >= HUGE:
+        return _too_large(points[0])
+    if spread.variance <= ROUNDING * centre * (ROUNDING * centre) + TINY:
         return _no_variance(points[0])
     error = math.sqrt(spread.variance)
     match link:
@@ -244,14 +254,14 @@ def _unsteady(
             return Unbounded(
                 reason=f"it rests on the spread of {found} labels", unit=unit, found=found, needed=MIN_STEPS
             )
-    needed = max(point.steady for point in points)
+    needed = max(point.steady * _design_effect(point) for point in points)
     if degrees >= needed:
         return None
     # Skewness falls with the root of the sample, so degrees of freedom grow with it.
     events = points[0].events if spread.clusters is None else spread.clusters
     more = math.ceil(events * (needed / max(degrees, 1.0)) ** 2)
     return Unbounded(
-        reason=f"a few rows decide the number ({degrees:.1f} degrees of freedom of {needed:g})",
+        reason=f"a few rows decide the number ({degrees:.1f} degrees of freedom of {needed:.4g})",
         unit=points[0].unit if spread.clusters is None else "clusters",
         found=events,
         needed=max(more, events + 1),
@@ -263,6 +273,24 @@ def _distinct(clusters: Clusters) -> int:
     return int(np.count_nonzero(np.bincount(clusters)))
 
 
+def _design_effect(point: Point) -> float:
+    """How many rows with weights tell as much as one without: 1 + the weights' squared variation (Kish 1965).
+
+    A weighted mean is a ratio whose tails are the weights' as well: with lognormal weights, limits of a log loss on as
+    many degrees of freedom as are enough without weights were wrong 2.7 % of the time instead of 1.25 %.
+    """
+    return 1.0 if point.weight is None else float(point.weight @ point.weight) / len(point.weight)
+
+
+def _effective_clusters(point: Point, clusters: Clusters) -> float:
+    """How many clusters of equal weight tell as much as those that occur."""
+    counted = point.stratum >= 0
+    if point.weight is None:
+        return _distinct(clusters[counted])
+    sums = np.bincount(clusters[counted], weights=point.weight[counted])
+    return float(sums.sum()) ** 2 / float(sums @ sums)
+
+
 def _no_variance(point: Point) -> Unbounded:
     return Unbounded(
         reason="no variation was seen, so nothing is known about the error",
@@ -270,6 +298,10 @@ def _no_variance(point: Point) -> Unbounded:
         found=point.events,
         needed=max(2 * point.events, MIN_MINORITY),
     )
+
+
+def _too_large(point: Point) -> Unbounded:
+    return _no_variance(point).model_copy(update={"reason": "the numbers are so large that their squares overflow"})
 
 
 def _of(name: str, unbounded: Unbounded) -> Unbounded:

@@ -11,18 +11,14 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from .onnx_model import ModelError, load
-from .recording import Declared
-from .shipping import Shipper, Source
+from .options import FLUSH_SECONDS, add_recording, shipper_of
 
 EXIT_MODEL = 2
 """The model file can't be loaded; another try would end the same."""
 FILE_NAME = "model.onnx"
-FLUSH_SECONDS = 2.0
-"""How long recording goes on after a signal."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104  # probes and Services
     parser.add_argument("--port", type=int, default=8080, help="port to listen on")
     parser.add_argument("--termination-log", type=Path, help="file for why the model can't be loaded")
-    _add_recording(parser, os.environ)
+    add_recording(parser, os.environ)
     options = parser.parse_args(arguments)
-    shipper, declared = _shipper(parser, options)
+    shipper, declared = shipper_of(parser, options)
     try:
         model = load(options.model_dir / FILE_NAME, digest=options.digest)
         if shipper is not None and declared.output not in model.outputs:
@@ -48,8 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_MODEL
     from .server import Recording, cpu_limit, serve  # slow to import, so only once there is something to serve
 
-    recording = None if shipper is None else Recording(output=declared.output, record=shipper.put)
+    recording = None
     if shipper is not None:
+        recording = Recording(output=declared.output, record=shipper.put, inputs=shipper.wants_inputs)
         shipper.start()
     try:
         asyncio.run(
@@ -67,46 +64,6 @@ def main(arguments: list[str] | None = None) -> int:
         if shipper is not None:
             shipper.close(FLUSH_SECONDS)
     return 0
-
-
-def _add_recording(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    group = parser.add_argument_group("recording", "where predictions are sent to, whose they are, how they are read")
-
-    def flag(name: str, text: str) -> None:
-        variable = "MANDATE_" + name.upper().replace("-", "_")
-        group.add_argument(f"--{name}", default=environment.get(variable, ""), help=f"{text} [${variable}]")
-
-    flag("record", "URL of the recorder; nothing is recorded where empty")
-    flag("namespace", "the ModelDeployment's namespace")
-    flag("model-deployment", "the ModelDeployment's name")
-    flag("revision", "the revision that is served")
-    group.add_argument("--output", default="probabilities", help="the output that is the answer")
-    group.add_argument("--output-kind", choices=("Probability", "Label", "Value"), default="Probability")
-    group.add_argument("--class", action="append", default=[], dest="classes", help="a column's class; once a column")
-    group.add_argument("--positive", help="Binary: the positive class")
-    group.add_argument("--cutoff", type=float, default=0.5, help="Binary: from here on the answer is positive")
-
-
-def _shipper(parser: argparse.ArgumentParser, options: argparse.Namespace) -> tuple[Shipper | None, Declared]:
-    declared = Declared(
-        output=options.output,
-        kind=options.output_kind,
-        classes=tuple(options.classes),
-        positive=options.positive,
-        cutoff=options.cutoff,
-    )
-    if not options.record:
-        return None, declared
-    for name in ("namespace", "model-deployment", "revision"):
-        if not getattr(options, name.replace("-", "_")):
-            parser.error(f"--{name} is needed with --record")
-    if (problem := declared.problem()) is not None:
-        parser.error(f"--output-kind {declared.kind}: {problem}")
-    source = Source(namespace=options.namespace, model=options.model_deployment, revision=options.revision)
-    try:
-        return Shipper(options.record, source=source, declared=declared), declared
-    except ValueError as error:
-        parser.error(f"--record: {error}")
 
 
 def _failure(error: ModelError) -> str:

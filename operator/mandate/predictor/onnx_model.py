@@ -82,6 +82,8 @@ def load(path: Path, *, digest: str | None = None) -> OnnxModel:
     try:
         session = onnxruntime.InferenceSession(data, _session_options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
+        if (other := _other_format(data)) is not None:
+            raise ModelError("Unreadable", f"expected ONNX, got {other}") from error
         raise ModelError(
             "Unreadable",
             f"not a self-contained ONNX model: {_first_line(error)}; export it anew, with its weights inside",
@@ -90,6 +92,16 @@ def load(path: Path, *, digest: str | None = None) -> OnnxModel:
         if value.type not in _ONNX_DATATYPES:
             raise ModelError("UnsupportedInput", f"input {value.name} is {value.type}, expected a tensor")
     return OnnxModel(session, digest=actual)
+
+
+def _other_format(data: bytes) -> str | None:
+    """What the bytes of no ONNX model are, where they show it, and what to do."""
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        advice = "export the model, for example with skl2onnx or torch.onnx.export"
+        return f"a Python pickle (joblib, cloudpickle, …), which runs any code in it when it is loaded; {advice}"
+    if data.startswith(b"PK\x03\x04"):
+        return "a ZIP archive, as skops, PyTorch and Keras write; export the model, or unpack the ONNX file in it"
+    return "HDF5, as Keras writes; export the model with tf2onnx" if data.startswith(b"\x89HDF\r\n") else None
 
 
 def _session_options() -> onnxruntime.SessionOptions:

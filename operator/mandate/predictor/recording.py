@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,18 +15,29 @@ import numpy as np
 from .datatypes import Array
 
 REQUEST_ID = b"x-request-id"
+SHARED_BY = b"mandate-shared-by"
+"""Names the header by whose value the gateway drew this version; its routes set it on what they share out."""
+_UNIT_DIGITS = 32
+REPLAYED = b"mandate-replayed"
+"""On a request that the recorder sends again: its input is known there."""
+MAX_INPUT = 200_000
+"""Bytes of a request's body that are kept for a replay; larger ones aren't kept at all."""
 _LONGEST_ID = 128
 _CLOSE = 1e-6
 """How far a probability may miss 0 to 1: room for float32."""
 
-Kind = Literal["Probability", "Label", "Value"]
+Kind = Literal["Probability", "Label", "Value", "Quantiles"]
+MEDIAN = "0.5"
 Answer = dict[str, str | float]
 """`label` with `probability` where there is one, or `value`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """Which output is the answer, and how it is read; as `model.output` and `task.positive` of the ModelDeployment."""
+    """Which output is the answer, and how it is read; as `model.output` and `task.positive` of the ModelDeployment.
+
+    Of Quantiles, `classes` names each column's, and the answer is the median.
+    """
 
     output: str
     kind: Kind
@@ -37,23 +49,37 @@ class Declared:
         """What is wrong with the declaration, None where it holds."""
         if self.kind == "Probability" and self.positive is None and not self.classes:
             return "a Probability needs a positive class, or a class for each column"
+        if self.kind == "Quantiles" and MEDIAN not in self.classes:
+            return f"Quantiles need the quantile of each column, {MEDIAN} among them"
         if self.positive is not None and self.classes and (self.positive not in self.classes or len(self.classes) != 2):
             return f"beside the positive class {self.positive!r} there are two classes, it among them, or none declared"
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
+class Input:
+    """What was asked: the request's path and body, to be asked again. The body is text, in UTF-8."""
+
+    path: str
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answered:
     """One request that was answered. `values` (rows, …) holds the declared output; None where it failed.
 
-    `time` in seconds since 1970, `latency` in milliseconds.
+    `time` in seconds since 1970, `latency` in milliseconds. `unit` is what was drawn to choose this version: the
+    request, or a digest of the entity that it is about; None where nothing was. `input` only where somebody wants
+    inputs.
     """
 
     request_id: str
+    unit: str | None = None
     time: float
     latency: float
     rows: int
     values: Array | None
+    input: Input | None = None
 
 
 @dataclass(kw_only=True)
@@ -78,11 +104,32 @@ def under_way() -> Exchange:
     return _under_way.get() or Exchange()
 
 
+def asks(scope: MutableMapping[str, Any]) -> bool:
+    """Whether it is a question to the model, whose answer is recorded."""
+    return scope["type"] == "http" and scope["method"] == "POST" and bool(scope["path"].endswith("/infer"))
+
+
 def usable_id(text: str | None) -> str | None:
     """The id where it can travel in a header and be kept: 1 to 128 printable ASCII characters."""
     if text and len(text) <= _LONGEST_ID and text.isascii() and text.isprintable():
         return text
     return None
+
+
+def drawn_unit(headers: Iterable[tuple[bytes, bytes]], *, request_id: str) -> str | None:
+    """What was drawn to choose who answers; `headers` in lower case, as ASGI has them.
+
+    An entity's value isn't kept, only its digest. A request without it was drawn by itself.
+    """
+    given = list(headers)
+    by = next((value.lower() for name, value in given if name == SHARED_BY), b"")
+    if not by:
+        return None
+    # As Envoy draws: an empty value is one as any other, and of several the order doesn't matter.
+    values = sorted(value for name, value in given if name == by)
+    if not values or by == REQUEST_ID:
+        return request_id
+    return hashlib.sha256(b",".join(values)).hexdigest()[:_UNIT_DIGITS]
 
 
 def answers(values: Array, declared: Declared) -> list[Answer | None]:
@@ -103,13 +150,15 @@ def answers(values: Array, declared: Declared) -> list[Answer | None]:
     finite = [all(row) for row in np.isfinite(wide).tolist()]
     if declared.kind == "Value":
         found: list[Answer] = [{"value": float(value)} for value in wide[:, 0].tolist()]
+    elif declared.kind == "Quantiles":
+        found = [{"value": float(value)} for value in wide[:, declared.classes.index(MEDIAN)].tolist()]
     else:
         found = _probable(wide, declared)
     return [answer if fine else None for answer, fine in zip(found, finite, strict=True)]
 
 
 def _widths(declared: Declared) -> set[int]:
-    if declared.kind != "Probability":
+    if declared.kind in ("Label", "Value"):
         return {1}
     if declared.positive is None or declared.classes:
         return {len(declared.classes)}
@@ -155,41 +204,88 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 class Exchanges:
     """ASGI: gives every answer to an infer request its x-request-id back, and tells `record` what was answered."""
 
-    def __init__(self, application: Application, *, record: Callable[[Answered], None] | None) -> None:
+    def __init__(
+        self,
+        application: Application,
+        *,
+        record: Callable[[Answered], None] | None,
+        inputs: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`inputs` says whether what is asked now is wanted as well."""
         self._application = application
         self._record = record
+        self._inputs = inputs
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One connection's event, as ASGI has it."""
-        if scope["type"] != "http" or not scope["path"].endswith("/infer"):
+        if not asks(scope):
             await self._application(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == REQUEST_ID), b"")
         exchange = Exchange(request_id=usable_id(given.decode("latin-1")))
+        body = _Body(receive) if self._record is not None and _repeatable(scope) and self._inputs() else None
         began = time.perf_counter()
-        status = 500
+        status, ended = 500, None
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if exchange.request_id is not None:
-                    headers = [*message.get("headers", ()), (REQUEST_ID, exchange.request_id.encode())]
-                    message = {**message, "headers": headers}
+                    others = (header for header in message.get("headers", ()) if header[0].lower() != REQUEST_ID)
+                    message = {**message, "headers": [*others, (REQUEST_ID, exchange.request_id.encode())]}
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                ended = time.perf_counter()
 
         token = _under_way.set(exchange)
         try:
-            await self._application(scope, receive, sending)
+            await self._application(scope, receive if body is None else body.receive, sending)
         finally:
             _under_way.reset(token)
             if self._record is not None and exchange.request_id is not None and exchange.rows:
                 self._record(
                     Answered(
                         request_id=exchange.request_id,
+                        unit=drawn_unit(scope["headers"], request_id=exchange.request_id),
                         time=time.time(),
-                        latency=(time.perf_counter() - began) * 1000,
+                        latency=((ended or time.perf_counter()) - began) * 1000,
                         rows=exchange.rows,
                         values=exchange.values if status == 200 else None,
+                        input=body.input(scope["path"]) if body is not None and status == 200 else None,
                     )
                 )
+
+
+def _repeatable(scope: MutableMapping[str, Any]) -> bool:
+    """Whether the request is what its body says, and is no repetition itself."""
+    return not any(name in (REPLAYED, b"content-encoding") for name, _ in scope["headers"])
+
+
+class _Body:
+    """A request's body as it passes by, as long as it isn't too large to be kept."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._kept: bytearray | None = bytearray()
+
+    async def receive(self) -> Message:
+        """The next message, as the application gets it."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            part = message.get("body", b"")
+            if self._kept is not None and len(self._kept) + len(part) <= MAX_INPUT:
+                self._kept += part
+            else:
+                self._kept = None
+        return message
+
+    def input(self, path: str) -> Input | None:
+        """What was asked; None where it is too large or isn't text."""
+        if not self._kept:
+            return None
+        try:
+            self._kept.decode()
+        except UnicodeDecodeError:
+            return None
+        return Input(path=path, body=bytes(self._kept))

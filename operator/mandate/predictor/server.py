@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from mlserver import MLServer, ModelSettings, Settings
 from mlserver.registry import MultiModelRegistry
 from mlserver.rest import RESTServer
 from mlserver.settings import ModelParameters
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from .gateways import IDLE
 from .onnx_model import OnnxModel
 from .recording import Answered, Exchanges
 from .runtime import OnnxRuntime
+from .usage import PATH, age, usage
 
 _PATHS = {
     "/v2",
@@ -32,20 +38,14 @@ _PATHS = {
 }
 """All that the server answers to: no repository (load, unload), no streaming, no documentation pages."""
 
-IDLE = 3900
-"""Seconds for which a caller's idle connection is kept.
-
-Longer than a gateway keeps it (Envoy: an hour): whoever closes first may do so while a request is on its way, and only
-the gateway knows that there is none. A request that meets a closing server is lost, since gateways don't try again.
-"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """Which output is recorded, and where every answer goes. `record` must return at once."""
+    """Which output is recorded, and where every answer goes; whether inputs are wanted too. Both return at once."""
 
     output: str
     record: Callable[[Answered], None]
+    inputs: Callable[[], bool]
 
 
 class PatientServer(RESTServer):  # type: ignore[misc]  # mlserver's types aren't followed
@@ -75,8 +75,12 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
         self._rest_server = PatientServer(self._settings, self._data_plane, self._model_repository_handlers)
         router = self._rest_server._app.router
         router.routes[:] = [route for route in router.routes if getattr(route, "path", None) in _PATHS]
-        record = None if self._recording is None else self._recording.record
-        self._rest_server._app = Exchanges(self._rest_server._app, record=record)
+        router.routes.append(Route(PATH, self._usage))
+        if self._recording is None:
+            self._rest_server._app = Exchanges(self._rest_server._app, record=None)
+        else:
+            told = self._recording
+            self._rest_server._app = Exchanges(self._rest_server._app, record=told.record, inputs=told.inputs)
         self._grpc_server = None
         self._kafka_server = None
 
@@ -84,7 +88,14 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
         """Register the model, then serve until a signal comes."""
         for settings in models_settings:
             await self._model_registry.load(settings)
+        self._cold = age()
         await self._rest_server.start()
+
+    async def _usage(self, request: Request) -> Response:
+        """What is used, for whoever shares this Pod; for all others there is nothing here."""
+        if request.client is None or not ip_address(request.client.host).is_loopback:
+            return JSONResponse({"detail": "Not Found"}, status_code=404)
+        return JSONResponse(usage(cold=self._cold))
 
 
 async def serve(

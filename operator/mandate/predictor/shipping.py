@@ -2,6 +2,8 @@
 
 Nothing here can slow or fail an answer: the queue is bounded, what doesn't fit is dropped, counted and reported with
 the next batch. What was taken is sent again until the recorder has it; it knows repetitions by request and row.
+
+Inputs go along only while the recorder asks for them, no faster than it asks, and each is sent once: they are samples.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from .recording import Answered, Declared, answers
+from .recording import Answered, Declared, Input, answers
 
 log = logging.getLogger("mandate.predictor")
 
@@ -32,6 +34,12 @@ _BATCH_BYTES = 900_000
 _MOST_BYTES = _BATCH_BYTES // 2
 """Of one event, so that one always fits into a batch beside a report of drops."""
 _LOG_EVERY = 30.0
+INPUTS = "Mandate-Inputs"
+"""In the recorder's answers: how many inputs a second it wants of this server, none without it."""
+_MOST_INPUTS = 1000
+"""A second, that can be asked for."""
+_INPUT_BYTES = 8 * 2**20
+"""Of inputs that wait; what comes beyond isn't kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +91,9 @@ class Shipper:
         self._dropped = 0
         self._reported = 0
         self._end: float | None = None
+        self._inputs_rate = 0.0
+        self._inputs_after = 0.0
+        self._inputs_size = 0
         self._logged: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)
 
@@ -90,15 +101,31 @@ class Shipper:
         """Begin to send."""
         self._thread.start()
 
+    def wants_inputs(self) -> bool:
+        """Whether the recorder wants what is asked as well, and the next one's turn has come."""
+        return self._inputs_rate > 0 and time.monotonic() >= self._inputs_after
+
     def put(self, answered: Answered) -> None:
         """Queue a request's predictions, or count them as dropped; returns at once."""
         with self._changed:
+            if answered.input is not None and not self._takes(answered.input):
+                answered = replace(answered, input=None)
             if self._end is None and self._rows + answered.rows <= self._pace.capacity:
                 self._queue.append(answered)
                 self._rows += answered.rows
             else:
                 self._dropped += answered.rows
+                self._inputs_size -= _size(answered)
             self._changed.notify()
+
+    def _takes(self, asked: Input) -> bool:
+        """Whether there is time and room for an input; then both are taken."""
+        now, size = time.monotonic(), len(asked.body)
+        if self._inputs_rate <= 0 or now < self._inputs_after or self._inputs_size + size > _INPUT_BYTES:
+            return False
+        self._inputs_after = now + 1 / self._inputs_rate
+        self._inputs_size += size
+        return True
 
     def close(self, patience: float) -> int:
         """Send what waits for at most `patience` seconds; how many rows never arrived since the start."""
@@ -119,11 +146,13 @@ class Shipper:
                 try:
                     events += self._events(answered)
                 except Exception as error:  # whatever a model answers, recording goes on
-                    self._lose(answered.rows, f"an answer isn't what was declared: {error}")
+                    self.lose(answered.rows, f"an answer isn't what was declared: {error}")
             if not self._send(events):
                 return
+            self._send_inputs(batch)
             with self._changed:
                 self._rows -= sum(answered.rows for answered in batch)
+                self._inputs_size -= sum(map(_size, batch))
 
     def _next(self) -> list[Answered] | None:
         """The next requests to send, None at the end."""
@@ -148,7 +177,7 @@ class Shipper:
         """Everything in one or more requests, drops reported in the first; False where time ran out."""
         rest = deque(event for event in events if len(event) < _MOST_BYTES)
         if len(rest) < len(events):
-            self._lose(len(events) - len(rest), f"events of more than {_MOST_BYTES} bytes")
+            self.lose(len(events) - len(rest), f"events of more than {_MOST_BYTES} bytes")
         while True:
             with self._changed:
                 dropped = self._dropped
@@ -163,6 +192,24 @@ class Shipper:
             if not self._deliver(b"[" + b",".join(part) + b"]", predictions=predictions):
                 return False
             self._reported = dropped
+
+    def _send_inputs(self, batch: list[Answered]) -> None:
+        """Once, as far as the recorder still wants them."""
+        rest = deque(event for answered in batch if (event := self._input(answered)) and len(event) < _MOST_BYTES)
+        while rest and self._inputs_rate > 0 and self._end is None:
+            part = [rest.popleft()]
+            size = len(part[0])
+            while rest and size + len(rest[0]) < _BATCH_BYTES:
+                part.append(rest.popleft())
+                size += len(part[-1]) + 1
+            try:
+                status, text = self._request(b"[" + b",".join(part) + b"]")
+            except (OSError, HTTPException) as error:
+                self._disconnect()
+                self._say("inputs", "%d inputs weren't taken: %s", len(part) + len(rest), error)
+                return
+            if status != 200:
+                self._say("inputs", "of %d inputs some weren't taken: status %d: %r", len(part), status, text[:300])
 
     def _deliver(self, body: bytes, *, predictions: int) -> bool:
         """Whether the recorder has it, or never will; False where time ran out."""
@@ -186,6 +233,16 @@ class Shipper:
                 time.sleep(min(left, self._pace.base))
 
     def _post(self, body: bytes, *, predictions: int) -> None:
+        status, text = self._request(body)
+        if status in _HOPELESS:
+            self.lose(predictions, f"status {status}: {text[:300]!r}")
+        elif status >= 300:
+            raise _RetryError(f"status {status}: {text[:300]!r}")
+        elif status == 207:
+            self.lose(_refused(text), f"refused: {text[:300]!r}")
+
+    def _request(self, body: bytes) -> tuple[int, bytes]:
+        """Status and the beginning of the answer, which also says whether inputs are wanted from now on."""
         if self._connection is None:
             kind: Callable[..., HTTPConnection] = HTTPSConnection if self._secure else HTTPConnection
             self._connection = kind(self._host, self._port, timeout=self._pace.timeout)
@@ -194,21 +251,20 @@ class Shipper:
         text = response.read(65_536)
         if response.read(1):
             self._disconnect()
-        if response.status in _HOPELESS:
-            self._lose(predictions, f"status {response.status}: {text[:300]!r}")
-        elif response.status >= 300:
-            raise _RetryError(f"status {response.status}: {text[:300]!r}")
-        elif response.status == 207:
-            self._lose(_refused(text), f"refused: {text[:300]!r}")
+        with self._changed:
+            self._inputs_rate = _rate(response.getheader(INPUTS))
+        return response.status, text
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _lose(self, rows: int, why: str) -> None:
+    def lose(self, rows: int, why: str) -> None:
+        """Count predictions as dropped, and say why."""
         with self._changed:
             self._dropped += rows
+            self._changed.notify()
         self._say("lost", "%d predictions can't be recorded: %s", rows, why)
 
     def _say(self, topic: str, message: str, *arguments: object) -> None:
@@ -227,10 +283,18 @@ class Shipper:
                 for answer in answers(answered.values, self._declared)
             ]
         shared = {"requestId": answered.request_id, "time": _rfc3339(answered.time), "latencyMs": answered.latency}
+        shared |= {"unit": answered.unit} if answered.unit is not None else {}
         return [
             self._event("dev.mandate.prediction", f"{answered.request_id}.{row}", {**shared, "row": row, **said})
             for row, said in enumerate(found)
         ]
+
+    def _input(self, answered: Answered) -> bytes | None:
+        if answered.input is None:
+            return None
+        data = {"requestId": answered.request_id, "time": _rfc3339(answered.time)}
+        data |= {"path": answered.input.path, "body": answered.input.body.decode()}
+        return self._event("dev.mandate.input", f"{answered.request_id}.input", data)
 
     def _drops(self, dropped: int) -> bytes:
         data = {"reporter": self._reporter, "dropped": dropped, "time": _rfc3339(time.time())}
@@ -251,6 +315,19 @@ class Shipper:
             },
         }
         return json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _size(answered: Answered) -> int:
+    return len(answered.input.body) if answered.input is not None else 0
+
+
+def _rate(said: str | None) -> float:
+    """Inputs a second, 0 where nothing is said that can be understood."""
+    try:
+        rate = float(said or 0)
+    except ValueError:
+        return 0.0
+    return rate if 0 < rate <= _MOST_INPUTS else 0.0
 
 
 def _refused(text: bytes) -> int:

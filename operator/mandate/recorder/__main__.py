@@ -10,12 +10,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mandate.telemetry.recorder import RecorderMetrics
 
+from .replay import Replays
 from .server import Recorder, serving
 from .sqlite import SqliteStorage
 from .storage import SchemaError, StorageError
@@ -37,6 +38,8 @@ class Options:
     port: int
     keep_days: float | None
     keep_rows: int | None
+    replay: bool
+    orders_port: int
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -53,18 +56,27 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     flag("port", int, "8080", "port to listen on")
     flag("keep-days", float, "0", "days that events are kept; 0 for ever")
     flag("keep-rows", int, "0", "predictions that are kept; 0 all")
+    flag("replay", str, "false", "whether inputs are taken, where a model asks for it, and sent to who is at Shadow")
+    flag("orders-port", int, "8081", "port to take orders for replays on, with --replay true; for the operator only")
     given = parser.parse_args(arguments)
-    if not 0 <= given.port <= 65_535:
-        parser.error(f"--port must be from 0 to 65535, got {given.port}")
+    for name in ("port", "orders_port"):
+        if not 0 <= getattr(given, name) <= 65_535:
+            parser.error(f"--{name.replace('_', '-')} must be from 0 to 65535, got {getattr(given, name)}")
+    if given.port == given.orders_port != 0:
+        parser.error(f"--orders-port must be another port than --port, which is {given.port}: others may reach that")
     for name in ("keep_days", "keep_rows"):
         if not 0 <= getattr(given, name) < 2**53:
             parser.error(f"--{name.replace('_', '-')} must be 0 or more, got {getattr(given, name)}")
+    if given.replay not in ("true", "false"):
+        parser.error(f"--replay must be true or false, got {given.replay!r}")
     return Options(
         database=given.database,
         host=given.host,
         port=given.port,
         keep_days=given.keep_days or None,
         keep_rows=given.keep_rows or None,
+        replay=given.replay == "true",
+        orders_port=given.orders_port,
     )
 
 
@@ -87,12 +99,19 @@ async def run(options: Options, *, clock: Callable[[], int] = now, stop: asyncio
     metrics = RecorderMetrics()
     storage = SqliteStorage(options.database, deadline=query_deadline)
     writer = Writer(storage, clock=clock, committed=metrics.commit_seconds.observe)
-    recorder = Recorder(storage, writer, clock=clock, metrics=metrics)
+    replays = Replays(writer, clock=clock) if options.replay else None
+    recorder = Recorder(storage, writer, clock=clock, metrics=metrics, replays=replays)
     writing = asyncio.create_task(writer.run())
     pruning = asyncio.create_task(_prune(writer, options, clock=clock, metrics=metrics))
     stopping = asyncio.create_task(stop.wait())
     try:
-        async with serving(recorder.application(), host=options.host, port=options.port) as port:
+        async with AsyncExitStack() as stack:
+            if replays is not None:
+                await stack.enter_async_context(replays.running())
+                orders = serving(recorder.orders(), host=options.host, port=options.orders_port)
+                log.info("taking orders on %s:%d", options.host, await stack.enter_async_context(orders))
+            main = serving(recorder.application(), host=options.host, port=options.port)
+            port = await stack.enter_async_context(main)
             log.info("listening on %s:%d, keeping events in %s", options.host, port, options.database)
             await asyncio.wait((writing, pruning, stopping), return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping")

@@ -16,6 +16,7 @@ from mandate.evidence.live import (
     BinaryOutcomes,
     Decided,
     Decisions,
+    Drawn,
     Live,
     MulticlassOutcomes,
     PairedRight,
@@ -26,7 +27,7 @@ from mandate.evidence.live import (
 )
 
 from .moments import Sums, parse
-from .storage import Query
+from .storage import DrawnQuery, Query
 
 Part = TypeVar("Part", BinaryOutcomes, MulticlassOutcomes, RegressionOutcomes, Pairs)
 
@@ -55,6 +56,12 @@ LEFT JOIN outcomes e ON o.id IS NULL AND e.model = p.model AND e.entity = p.enti
 """
 _TRUE_LABEL = "coalesce(o.label, e.label)"
 _TRUE_VALUE = "coalesce(o.value, e.value)"
+# What was replayed for an earlier stay at Shadow is no use of the present level, however late the answer came.
+# Alias {p}: the prediction.
+_OF_THIS_STAY = (
+    "NOT EXISTS (SELECT 1 FROM replays r "
+    "WHERE r.revision = {p}.revision AND r.request = {p}.request AND r.since < :since)"
+)
 _OUTCOME_SLICES = "coalesce(o.slices, e.slices, 0)"
 
 
@@ -68,8 +75,10 @@ def compute(connection: sqlite3.Connection, query: Query) -> Live:
     counts = overall.counts or [0] * (3 + len(_OUTCOME_COLUMNS[query.task]))
     latency = overall.sums[0] if overall.sums else Sums()
     first, last = connection.execute(
-        "SELECT min(time), max(time) FROM predictions WHERE revision = ? AND time >= ? AND time < ?",
-        (ids.revision, query.since, query.until),
+        "SELECT min(p.time), max(p.time) FROM predictions p "  # noqa: S608 - constants of this module
+        "WHERE p.revision = :revision AND p.time >= :since AND p.time < :until "
+        f"AND {_OF_THIS_STAY.format(p='p')}",
+        _parameters(query, ids),
     ).fetchone()
     return Live(
         namespace=query.namespace,
@@ -94,6 +103,56 @@ def compute(connection: sqlite3.Connection, query: Query) -> Live:
         conflicts=_conflicts(connection, query, ids),
         unknown=_unknown(connection, query, ids),
         dropped=_dropped(connection, ids),
+    )
+
+
+def count_drawn(connection: sqlite3.Connection, query: DrawnQuery) -> Drawn:
+    """The answer to `query`; the caller holds a read transaction. Raises sqlite3.Error.
+
+    A unit counts where its first answer came from: whoever asks again, for an error perhaps, is no other draw. Of two
+    answers in the same millisecond, the revision that the query names first has it.
+    """
+    rows = connection.execute(
+        "SELECT r.name, r.id FROM revisions r JOIN models m ON m.id = r.model WHERE m.namespace = ? AND m.name = ?",
+        (query.namespace, query.model),
+    )
+    known = dict(rows.fetchall())
+    units, undrawn, several = dict.fromkeys(query.revisions, 0), dict.fromkeys(query.revisions, 0), 0
+    dropping: set[str] = set()
+    numbers = {place: known[name] for place, name in enumerate(query.revisions) if name in known}
+    if numbers:
+        places = " ".join(f"WHEN {number} THEN {place}" for place, number in numbers.items())
+        among = ", ".join(map(str, numbers.values()))
+        where = f"FROM predictions WHERE revision IN ({among}) AND time >= ? AND time < ?"
+        size, stretch = len(query.revisions), (query.since, query.until)
+        for place, count, others in connection.execute(
+            f"SELECT first % {size}, count(*), sum(places > 1) FROM (SELECT "  # noqa: S608 - numbers of our own
+            f"min(time * {size} + CASE revision {places} END) AS first, count(DISTINCT revision) AS places "
+            f"{where} AND unit IS NOT NULL GROUP BY unit) GROUP BY 1",
+            stretch,
+        ):
+            units[query.revisions[place]] = count
+            several += others
+        for place, count in connection.execute(
+            f"SELECT CASE revision {places} END, count(*) {where} AND unit IS NULL GROUP BY 1",
+            stretch,
+        ):
+            undrawn[query.revisions[place]] = count
+        reported = connection.execute(
+            f"SELECT DISTINCT CASE revision {places} END "  # noqa: S608 - numbers of our own
+            f"FROM drops WHERE revision IN ({among}) AND received >= ?",
+            (query.since,),
+        )
+        dropping = {query.revisions[place] for (place,) in reported}
+    return Drawn(
+        namespace=query.namespace,
+        model=query.model,
+        since=rfc3339(query.since),
+        until=rfc3339(query.until),
+        units=units,
+        several=several,
+        undrawn=undrawn,
+        dropping=tuple(sorted(dropping)),
     )
 
 
@@ -181,7 +240,8 @@ def _predictions(connection: sqlite3.Connection, query: Query, ids: _Ids) -> Ite
     statement = (
         f"SELECT p.slices, {_OUTCOME_SLICES}, {', '.join((*counts, *sums))} "  # noqa: S608 - constants of this module
         f"FROM predictions p {_OUTCOMES} "
-        "WHERE p.revision = :revision AND p.time >= :since AND p.time < :until GROUP BY 1, 2"
+        "WHERE p.revision = :revision AND p.time >= :since AND p.time < :until "
+        f"AND {_OF_THIS_STAY.format(p='p')} GROUP BY 1, 2"
     )
     return _tallies(connection, statement, _parameters(query, ids), keys=2, counts=len(counts))
 
@@ -327,7 +387,7 @@ def _decisions(connection: sqlite3.Connection, query: Query, ids: _Ids) -> Decis
     )
     answers = (
         "{p}.model = d.model AND {p}.revision = :revision AND {p}.failed = 0 "
-        f"AND {{p}}.{kind} IS NOT NULL AND {{p}}.time >= :since AND {{p}}.time < :until"
+        f"AND {{p}}.{kind} IS NOT NULL AND {{p}}.time >= :since AND {{p}}.time < :until AND {_OF_THIS_STAY}"
     )
     # A person decides about an entity on its last answer by then; where that came late, on the first one after.
     last, first = (

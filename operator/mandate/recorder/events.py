@@ -15,17 +15,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError, from_json
 
-from .facts import Decision, Drops, Fact, Outcome, Prediction
+from .facts import Decision, Drops, Fact, Input, Outcome, Prediction
 
 PREDICTION = "dev.mandate.prediction"
 OUTCOME = "dev.mandate.outcome"
 DECISION = "dev.mandate.decision"
 DROPS = "dev.mandate.drops"
+INPUT = "dev.mandate.input"
+"""Held until it is replayed, and no fact."""
 
 MAX_NUMBER = 1e100
 """Greatest magnitude of a number: beyond it squares leave the floats' range."""
 MAX_ROW = 1_000_000
 _TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$")
+_PART = "[A-Za-z0-9_][A-Za-z0-9._-]*"
+_INFER = f"^/v2/models/{_PART}(/versions/{_PART})?/infer$"
 _SHOWN = 64
 """Characters of a refused value that are given back."""
 
@@ -134,6 +138,7 @@ class PredictionData(_Data):
     latency_ms: Annotated[float, Field(ge=0, le=1e9)] | None = None
     failed: bool = False
     entity: Text | None = None
+    unit: Short | None = None
     slices: SliceValues = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -158,6 +163,7 @@ class PredictionData(_Data):
             latency=self.latency_ms,
             failed=self.failed,
             entity=self.entity,
+            unit=self.unit,
             slices=tuple(sorted(self.slices.items())),
         )
 
@@ -237,6 +243,35 @@ class DropsData(_Data):
         return Drops(**self.model_dump())
 
 
+MAX_BODY_LENGTH = 200_000
+"""Characters of a request that can be replayed."""
+
+
+class InputData(_Data):
+    """Data of `dev.mandate.input`: a request of the Open Inference Protocol v2, as `revision` answered it."""
+
+    namespace: Name
+    model: Name
+    revision: RevisionName
+    request_id: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]+$", max_length=128)]
+    time: Time
+    path: Annotated[str, StringConstraints(pattern=_INFER, max_length=256)]
+    body: Annotated[str, StringConstraints(min_length=1, max_length=MAX_BODY_LENGTH)]
+
+    def held(self) -> Input:
+        """As it is held, without the version that was named: another one is going to answer."""
+        name = self.path.split("/")[3]
+        return Input(
+            namespace=self.namespace,
+            model=self.model,
+            revision=self.revision,
+            request=self.request_id,
+            time=self.time,
+            path=f"/v2/models/{name}/infer",
+            body=self.body,
+        )
+
+
 _TYPES: Mapping[str, type[PredictionData | OutcomeData | DecisionData | DropsData]] = {
     PREDICTION: PredictionData,
     OUTCOME: OutcomeData,
@@ -305,6 +340,12 @@ def facts(event: Event) -> list[Fact]:
         _TYPES[event.envelope.type], event.data, path="data"
     )
     return [data.fact()]
+
+
+def input_of(event: Event) -> Input:
+    """What an event of type `dev.mandate.input` holds. Raises RefusedError."""
+    data: InputData = checked(InputData, event.data, path="data")
+    return data.held()
 
 
 _EXPECTED = {

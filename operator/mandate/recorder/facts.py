@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 Slices = tuple[tuple[str, str], ...]
@@ -18,6 +19,7 @@ class Prediction:
 
     Either `failed`, or `label` (with `probability` where the model gave one) or `value`. `latency` in milliseconds.
     `exchange` names the request and response that a logger sent one by one; the request's time gives the latency.
+    `unit` is what a gateway drew to choose the revision; missing where it didn't.
     """
 
     namespace: str
@@ -32,6 +34,7 @@ class Prediction:
     latency: float | None = None
     failed: bool = False
     entity: str | None = None
+    unit: str | None = None
     slices: Slices = ()
     exchange: str | None = None
 
@@ -90,4 +93,38 @@ class Drops:
     time: int
 
 
-Fact = Prediction | Exchange | Outcome | Decision | Drops
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replayed:
+    """One request that was sent again, to a revision at Shadow. Identity: namespace, model, revision, request.
+
+    `since`: when the stay at Shadow began that it was sent for. Known before it is sent, and again when it is over.
+    """
+
+    namespace: str
+    model: str
+    revision: str
+    request: str
+    since: int
+    time: int
+    state: Literal["UnderWay", "Answered", "Failed"]
+
+
+Fact = Prediction | Exchange | Outcome | Decision | Drops | Replayed
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: `size` is kept in what they would leave out
+class Input:
+    """What a revision was asked, to be asked of another one. Never written anywhere. Identity as a prediction's."""
+
+    namespace: str
+    model: str
+    revision: str
+    request: str
+    time: int
+    path: str
+    body: str
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of the body, as it is sent."""
+        return len(self.body.encode())

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from mandate.evidence.blind import is_blind
-from mandate.evidence.live import Live
+from mandate.evidence.live import Drawn, Live
 
-from .aggregates import compute
-from .facts import Decision, Drops, Exchange, Fact, Outcome, Prediction, Result, Slices
+from .aggregates import compute, count_drawn
+from .facts import Decision, Drops, Exchange, Fact, Outcome, Prediction, Replayed, Result, Slices
 from .moments import MomentsAggregate
-from .storage import Query, SchemaError, StorageError
+from .storage import DrawnQuery, Query, SchemaError, StorageError
 
 APPLICATION_ID = 0x4D414E44
 """`MAND`, in the file's header: so that no other program's file is taken for ours."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _PATIENCE = 10.0
 """Seconds to wait for another connection's lock."""
 _PRUNE_ROWS = 5000
@@ -38,7 +38,7 @@ CREATE TABLE slice_sets (id INTEGER PRIMARY KEY, slices TEXT NOT NULL UNIQUE) ST
 CREATE TABLE predictions (
   id INTEGER PRIMARY KEY, model INTEGER NOT NULL, revision INTEGER NOT NULL, request TEXT NOT NULL,
   row INTEGER NOT NULL, time INTEGER NOT NULL, received INTEGER NOT NULL, label TEXT, probability REAL, value REAL,
-  latency REAL, failed INTEGER NOT NULL, entity TEXT, slices INTEGER NOT NULL, exchange TEXT
+  latency REAL, failed INTEGER NOT NULL, entity TEXT, slices INTEGER NOT NULL, exchange TEXT, unit TEXT
 ) STRICT;
 CREATE UNIQUE INDEX predictions_by_identity ON predictions (model, request, row, revision);
 CREATE INDEX predictions_by_time ON predictions (revision, time);
@@ -71,6 +71,17 @@ CREATE TABLE drops (
 ) STRICT;
 """
 
+_UPGRADES = {1: "ALTER TABLE predictions ADD COLUMN unit TEXT"}
+"""By schema version, what leads to the next one."""
+
+_REPLAYS = """
+CREATE TABLE IF NOT EXISTS replays (
+  id INTEGER PRIMARY KEY, revision INTEGER NOT NULL, request TEXT NOT NULL, since INTEGER NOT NULL,
+  time INTEGER NOT NULL, received INTEGER NOT NULL, state TEXT NOT NULL, UNIQUE (revision, request)
+) STRICT
+"""
+"""Beside the schema: files from before it get it, and programs from before it don't mind."""
+
 
 class SqliteStorage:
     """See `Storage`. `write`, `prune` and `close` belong to one thread at a time; `live` may be called from any."""
@@ -90,6 +101,7 @@ class SqliteStorage:
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute("PRAGMA synchronous = FULL")
             _migrate(self._writer, file)
+            self._writer.execute(_REPLAYS)
 
     def write(self, groups: Sequence[Sequence[Fact]], *, received: int) -> list[list[Result]]:
         """See `Storage`."""
@@ -98,15 +110,25 @@ class SqliteStorage:
 
     def live(self, query: Query) -> Live:
         """See `Storage`."""
-        with _failing():
-            reader = self._reader()
-            if self._deadline is not None:
-                reader.set_progress_handler(self._deadline(), 100_000)
-            reader.execute("BEGIN")
-            try:
-                return compute(reader, query)
-            finally:
-                reader.execute("ROLLBACK")
+        with self._reading() as reader:
+            return compute(reader, query)
+
+    def drawn(self, query: DrawnQuery) -> Drawn:
+        """See `Storage`."""
+        with self._reading() as reader:
+            return count_drawn(reader, query)
+
+    def replayed(self, *, namespace: str, model: str, revision: str, since: int) -> tuple[int, int]:
+        """See `Storage`."""
+        with self._reading() as reader:
+            count, failed = reader.execute(
+                "SELECT count(*), coalesce(sum(state = 'Failed'), 0) FROM replays "
+                "WHERE since = ? AND state != 'UnderWay' AND revision = "
+                "(SELECT r.id FROM revisions r JOIN models m ON m.id = r.model "
+                "WHERE m.namespace = ? AND m.name = ? AND r.name = ?)",
+                (since, namespace, model, revision),
+            ).fetchone()
+        return count, failed
 
     def prune(self, *, before: int | None, rows: int | None) -> int:
         """See `Storage`."""
@@ -114,7 +136,7 @@ class SqliteStorage:
         with _failing(), self._transaction():
             if before is not None:
                 # Rows are numbered as they come, so the oldest are the first ones: no index on `received` is needed.
-                for table in ("predictions", "exchanges", "outcomes", "decisions", "conflicts", "drops"):
+                for table in ("predictions", "exchanges", "outcomes", "decisions", "conflicts", "drops", "replays"):
                     removed += self._writer.execute(
                         f"DELETE FROM {table} WHERE id IN (SELECT id FROM "  # noqa: S608 - constants
                         f"(SELECT id, received FROM {table} ORDER BY id LIMIT ?) WHERE received < ?)",
@@ -146,6 +168,19 @@ class SqliteStorage:
         return connection
 
     @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view, for as long as one question may take."""
+        with _failing():
+            reader = self._reader()
+            if self._deadline is not None:
+                reader.set_progress_handler(self._deadline(), 100_000)
+            reader.execute("BEGIN")
+            try:
+                yield reader
+            finally:
+                reader.execute("ROLLBACK")
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._writer.execute("BEGIN IMMEDIATE")
         try:
@@ -170,6 +205,8 @@ class SqliteStorage:
                 return self._keep_decision(fact, model, received)
             case Drops():
                 return self._keep_drops(fact, model, received)
+            case Replayed():
+                return self._keep_replayed(fact, model, received)
 
     def _keep_prediction(self, fact: Prediction, model: int, received: int) -> Result:
         revision = self._id("revisions", model=model, name=fact.revision)
@@ -188,7 +225,13 @@ class SqliteStorage:
             ).fetchone()
             latency = float(fact.time - began[0]) if began and fact.time >= began[0] else None
         identity = {"model": model, "request": fact.request, "row": fact.row, "revision": revision}
-        more = {"time": fact.time, "received": received, "latency": latency, "exchange": fact.exchange}
+        more = {
+            "time": fact.time,
+            "received": received,
+            "latency": latency,
+            "exchange": fact.exchange,
+            "unit": fact.unit,
+        }
         return self._insert("predictions", identity, said, more, model=model, revision=revision)
 
     def _keep_exchange(self, fact: Exchange, model: int, received: int) -> Result:
@@ -225,6 +268,17 @@ class SqliteStorage:
             (revision, fact.reporter, fact.dropped, received),
         ).rowcount
         return "accepted" if grown else "duplicate"
+
+    def _keep_replayed(self, fact: Replayed, model: int, received: int) -> Result:
+        revision = self._id("revisions", model=model, name=fact.revision)
+        # Sent again after a crash: what came of it then counts, and it stays with the stay that it was sent for first.
+        new = self._writer.execute(
+            "INSERT INTO replays (revision, request, since, time, received, state) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET state = excluded.state "
+            "WHERE since = excluded.since AND excluded.state != 'UnderWay' AND state = 'UnderWay'",
+            (revision, fact.request, fact.since, fact.time, received, fact.state),
+        ).rowcount
+        return "accepted" if new else "duplicate"
 
     def _insert(
         self,
@@ -309,7 +363,10 @@ def _migrate(connection: sqlite3.Connection, file: Path) -> None:
             for statement in _SCHEMA.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        else:
+            for step in range(version, SCHEMA_VERSION):
+                connection.execute(_UPGRADES[step])
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

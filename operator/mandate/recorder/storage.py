@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mandate.evidence.live import Live, LiveTask
+from mandate.evidence.live import Drawn, Live, LiveTask
 
 from .facts import Fact, Result
 
@@ -41,6 +41,17 @@ class Query:
     missing_before: int = 0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawnQuery:
+    """A question about where draws led, of `revisions`, from `since` until before `until` (milliseconds since 1970)."""
+
+    namespace: str
+    model: str
+    revisions: tuple[str, ...]
+    since: int
+    until: int
+
+
 class Storage(Protocol):
     """One writer; readers see whole transactions only. Every method may raise StorageError."""
 
@@ -50,6 +61,17 @@ class Storage(Protocol):
 
     def live(self, query: Query) -> Live:
         """The aggregates, from one consistent view. May be called from any thread, beside a write."""
+        ...
+
+    def drawn(self, query: DrawnQuery) -> Drawn:
+        """Where draws led, from one consistent view. May be called from any thread, beside a write."""
+        ...
+
+    def replayed(self, *, namespace: str, model: str, revision: str, since: int) -> tuple[int, int]:
+        """Requests that were sent again to a revision for its stay at Shadow since then; how many of them failed.
+
+        May be called from any thread, beside a write.
+        """
         ...
 
     def prune(self, *, before: int | None, rows: int | None) -> int:

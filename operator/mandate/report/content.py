@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import product
 from typing import Literal
 
 from mandate.api.catalogue import METRICS, Metric, derived, metrics_for
 from mandate.api.criteria import CHAMPION, OVERALL, Level, Requirement, describe, number_text, requirements
-from mandate.api.kinds import ModelDeploymentSpec, VerdictWord
-from mandate.api.spec import Burden, Gate
+from mandate.api.kinds import ModelDeploymentSpec, Transition, VerdictWord
+from mandate.api.spec import Burden, Gate, Slice
 from mandate.evidence.canonical import digest
-from mandate.evidence.intervals import Beta, StudentT, Table, Unbounded
-from mandate.evidence.schema import Estimate, Evidence, Quantity, computed_digest
+from mandate.evidence.data import Comparison, DataEvidence
+from mandate.evidence.intervals import AllPairs, Beta, StudentT, Table, Unbounded
+from mandate.evidence.schema import (
+    OWN_CPU,
+    Computed,
+    Estimate,
+    Evidence,
+    Measured,
+    Probed,
+    Quantity,
+    ReliabilityBin,
+    Saturated,
+    UnderLoad,
+    computed_digest,
+)
+from mandate.evidence.slices import CROSS, MISSING, range_names
 from mandate.verdict.criteria import criteria_digest
 from mandate.verdict.judge import REMEDY, SEVERITY, GateVerdict, Outcome, Verdict, share_of_alpha
-from mandate.verdict.limits import beta_limits, student_limits, table_limits
+from mandate.verdict.limits import beta_limits, spread_limits, student_limits, table_limits
+
+from . import fairness
+from .about import Change, Declared, change, declared
+from .fairness import FairnessTable
+from .weakest import WeakestTold, tell
 
 Result = Literal["Holds", "Refused", "NotJudged"]
 """`Holds`: the target level's gates hold. `Refused`: a gate in the way is Fail or Inconclusive. `NotJudged`: none of
@@ -36,7 +56,10 @@ MEANING: dict[Level, str] = {
 _MAY: dict[Level, str] = {"Shadow": "may run in Shadow", "Suggest": "may Suggest", "Automate": "may Automate"}
 
 SLICE_METRICS = 3
-"""Metrics shown per slice: those that gates ask for there, filled up with the task's first ones."""
+"""Metrics shown per slice: those that gates ask for there, filled up with the task's first ones to this many."""
+
+MOST_OBSTACLES = 10
+"""Told in full, per level; the table of gates has them all."""
 
 ROW_PARTS = ("train", "validation", "test", "none")
 
@@ -58,14 +81,21 @@ class Number:
     @property
     def text(self) -> str:
         """The number with its interval, in words that every format shares."""
+        return f"{self.point} {self.interval}".rstrip()
+
+    @property
+    def point(self) -> str:
+        """The number alone, or why there is none."""
+        return (self.fault or "–") if self.value is None else number_text(self.value, self.unit)
+
+    @property
+    def interval(self) -> str:
+        """The interval in brackets; empty where none belongs to it."""
         if self.value is None:
-            return self.fault or "–"
+            return ""
         if self.lower is None or self.upper is None:
-            return number_text(self.value, self.unit) + (" (no interval)" if self.fault else "")
-        return (
-            f"{number_text(self.value, self.unit)} "
-            f"[{number_text(self.lower, self.unit)}, {number_text(self.upper, self.unit)}]"
-        )
+            return "(no interval)" if self.fault else ""
+        return f"[{number_text(self.lower, self.unit)}, {number_text(self.upper, self.unit)}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +158,13 @@ class MetricRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceRow:
-    """One value of a slice on the test rows."""
+    """One value of a slice on the test rows. `verdict`: the worst that gates say of it; None where none asks."""
 
     value: str
     rows: int
     events: int
     numbers: tuple[Number, ...]
+    verdict: VerdictWord | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +177,38 @@ class SliceTable:
     metrics: tuple[str, ...]
     titles: tuple[str, ...]
     rows: tuple[SliceRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRow:
+    """One class of a Multiclass task against all others, on the test rows."""
+
+    name: str
+    rows: int
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassTable:
+    """The classes; `metrics` and `titles` name the columns of numbers."""
+
+    metrics: tuple[str, ...]
+    titles: tuple[str, ...]
+    rows: tuple[ClassRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """The reliability curve: per bin its probabilities' mean and, with limits at this look, what share came true.
+
+    Without limits where rows come in clusters. `told` says in a sentence what the error is worth.
+    """
+
+    what: str
+    told: str
+    error: float
+    chance: float
+    bins: tuple[tuple[ReliabilityBin, Number], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,9 +242,20 @@ class Report:
     """Per level: gates that hold, gates that ask."""
     gates: tuple[GateRow, ...]
     references: tuple[str, ...]
+    learnt: tuple[tuple[str, str], ...]
+    """Baselines and what each is made of, in words."""
     metrics: tuple[MetricRow, ...]
+    classes: ClassTable | None
+    """Of a Multiclass task; None for others."""
+    calibration: Calibration | None
     slices: tuple[SliceTable, ...]
+    fairness: tuple[FairnessTable, ...]
+    """Of sensitive slices."""
+    weakest: WeakestTold | None
+    """Where the model is weakest; None where no search was made."""
     service: tuple[Service, ...]
+    service_notes: tuple[str, ...]
+    """How that was measured, in sentences: what became of each load's requests."""
     rows: dict[str, int]
     look: int
     look_source: LookSource
@@ -191,16 +265,27 @@ class Report:
     held_out_reason: str
     isolation: str
     findings: tuple[str, ...]
+    data: DataEvidence | None
+    """What was found about the rows; None where evidence is older than that."""
     criteria_digest: str
     computed_digest: str
     evidence_digest: str
     inputs: dict[str, str]
     versions: dict[str, str]
     seconds: dict[str, float]
+    declared: Declared
+    history: tuple[Change, ...]
+    """What the cluster recorded, the latest at the end; empty outside of one."""
 
 
 def build(
-    *, name: str, spec: ModelDeploymentSpec, evidence: Evidence, verdict: Verdict, look_source: LookSource
+    *,
+    name: str,
+    spec: ModelDeploymentSpec,
+    evidence: Evidence,
+    verdict: Verdict,
+    look_source: LookSource,
+    history: Sequence[Transition] = (),
 ) -> Report:
     """The report on a verdict. `spec` is the effective one: with the gates and baselines that were judged."""
     target = spec.autonomy.target
@@ -210,6 +295,7 @@ def build(
     computed = evidence.computed
     alpha = share_of_alpha(confidence=CONFIDENCE, look=verdict.look)
     cells = {estimate.quantity.sort_key(): estimate for estimate in computed.estimates}
+    values = _values(spec, computed)
     inputs = {
         "model": computed.inputs.model or "none: the answers are columns of the data",
         **dict(sorted(computed.inputs.data.items())),
@@ -234,9 +320,22 @@ def build(
         held={level.level: (sum(gate.holds for gate in level.gates), len(level.gates)) for level in verdict.levels},
         gates=gates,
         references=_references(spec, computed.estimates),
+        learnt=tuple((item.baseline, item.words) for item in computed.learnt or ()),
         metrics=_metrics(spec, cells, _references(spec, computed.estimates), alpha=alpha),
-        slices=_slices(spec, computed.estimates, cells, alpha=alpha),
-        service=_service(evidence.measured.estimates, alpha=alpha),
+        classes=_classes(spec, computed, cells, alpha=alpha),
+        calibration=_calibration(spec, computed, alpha=alpha),
+        slices=_slices(spec, values, cells, gates, alpha=alpha),
+        fairness=fairness.tables(
+            spec,
+            cells,
+            gates,
+            values,
+            show=partial(_number, alpha=alpha),
+            title=partial(_title, spec=spec),
+        ),
+        weakest=tell(computed.weakest),
+        service=_service(spec, evidence.measured.estimates, alpha=alpha),
+        service_notes=_service_notes(evidence.measured),
         # Stored evidence is sorted by name; people read the parts in the order in which they are used.
         rows={part: computed.rows[part] for part in ROW_PARTS if part in computed.rows},
         look=verdict.look,
@@ -246,18 +345,40 @@ def build(
         held_out_reason=computed.held_out.reason,
         isolation=evidence.measured.isolation,
         findings=computed.findings,
+        data=computed.data,
         criteria_digest=criteria_digest(spec),
         computed_digest=computed_digest(computed),
         evidence_digest=digest(evidence.dump()),
         inputs=inputs,
         versions=dict(sorted(evidence.measured.versions.items())),
         seconds=evidence.measured.seconds,
+        declared=declared(spec),
+        history=tuple(change(transition) for transition in history),
     )
 
 
 def count_text(number: int) -> str:
     """Thousands set apart by spaces, as verdicts write them."""
     return f"{number:,}".replace(",", " ")
+
+
+def rows_text(report: Report) -> str:
+    """Rows per part, and those that are in none, if there are any."""
+    parts = [f"{count_text(count)} {part}" for part, count in report.rows.items() if part != "none"]
+    unused = report.rows.get("none", 0)
+    return ", ".join([*parts, f"{count_text(unused)} in no part"] if unused else parts)
+
+
+def comparison_text(found: Comparison) -> str:
+    """How many columns changed between two parts of the rows."""
+    changed = "none is" if not found.changed else "1 is" if found.changed == 1 else f"{found.changed} are"
+    return f"{found.current} beside {found.reference}: of {found.compared} columns {changed} distributed otherwise"
+
+
+def findings_left_text(found: DataEvidence, shown: int) -> str:
+    """How many findings aren't shown; empty where all are."""
+    left = sum(found.counts.values()) - shown
+    return f"… and {left} more" if left > 0 else ""
 
 
 def look_text(report: Report) -> str:
@@ -286,6 +407,19 @@ def steps(report: Report) -> list[str]:
     if not by_level:
         return ["apply the manifest"]
     return [f"{obstacle.gate}: {obstacle.step}" for obstacle in by_level[0][1]]
+
+
+def reliability_rows(calibration: Calibration) -> list[list[str]]:
+    """Per bin: its range, its rows, the mean of its probabilities, and what share came true."""
+    return [
+        [
+            f"{number_text(round(item.low, 3))}–{number_text(round(item.high, 3))}",
+            count_text(item.rows),
+            number_text(item.predicted),
+            number.text,
+        ]
+        for item, number in calibration.bins
+    ]
 
 
 def requirement_text(at: AtLevel) -> str:
@@ -352,7 +486,7 @@ def _step(gate: GateVerdict, worst: Sequence[Outcome], *, remedy: str) -> str:
     if gate.verdict == "Error":
         return _cure(gate, first)
     if gate.verdict == "Fail":
-        return remedy or f"improve {METRICS[gate.metric].title}{_places(worst)}"
+        return f"{remedy or f'improve {METRICS[gate.metric].title}'}{_places(worst)}"
     if remedy:
         return remedy
     title = METRICS[gate.metric].title
@@ -392,12 +526,20 @@ def _gates(spec: ModelDeploymentSpec, verdict: Verdict) -> tuple[GateRow, ...]:
     names = dict.fromkeys(gate.name for level in verdict.levels for gate in level.gates)
     order = [name for name in declared if name in names] + [name for name in names if name not in declared]
     return tuple(
-        _gate(name, declared.get(name), [g for level in verdict.levels for g in level.gates if g.name == name], verdict)
+        _gate(
+            name,
+            declared.get(name),
+            [g for level in verdict.levels for g in level.gates if g.name == name],
+            verdict,
+            spec,
+        )
         for name in order
     )
 
 
-def _gate(name: str, declared: Gate | None, found: Sequence[GateVerdict], verdict: Verdict) -> GateRow:
+def _gate(
+    name: str, declared: Gate | None, found: Sequence[GateVerdict], verdict: Verdict, spec: ModelDeploymentSpec
+) -> GateRow:
     levels = tuple(
         AtLevel(
             level=gate.level,
@@ -421,7 +563,7 @@ def _gate(name: str, declared: Gate | None, found: Sequence[GateVerdict], verdic
     return GateRow(
         name=name,
         metric=found[index].metric,
-        title="Test rows held out" if metric is None else metric.title,
+        title="Test rows held out" if metric is None else _title(metric, spec),
         asks="" if declared is None else _asks(declared),
         bounds=(-math.inf, math.inf) if asked is None else (asked.low, asked.high),
         levels=levels,
@@ -437,6 +579,10 @@ def _asks(gate: Gate) -> str:
     parts = []
     if gate.each and gate.each != (OVERALL,):
         parts.append("each of " + ", ".join(gate.each))
+    if gate.class_ is not None:
+        parts.append(f"class {gate.class_}")
+    if gate.quantile is not None:
+        parts.append(f"quantile {gate.quantile}")
     if gate.across:
         parts.append(f"{gate.as_} across {gate.across}")
     if gate.rows != "test":
@@ -466,23 +612,44 @@ def _metrics(
     spec: ModelDeploymentSpec, cells: Cells, references: Sequence[str], *, alpha: float
 ) -> tuple[MetricRow, ...]:
     rows = []
-    for metric in metrics_for(spec.task.type):
-        test = cells.get(Quantity(metric=metric.name).sort_key())
+    asked = [
+        (metric, quantile)
+        for metric in metrics_for(spec.task.type)
+        for quantile in (None, *((spec.task.quantiles or ()) if metric.by_quantile else ()))
+    ]
+    for metric, quantile in asked:
+        own = Quantity(metric=metric.name, quantile=quantile)
+        test = cells.get(own.sort_key())
         if metric.origin == "Service" or metric.fact or test is None:
             continue
-        versus = [cells.get(Quantity(metric=metric.name, versus=name).sort_key()) for name in references]
+        versus = [cells.get(own.model_copy(update={"versus": name}).sort_key()) for name in references]
+        train, validation = (
+            cells.get(own.model_copy(update={"on": part}).sort_key()) for part in ("train", "validation")
+        )
         rows.append(
             MetricRow(
                 metric=metric.name,
-                title=metric.title,
+                title=_title(metric, spec) + ("" if quantile is None else f", quantile {quantile}"),
                 better=_better(metric),
                 test=_number(test, metric, alpha=alpha),
-                train=_number(cells.get(Quantity(metric=metric.name, on="train").sort_key()), metric),
-                validation=_number(cells.get(Quantity(metric=metric.name, on="validation").sort_key()), metric),
+                train=_number(train, metric),
+                validation=_number(validation, metric),
                 references=tuple(_reference(estimate, metric) for estimate in versus),
             )
         )
     return tuple(rows)
+
+
+def _title(metric: Metric, spec: ModelDeploymentSpec) -> str:
+    """The metric's title with what was declared for it."""
+    costs = spec.use_case.error_costs
+    declared = {
+        "task.beta": f" (β = {spec.task.beta})",
+        "task.topK": f" (k = {spec.task.top_k})",
+        "useCase.errorCosts": f" ({costs[0].currency})" if costs else "",
+        "serving.prices": f" ({spec.serving.prices.currency})" if spec.serving.prices else "",
+    }
+    return metric.title + declared.get(metric.declaration, "")
 
 
 def _better(metric: Metric) -> str:
@@ -503,6 +670,11 @@ def _number(estimate: Estimate | None, metric: Metric, *, alpha: float | None = 
     return Number(value=estimate.estimate, lower=lower, upper=upper, unit=metric.unit, fault=reason)
 
 
+def shown(estimate: Estimate | None, *, alpha: float) -> Number:
+    """A measured number as every report shows it, with its one-sided limits at `alpha`."""
+    return Number() if estimate is None else _number(estimate, METRICS[estimate.quantity.metric], alpha=alpha)
+
+
 def _reference(estimate: Estimate | None, metric: Metric) -> Number:
     if estimate is None:
         return Number()
@@ -512,7 +684,7 @@ def _reference(estimate: Estimate | None, metric: Metric) -> Number:
 
 
 def _limits(estimate: Estimate, alpha: float) -> tuple[float, float] | None:
-    """One-sided limits of a number that stands alone; None where there are none (facts, comparisons, no support)."""
+    """One-sided limits of a number that stands alone, or of a spread; None where there are none (no support, …)."""
     match estimate.interval:
         case Beta() as interval:
             return beta_limits(interval, alpha)
@@ -520,73 +692,144 @@ def _limits(estimate: Estimate, alpha: float) -> tuple[float, float] | None:
             return student_limits(interval, alpha)
         case Table() as interval:
             return table_limits(interval, alpha)
+        case AllPairs() as interval:
+            return spread_limits(interval, alpha, ratio=estimate.quantity.shape == "ratio")
         case _:
             return None
 
 
+def _classes(spec: ModelDeploymentSpec, computed: Computed, cells: Cells, *, alpha: float) -> ClassTable | None:
+    metrics = [metric for metric in metrics_for(spec.task.type) if metric.by_class]
+    rows: list[ClassRow] = []
+    for name in computed.classes:
+        found = {m.name: cells.get(Quantity(metric=m.name, of_class=name).sort_key()) for m in metrics}
+        metrics = [metric for metric in metrics if found[metric.name] is not None]
+        recall = found.get("recall")
+        if recall is None:
+            return None
+        numbers = tuple(_number(found[metric.name], metric, alpha=alpha) for metric in metrics)
+        # Recall counts the rows that are of the class.
+        rows.append(ClassRow(name=name, rows=recall.support.events, numbers=numbers))
+    if not rows:
+        return None
+    return ClassTable(
+        metrics=tuple(metric.name for metric in metrics),
+        titles=tuple(_title(metric, spec) for metric in metrics),
+        rows=tuple(rows),
+    )
+
+
+def _calibration(spec: ModelDeploymentSpec, computed: Computed, *, alpha: float) -> Calibration | None:
+    found = computed.reliability
+    if found is None:
+        return None
+    bins = []
+    for item in found.bins:
+        lower, upper = None, None
+        if spec.task.cluster is None and item.observed is not None:
+            lower, upper = beta_limits(Beta(successes=item.observed, trials=item.rows), alpha)
+        bins.append((item, Number(value=item.happened, lower=lower, upper=upper)))
+    binary = spec.task.type == "Binary"
+    chance = f"were every probability right, such rows would show {number_text(found.chance)} by chance"
+    return Calibration(
+        what=f"P({spec.task.positive})" if binary else "the answered class's probability",
+        told=f"Expected calibration error {number_text(found.error)}; {chance}.",
+        error=found.error,
+        chance=found.chance,
+        bins=tuple(bins),
+    )
+
+
+def _values(spec: ModelDeploymentSpec, computed: Computed) -> dict[str, list[str]]:
+    """The values of every declared slice, in the order in which people read them."""
+    values: dict[str, dict[str, None]] = {}
+    for estimate in computed.estimates:
+        if estimate.quantity.value is not None:
+            values.setdefault(estimate.quantity.slice, {})[estimate.quantity.value] = None
+    ordered: dict[str, list[str]] = {}
+    found = {edges.slice: edges.values for edges in computed.edges or ()}
+    for item in sorted(spec.data.slices, key=lambda item: item.cross is not None):
+        sides = [ordered.get(name, []) for name in item.cross or ()]
+        known = [CROSS.join(pair) for pair in product(*sides)] if sides else found.get(item.name)
+        ordered[item.name] = _in_order(values.get(item.name, ()), known=known or range_names(item.edges))
+    return ordered
+
+
 def _slices(
-    spec: ModelDeploymentSpec, estimates: Sequence[Estimate], cells: Cells, *, alpha: float
+    spec: ModelDeploymentSpec,
+    values: Mapping[str, Sequence[str]],
+    cells: Cells,
+    gates: Sequence[GateRow],
+    *,
+    alpha: float,
 ) -> tuple[SliceTable, ...]:
-    tables = []
-    for declared in spec.data.slices:
-        name = declared.name
-        asked = [gate.metric for gate in spec.gates if name in (gate.each or ()) or gate.across == name]
-        usual = [m.name for m in metrics_for(spec.task.type) if m.origin == "Computed" and not m.fact]
-        metrics = list(dict.fromkeys([*asked, *_first(spec), *usual]))[:SLICE_METRICS]
-        values = dict.fromkeys(
-            estimate.quantity.value
-            for estimate in estimates
-            if estimate.quantity.slice == declared.name and estimate.quantity.value is not None
-        )
-        rows = []
-        for value in _in_order(values, edges=declared.edges):
-            found = [cells.get(Quantity(metric=m, slice=name, value=value).sort_key()) for m in metrics]
-            support = next((estimate.support for estimate in found if estimate is not None), None)
-            rows.append(
-                SliceRow(
-                    value=value,
-                    rows=support.rows if support else 0,
-                    events=max((estimate.support.events for estimate in found if estimate is not None), default=0),
-                    numbers=tuple(
-                        _number(cell, METRICS[metric], alpha=alpha) for metric, cell in zip(metrics, found, strict=True)
-                    ),
-                )
+    each = {gate.name for gate in spec.gates if gate.each}
+    said: dict[str, VerdictWord] = {}
+    # Only gates on each value speak of values: a gate's `class bee` is no value bee of a slice named class.
+    for outcome in (outcome for gate in gates if gate.name in each for outcome in gate.outcomes):
+        said[outcome.where] = max(said.get(outcome.where, outcome.verdict), outcome.verdict, key=SEVERITY.__getitem__)
+    return tuple(_slice(spec, item, values[item.name], cells, said, alpha=alpha) for item in spec.data.slices)
+
+
+def _slice(
+    spec: ModelDeploymentSpec,
+    declared: Slice,
+    values: Sequence[str],
+    cells: Cells,
+    said: dict[str, VerdictWord],
+    *,
+    alpha: float,
+) -> SliceTable:
+    name = declared.name
+    asks = [METRICS[g.metric] for g in spec.gates if name in (g.each or ()) or g.across == name]
+    asked = list(dict.fromkeys(part for metric in asks for part in metric.spreads or (metric.name,)))
+    usual = [m.name for m in metrics_for(spec.task.type) if m.origin == "Computed" and not m.fact and not m.spreads]
+    metrics = list(dict.fromkeys([*asked, *_first(spec), *usual]))[: max(SLICE_METRICS, len(asked))]
+    rows = []
+    for value in values:
+        found = [cells.get(Quantity(metric=m, slice=name, value=value).sort_key()) for m in metrics]
+        support = next((estimate.support for estimate in found if estimate is not None), None)
+        rows.append(
+            SliceRow(
+                value=value,
+                rows=support.rows if support else 0,
+                events=max((estimate.support.events for estimate in found if estimate is not None), default=0),
+                numbers=tuple(
+                    _number(cell, METRICS[metric], alpha=alpha) for metric, cell in zip(metrics, found, strict=True)
+                ),
+                verdict=said.get(f"{name} {value}"),
             )
-        tables.append(
-            SliceTable(
-                name=name,
-                column=declared.column,
-                sensitive=declared.sensitive,
-                metrics=tuple(metrics),
-                titles=tuple(METRICS[metric].title for metric in metrics),
-                rows=tuple(rows),
-            )
         )
-    return tuple(tables)
+    return SliceTable(
+        name=name,
+        column=declared.of,
+        sensitive=declared.sensitive,
+        metrics=tuple(metrics),
+        titles=tuple(_title(METRICS[metric], spec) for metric in metrics),
+        rows=tuple(rows),
+    )
 
 
 def _first(spec: ModelDeploymentSpec) -> tuple[str, ...]:
     """The metrics that people look at first."""
     if spec.task.type == "Regression":
-        return ("mean_absolute_error",)
+        return ("mean_absolute_error",) if spec.task.quantiles is None else ("pinball_loss",)
     if spec.task.type == "Binary":
         return ("roc_auc", "recall") if spec.model.output.kind == "Probability" else ("balanced_accuracy", "recall")
     return ("balanced_accuracy",)
 
 
-def _in_order(values: Iterable[str | None], *, edges: Sequence[str]) -> list[str]:
-    """Ranges from low to high, other values by name; a missing value last."""
-    named = [value for value in values if value is not None]
-    places = {f"<{edges[0]}": 0, f">={edges[-1]}": len(edges)} if edges else {}
-    places |= {f"{low}-{high}": i + 1 for i, (low, high) in enumerate(pairwise(edges))}
-    return sorted(named, key=lambda value: (value == "(missing)", places.get(value, 0), value))
+def _in_order(values: Iterable[str], *, known: Sequence[str]) -> list[str]:
+    """Those `known` in their order, other values by name; a missing value last."""
+    places = {value: place for place, value in enumerate(known)}
+    return sorted(values, key=lambda value: (value == MISSING, places.get(value, len(known)), value))
 
 
-def _service(estimates: Sequence[Estimate], *, alpha: float) -> tuple[Service, ...]:
+def _service(spec: ModelDeploymentSpec, estimates: Sequence[Estimate], *, alpha: float) -> tuple[Service, ...]:
     return tuple(
         Service(
             metric=estimate.quantity.metric,
-            title=METRICS[estimate.quantity.metric].title,
+            title=_title(METRICS[estimate.quantity.metric], spec),
             load=estimate.quantity.load or "",
             number=_number(estimate, METRICS[estimate.quantity.metric], alpha=alpha),
         )
@@ -596,8 +839,93 @@ def _service(estimates: Sequence[Estimate], *, alpha: float) -> tuple[Service, .
     )
 
 
+def _service_notes(measured: Measured) -> tuple[str, ...]:
+    notes = [_load_note(load, seen) for load, seen in (measured.loads or {}).items()]
+    if measured.saturated is not None:
+        notes.append(_saturated_note(measured.saturated))
+    notes += [_probed_note(kind, seen) for kind, seen in (measured.robustness or {}).items()]
+    return tuple(notes)
+
+
+def _load_note(load: str, seen: UnderLoad) -> str:
+    failed = ", ".join(
+        f"{count_text(count)} {words}"
+        for count, words in (
+            (seen.crashes, "lost to crashes or server errors"),
+            (seen.timeouts, "without an answer in time"),
+            (seen.refused, "refused"),
+        )
+        if count
+    )
+    late = f"; {count_text(seen.late)} left late" if seen.late else ""
+    behind = f", at {seen.kept:.0%} of the rate" if round(seen.kept, 2) < 1 else ""
+    return f"{load}: {count_text(seen.requests)} requests, {failed or 'none failed'}{late}{behind}."
+
+
+def _probed_note(kind: str, seen: Probed) -> str:
+    failed = sum(seen.failures.values())
+    told = ", ".join(f"{count} {how}" for how, count in seen.failures.items())
+    worse = f", {count_text(failed)} failed ({told}; first {seen.first})" if failed else ""
+    words = kind.replace("_", " ")
+    return f"Bad inputs, {words}: {count_text(seen.refused)} refused, {count_text(seen.answered)} answered{worse}."
+
+
+def _saturated_note(seen: Saturated) -> str:
+    held = "no rate that was tried held at random moments"
+    if seen.held is not None:
+        held = f"at random moments {number_text(seen.held)} a second held"
+    failed = f"; {count_text(seen.failed)} requests failed" if seen.failed else ""
+    own = "; the load generator was the limit, so the server can do more" if seen.own > OWN_CPU else ""
+    return f"Always at work it answered {number_text(seen.rate)} requests a second; {held}{failed}{own}."
+
+
 def worst_first(row: GateRow, *, most: int) -> tuple[list[tuple[Outcome, Requirement | None]], int]:
     """At most `most` of a gate's outcomes, the worst first, and how many were left out."""
     pairs = list(zip(row.outcomes, row.parsed, strict=True))
     ordered = sorted(pairs, key=lambda pair: -SEVERITY[pair[0].verdict])
     return ordered[:most], max(len(ordered) - most, 0)
+
+
+def worst_values(table: SliceTable, *, most: int) -> tuple[tuple[SliceRow, ...], int]:
+    """All of a slice's values in its order; where there are more than `most`, the worst of them, and how many are left.
+
+    Worse is what gates say worse of; then what is surely worse, by the better end of the first metric's interval; then
+    what has more rows.
+    """
+    if len(table.rows) <= most:
+        return table.rows, 0
+    metric = METRICS[table.metrics[0]]
+
+    def badness(row: SliceRow) -> tuple[float, float, int]:
+        said = SEVERITY[row.verdict] if row.verdict else 0
+        return -said, -_surely_off(row.numbers[0], metric), -row.rows
+
+    return tuple(sorted(table.rows, key=badness)[:most]), len(table.rows) - most
+
+
+def _surely_off(number: Number, metric: Metric) -> float:
+    """How bad a number is at the better end of its interval, larger is worse; minus infinity where that isn't known."""
+    if number.lower is None or number.upper is None:
+        return -math.inf
+    match metric.better:
+        case "Higher":
+            return -number.upper
+        case "Lower":
+            return number.lower
+        case "Nearest":
+            ideal = metric.ideal
+            return -math.inf if ideal is None else max(number.lower - ideal, ideal - number.upper, 0.0)
+
+
+def largest(table: ClassTable, *, most: int) -> tuple[ClassRow, ...]:
+    """At most `most` classes, those with most rows of data, in their own order."""
+    kept = sorted(table.rows, key=lambda row: -row.rows)[:most]
+    return tuple(row for row in table.rows if row in kept)
+
+
+def left_out_text(table: SliceTable, left: int) -> str:
+    """What `worst_values` left out, in words."""
+    return (
+        f"The {count_text(len(table.rows) - left)} worst of {count_text(len(table.rows))} values, the worst first "
+        f"(by what gates say of them, then by {table.titles[0]}); {count_text(left)} more are in the JSON report."
+    )

@@ -6,9 +6,14 @@ import dataclasses
 import json
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
+from mandate.evidence.schema import dump
 from mandate.verdict.judge import Outcome
 
-from .content import AtLevel, GateRow, Number, Report, requirement_text, steps
+from .about import Change, Declared
+from .content import AtLevel, Calibration, GateRow, Number, Report, requirement_text, steps
+from .fairness import FairnessRow
 
 SCHEMA = "mandate.dev/report/v1"
 
@@ -44,6 +49,20 @@ def document(report: Report) -> dict[str, Any]:
             }
             for row in report.metrics
         ],
+        "baselines": dict(report.learnt),
+        "classes": None
+        if report.classes is None
+        else [
+            {
+                "class": row.name,
+                "rows": row.rows,
+                "metrics": {
+                    name: _number(number) for name, number in zip(report.classes.metrics, row.numbers, strict=True)
+                },
+            }
+            for row in report.classes.rows
+        ],
+        "reliability": None if report.calibration is None else _reliability(report.calibration),
         "slices": [
             {
                 "name": table.name,
@@ -54,6 +73,7 @@ def document(report: Report) -> dict[str, Any]:
                         "value": row.value,
                         "rows": row.rows,
                         "events": row.events,
+                        "verdict": row.verdict,
                         "metrics": {
                             name: _number(number) for name, number in zip(table.metrics, row.numbers, strict=True)
                         },
@@ -63,14 +83,28 @@ def document(report: Report) -> dict[str, Any]:
             }
             for table in report.slices
         ],
+        "fairness": [
+            {"name": table.name, "of": table.of, "rows": [_fairness(row) for row in table.rows]}
+            for table in report.fairness
+        ],
+        "weakest": None
+        if report.weakest is None
+        else {
+            "told": report.weakest.told,
+            "sentences": list(report.weakest.sentences),
+            "leftOut": list(report.weakest.left_out),
+            "search": _camel_keys(dump(report.weakest.record)),
+        },
         "service": [
             {"metric": item.metric, "load": item.load, "number": _number(item.number)} for item in report.service
         ],
+        "serviceNotes": list(report.service_notes),
         "rows": report.rows,
         "look": {"number": report.look, "source": report.look_source, "share": report.look_share},
         "heldOut": {"status": report.held_out, "reason": report.held_out_reason},
         "isolation": report.isolation,
         "findings": list(report.findings),
+        "data": None if report.data is None else dump(report.data),
         "digests": {
             "criteria": report.criteria_digest,
             "computed": report.computed_digest,
@@ -79,12 +113,16 @@ def document(report: Report) -> dict[str, Any]:
         },
         "versions": report.versions,
         "seconds": report.seconds,
+        "declared": _camel(report.declared),
+        "history": [_camel(change) for change in report.history],
     }
 
 
 def render(report: Report) -> str:
     """The document as indented JSON text, ending in a newline."""
-    return json.dumps(document(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(document(report), indent=2, ensure_ascii=False, allow_nan=False)
+    # Only strings can hold `##`; GitHub's runner would take a printed `##[…]` for a command.
+    return text.replace("##", "#\\u0023") + "\n"
 
 
 def _gate(gate: GateRow) -> dict[str, Any]:
@@ -108,8 +146,42 @@ def _level(at: AtLevel) -> dict[str, Any]:
     }
 
 
+def _camel(part: Declared | Change) -> dict[str, Any]:
+    return {to_camel(name): value for name, value in dataclasses.asdict(part).items()}
+
+
+def _camel_keys(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {to_camel(key): _camel_keys(value) for key, value in part.items()}
+    return [_camel_keys(item) for item in part] if isinstance(part, list) else part
+
+
 def _outcome(outcome: Outcome) -> dict[str, Any]:
     return dataclasses.asdict(outcome)
+
+
+def _reliability(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "error": calibration.error,
+        "chance": calibration.chance,
+        "bins": [
+            {"low": item.low, "high": item.high, "rows": item.rows, "predicted": item.predicted}
+            | {"observed": _number(number)}
+            for item, number in calibration.bins
+        ],
+    }
+
+
+def _fairness(row: FairnessRow) -> dict[str, Any]:
+    ends = {"lowest": row.lowest, "highest": row.highest}
+    return {
+        "notion": row.notion,
+        "metric": row.metric,
+        **{key: end and {"group": end.group, "number": _number(end.number)} for key, end in ends.items()},
+        "difference": _number(row.difference),
+        "ratio": _number(row.ratio),
+        "verdict": row.verdict,
+    }
 
 
 def _number(number: Number) -> dict[str, Any] | None:

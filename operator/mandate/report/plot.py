@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from mandate.api.criteria import Against, Limit, Range, Requirement, bounds
 from mandate.verdict.judge import Outcome
 
+from .content import Calibration
+
 WIDTH = 240.0
 """Of the drawing, in its own units."""
 MARGIN = 6.0
@@ -30,6 +32,19 @@ class Plot:
     open_high: bool
     ok: tuple[float, float]
     limits: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """One bin of a reliability curve: `x` its mean probability, `y` what came true, `low` and `high` its limits.
+
+    On a square of side WIDTH, y downwards as drawings have it; where all is right, dots lie on the diagonal.
+    """
+
+    x: float
+    y: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +101,23 @@ def plots(pairs: Sequence[tuple[Outcome, Requirement | None]], *, bounds: tuple[
         )
 
     return Plots(start=start, end=end, lead=lead, rows=tuple(plot(outcome, asked) for outcome, asked in pairs))
+
+
+def dots(calibration: Calibration) -> tuple[Dot, ...]:
+    """The reliability curve's dots, from the lowest probability up."""
+
+    def place(share: float) -> float:
+        return round(MARGIN + share * (WIDTH - 2 * MARGIN), 1)
+
+    return tuple(
+        Dot(
+            x=place(item.predicted),
+            y=place(1 - (number.value or 0.0)),
+            low=None if number.lower is None else place(1 - number.lower),
+            high=None if number.upper is None else place(1 - number.upper),
+        )
+        for item, number in calibration.bins
+    )
 
 
 def _drawn(outcome: Outcome, asked: Requirement) -> float | None:

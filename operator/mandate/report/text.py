@@ -5,12 +5,35 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from .content import GateRow, Report, count_text, look_text, obstacles_by_level, requirement_text, steps, worst_first
+from .content import (
+    GateRow,
+    Report,
+    comparison_text,
+    count_text,
+    findings_left_text,
+    largest,
+    left_out_text,
+    look_text,
+    obstacles_by_level,
+    reliability_rows,
+    requirement_text,
+    rows_text,
+    steps,
+    worst_first,
+    worst_values,
+)
+from .fairness import TOLD, end_text
+from .names import plain, uncommanding
 
 COLOURS = {"Pass": "32", "Waived": "36", "Skipped": "2", "Inconclusive": "33", "Fail": "31", "Error": "35"}
 BLOCKS = "✗"
 MOST_OUTCOMES = 8
 """Of one gate; the rest is counted."""
+MOST_VALUES = 40
+"""Of one slice."""
+MOST_CLASSES = 50
+MOST_FINDINGS = 8
+"""About the data."""
 
 
 def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
@@ -26,12 +49,17 @@ def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
         "",
         *_gates(report, paint),
         *_details(report, paint, width=width),
-        *_metrics(report),
+        *_metrics(report, width=width),
+        *_classes(report),
+        *_calibration(report, width=width),
         *_slices(report),
-        *_service(report),
+        *_fairness(report, width=width),
+        *_weakest(report, width=width),
+        *_service(report, width=width),
+        *_data(report, width=width),
         *_grounds(report, width=width),
     ]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return "\n".join(uncommanding(line.rstrip()) for line in lines) + "\n"
 
 
 class _Paint:
@@ -58,7 +86,7 @@ def _wrapped(text: str, *, width: int, first: str = "", rest: str = "") -> list[
 
 def printable(text: str) -> str:
     """Without control characters: slice values and column names come from data, and could steer a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)
+    return plain(text, instead="�")
 
 
 def _obstacles(report: Report, paint: _Paint, *, width: int) -> list[str]:
@@ -116,7 +144,7 @@ def _outcomes(gate: GateRow, paint: _Paint, *, width: int) -> list[str]:
     return [*lines, f"    … and {left} more, none worse"] if left else lines
 
 
-def _metrics(report: Report) -> list[str]:
+def _metrics(report: Report, *, width: int) -> list[str]:
     if not report.metrics:
         return []
     head = ["METRIC", "TEST", "TRAIN", "VALIDATION", *(f"{name.upper()} (test)" for name in report.references)]
@@ -124,34 +152,132 @@ def _metrics(report: Report) -> list[str]:
         [row.title, row.test.text, row.train.text, row.validation.text, *(number.text for number in row.references)]
         for row in report.metrics
     ]
-    return ["The model and its baselines", *_table(head, body), ""]
+    made = [
+        line
+        for name, words in report.learnt
+        for line in _wrapped(f"{name}: {words}", width=width, first="  ", rest="    ")
+    ]
+    return ["The model and its baselines", *aligned(head, body), *made, ""]
+
+
+def _classes(report: Report) -> list[str]:
+    if report.classes is None:
+        return []
+    head = ["CLASS", "ROWS", *(title.upper() for title in report.classes.titles)]
+    rows = largest(report.classes, most=MOST_CLASSES)
+    left = len(report.classes.rows) - len(rows)
+    body = [[row.name, count_text(row.rows), *(number.text for number in row.numbers)] for row in rows]
+    rest = [f"  … and {left} classes with fewer rows"] if left else []
+    return ["Each class against all others, test rows", *aligned(head, body), *rest, ""]
+
+
+def _calibration(report: Report, *, width: int) -> list[str]:
+    if report.calibration is None:
+        return []
+    return [
+        *_wrapped(f"Reliability: {report.calibration.what} beside what happened, test rows", width=width),
+        *aligned(["PROBABILITY", "ROWS", "MEAN", "CAME TRUE"], reliability_rows(report.calibration)),
+        *_wrapped(report.calibration.told, width=width, first="  ", rest="  "),
+        "",
+    ]
 
 
 def _slices(report: Report) -> list[str]:
     lines: list[str] = []
     for table in report.slices:
-        head = [table.name.upper(), "ROWS", *(title.upper() for title in table.titles)]
-        body = [[row.value, count_text(row.rows), *(number.text for number in row.numbers)] for row in table.rows]
+        rows, left = worst_values(table, most=MOST_VALUES)
+        judged = any(row.verdict for row in rows)
+        head = [table.name.upper(), *(["GATES SAY"] if judged else []), "ROWS", *(t.upper() for t in table.titles)]
+        body = [
+            [
+                row.value,
+                *([row.verdict or "–"] if judged else []),
+                count_text(row.rows),
+                *(number.text for number in row.numbers),
+            ]
+            for row in rows
+        ]
         sensitive = ", sensitive" if table.sensitive else ""
         lines += [
             f"Slice {table.name} (column {printable(table.column)}{sensitive}), test rows",
-            *_table(head, body),
+            *([f"  {left_out_text(table, left)}"] if left else []),
+            *aligned(head, body),
             "",
         ]
     return lines
 
 
-def _service(report: Report) -> list[str]:
-    if not report.service:
+def _fairness(report: Report, *, width: int) -> list[str]:
+    lines: list[str] = []
+    for table in report.fairness:
+        judged = any(row.verdict for row in table.rows)
+        head = ["NOTION", "LOWEST", "HIGHEST", "DIFFERENCE", "RATIO", *(["GATES SAY"] if judged else [])]
+        body = [
+            [
+                row.notion,
+                end_text(row.lowest),
+                end_text(row.highest),
+                row.difference.text,
+                row.ratio.text,
+                *([row.verdict or "–"] if judged else []),
+            ]
+            for row in table.rows
+        ]
+        lines += [
+            f"Fairness across {table.name} ({printable(table.of)}), test rows",
+            *aligned(head, body),
+            *_wrapped(TOLD, width=width, first="  ", rest="  "),
+            "",
+        ]
+    return lines
+
+
+def _weakest(report: Report, *, width: int) -> list[str]:
+    if report.weakest is None:
         return []
     return [
-        "Measured at the running server",
-        *_table(["NUMBER", "LOAD", "VALUE"], [[s.title, s.load, s.number.text] for s in report.service]),
+        "Where it is weakest",
+        *(
+            line
+            for sentence in report.weakest.sentences
+            for line in _wrapped(sentence, width=width, first="  - ", rest="    ")
+        ),
+        *(
+            line
+            for words in (report.weakest.told, *report.weakest.left_out)
+            for line in _wrapped(words, width=width, first="  ", rest="  ")
+        ),
         "",
     ]
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+def _service(report: Report, *, width: int) -> list[str]:
+    if not report.service:
+        return []
+    return [
+        "Measured at the running server",
+        *aligned(["NUMBER", "LOAD", "VALUE"], [[s.title, s.load, s.number.text] for s in report.service]),
+        *(line for note in report.service_notes for line in _wrapped(note, width=width, first="  ", rest="    ")),
+        "",
+    ]
+
+
+def _data(report: Report, *, width: int) -> list[str]:
+    if report.data is None:
+        return []
+    lines = ["The data"]
+    for comparison in report.data.comparisons:
+        lines += _wrapped(comparison_text(comparison), width=width, first="  ", rest="    ")
+    shown = report.data.findings[:MOST_FINDINGS]
+    for finding in shown:
+        text = f"{finding.code}: {finding.message}. {finding.advice}"
+        lines += _wrapped(text, width=width, first="  - ", rest="    ")
+    left = findings_left_text(report.data, len(shown))
+    return [*lines, *([f"    {left}"] if left else []), ""]
+
+
+def aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose columns stand one below the other."""
     rows = [[printable(cell) for cell in row] for row in (head, *body)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return ["  " + "  ".join(f"{cell:<{size}}" for cell, size in zip(row, widths, strict=True)) for row in rows]
@@ -159,10 +285,8 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 def _grounds(report: Report, *, width: int) -> list[str]:
     """What the verdict rests on."""
-    rows = ", ".join(f"{count_text(count)} {part}" for part, count in report.rows.items() if part != "none")
-    unused = report.rows.get("none", 0)
     pairs = [
-        ("rows", rows + (f", {count_text(unused)} in no part" if unused else "")),
+        ("rows", rows_text(report)),
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
         ("look", look_text(report)),
         ("isolation", report.isolation),

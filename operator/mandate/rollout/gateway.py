@@ -34,6 +34,10 @@ HEADER_BLIND = "Mandate-Blind-Percent"
 """Percentage of decisions that people are to take before they see the answer; without the sign, which Envoy takes for
 the beginning of a variable.
 """
+HEADER_SHARED_BY = "Mandate-Shared-By"
+"""On requests to NAME: which of their headers says what was drawn, an entity or else the request itself. The route sets
+it, whatever a caller sent, so that the model server can say of each draw where it led."""
+PER_REQUEST = "x-request-id"
 CALM = 20.0
 """Seconds between making a backend known and sending it its share, where nothing hurries: longer than any gateway was
 seen to take until it carries a change."""
@@ -86,11 +90,13 @@ def routes(
     hostnames: Sequence[str],
     act: Split,
     suggest: Split,
+    entity_header: str | None = None,
 ) -> list[Object]:
     """The HTTPRoutes NAME, whose answers act, and NAME-suggest, whose answers a person sees.
 
     `parents` and `hostnames` are what the user declared; NAME-suggest answers at each host name with `-suggest` behind
-    its first label, since two routes of the same host names would be one address. Raises ValueError, naming the field,
+    its first label, since two routes of the same host names would be one address. `entity_header` is whose value
+    `assignment` shares by. Raises ValueError, naming the field,
     for what no gateway could carry out: shares that don't add up to 1, a backend that may not act at NAME, host names
     that leave the addresses no difference.
     """
@@ -98,7 +104,12 @@ def routes(
         raise ValueError("parentRefs: none given; name the Gateway that the routes attach to")
     if beyond := [backend.service for backend in act.backends if backend.autonomy == "Suggest"]:
         raise ValueError(f"backends of {name}: {beyond[0]} may only suggest; at this address answers act")
-    addresses = ((name, list(hostnames), act), (suggest_name(name), suggest_hostnames(hostnames), suggest))
+    drawn = {"set": [{"name": HEADER_SHARED_BY, "value": entity_header or PER_REQUEST}]}
+    undrawn = {"remove": [HEADER_SHARED_BY]}
+    addresses = (
+        (name, list(hostnames), act, drawn),
+        (suggest_name(name), suggest_hostnames(hostnames), suggest, undrawn),
+    )
     return [
         {
             "apiVersion": f"{GATEWAY_API}/v1",
@@ -107,10 +118,10 @@ def routes(
             "spec": {
                 "parentRefs": [_parent(parent) for parent in parents],
                 "hostnames": hosts,
-                "rules": [_rule(address, split)],
+                "rules": [_rule(address, split, headers)],
             },
         }
-        for address, hosts, split in addresses
+        for address, hosts, split, headers in addresses
     ]
 
 
@@ -240,17 +251,18 @@ def assignment(*, name: str, namespace: str, header: str) -> Object:
     }
 
 
-def _rule(address: str, split: Split) -> Object:
+def _rule(address: str, split: Split, headers: Object) -> Object:
     try:
         shares = weights([backend.share for backend in split.backends])
     except ValueError as error:
         raise ValueError(f"backends of {address}: {error}") from None
     rule: Object = {
         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": headers}],
         "backendRefs": [_backend(backend, weight) for backend, weight in zip(split.backends, shares, strict=True)],
     }
     if split.mirror:
-        rule["filters"] = [_mirror(address, split.mirror)]
+        rule["filters"].append(_mirror(address, split.mirror))
     return rule
 
 
@@ -297,12 +309,24 @@ def split_of(route: Mapping[str, Any]) -> Split | None:
         [rule] = route["spec"]["rules"]
         split = Split(
             backends=[_read_backend(reference) for reference in rule["backendRefs"]],
-            mirror=_read_mirror(rule["filters"]) if "filters" in rule else None,
+            mirror=_read_mirror(rule.get("filters") or ()),
         )
         weights([backend.share for backend in split.backends])
         return split
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def shared_by(route: Mapping[str, Any]) -> str | None:
+    """The header by whose value the route says that it is shared; None where each request is drawn by itself."""
+    said = [
+        header["value"]
+        for rule in route["spec"].get("rules") or ()
+        for each in rule.get("filters") or ()
+        for header in (each.get("requestHeaderModifier") or {}).get("set") or ()
+        if header["name"] == HEADER_SHARED_BY
+    ]
+    return said[0] if said and said[0] != PER_REQUEST else None
 
 
 def _read_backend(reference: Mapping[str, Any]) -> Backend:
@@ -318,9 +342,11 @@ def _read_backend(reference: Mapping[str, Any]) -> Backend:
     )
 
 
-def _read_mirror(filters: Sequence[Mapping[str, Any]]) -> Mirror:
-    [copied] = filters
-    mirror = copied["requestMirror"]
+def _read_mirror(filters: Sequence[Mapping[str, Any]]) -> Mirror | None:
+    copied = [each for each in filters if each["type"] != "RequestHeaderModifier"]
+    if not copied:
+        return None
+    [mirror] = (each["requestMirror"] for each in copied)
     part = mirror.get("fraction") or {"numerator": mirror["percent"], "denominator": 100}
     share = Fraction(part["numerator"], part.get("denominator", 100))
     return Mirror(service=mirror["backendRef"]["name"], port=mirror["backendRef"]["port"], share=share)
@@ -377,6 +403,26 @@ def problems(route: Mapping[str, Any]) -> tuple[Problem, ...]:
 def accepted(route: Mapping[str, Any]) -> str:
     """The problems in words; empty when there are none."""
     return "; ".join(problem.words for problem in problems(route))
+
+
+def unassigned(policy: Mapping[str, Any]) -> str:
+    """What keeps the gateway from doing what `assignment` says, in words; empty where it does.
+
+    Counts only what was said of the policy's present generation; each gateway that speaks must be content.
+    """
+    generation = policy["metadata"].get("generation", 0)
+    told = [
+        condition
+        for ancestor in (policy.get("status") or {}).get("ancestors") or ()
+        for condition in ancestor.get("conditions") or ()
+        if condition["type"] == "Accepted"
+    ]
+    if not told:
+        return "no gateway says anything of it"
+    if any(condition.get("observedGeneration", 0) < generation for condition in told):
+        return "the gateway hasn't looked at the present one yet"
+    wrong = [condition for condition in told if condition["status"] != "True"]
+    return "; ".join(f"{condition['reason']}: {condition.get('message', '')}" for condition in wrong)
 
 
 def _of_parent(

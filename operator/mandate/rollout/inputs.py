@@ -93,14 +93,15 @@ class Seen:
     """What was seen of a revision in use, from `since` until `until` (seconds since the epoch; not after now).
 
     Ask for it from Holder.since on: what begins earlier decides nothing, and a decision uses up what it rests on.
-    `decisions` were taken by people who saw the answer; `overridden` of them differ from it. `blind` were taken before
-    people saw it, as drawn. `gates` is the verdict on
-    gates that ask about live rows, by level. `compared` is None where nothing was compared with the champion.
+    `predictions` were answered; `failed` weren't. `decisions` were taken by people who saw the answer; `overridden` of
+    them differ from it. `blind` were taken before people saw it, as drawn. `gates` is the verdict on gates that ask
+    about live rows, by level. `compared` is None where nothing was compared with the champion.
     """
 
     since: float
     until: float
     predictions: int = 0
+    failed: int = 0
     labelled: int = 0
     decisions: int = 0
     overridden: int = 0
@@ -142,7 +143,8 @@ class Inputs:
     is missing in `judgements` is one of which nothing new is known: it neither rises nor falls. `unknown` says why
     nothing can be seen of a revision in use, for those that are missing in `seen`; `alone` why nothing is seen of one
     beside the champion. `true` is what the provider reads back, `ready` the revisions with a Pod that is ready,
-    `broken` those that can't work, and why. `drilled`: a drill is seen to once it is known what came of it.
+    `broken` those that can't work, and why, `misdrawn` those whose share of the requests isn't as declared.
+    `drilled`: a drill is seen to once it is known what came of it.
     """
 
     revision: str = ""
@@ -159,6 +161,7 @@ class Inputs:
     true: Shares = field(default_factory=Shares)
     ready: frozenset[str] = frozenset()
     broken: Mapping[str, str] = field(default_factory=dict)
+    misdrawn: Mapping[str, str] = field(default_factory=dict)
 
     def fresh(self, holder: Holder) -> Seen | None:
         """What was seen of the revision since it came to its level; older evidence decides nothing any more."""

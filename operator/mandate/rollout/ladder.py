@@ -581,6 +581,8 @@ def _missing(holder: Holder, state: State, inputs: Inputs, clock: _Clock) -> tup
     elif rank(judgement.reached) < rank(level):
         found.append(Missing(judgement.blocking.get(level, "the verdict doesn't carry it")))
     found += _unseen(holder, following, state, inputs, clock.moment)
+    if holder.revision in inputs.misdrawn:
+        found.append(Missing(f"its share isn't as declared: {inputs.misdrawn[holder.revision]}"))
     if level in rules.approvals and level not in inputs.approved.get(holder.revision, frozenset()):
         found.append(Missing(f"nobody approved {level} yet"))
     return tuple(found)

@@ -49,7 +49,9 @@ def seen_of(live: Live, gates: Mapping[Level, LevelVerdict], compared: Compared 
     return Seen(
         since=instant(live.since),
         until=instant(live.until),
-        predictions=live.predictions,
+        # What failed was asked, not answered: it is no evidence of anything that a level asks.
+        predictions=live.predictions - live.failed,
+        failed=live.failed,
         labelled=live.labelled,
         decisions=live.decisions.shown.count,
         overridden=live.decisions.shown.overridden,

@@ -39,7 +39,8 @@ def missing(
         found.append(Missing(f"{level} must last {_exactly(minimum.duration)}, {about(left)} more", left))
     if unknown and (asked := _asked(minimum)):
         return (*found, Missing(f"{asked} can't be shown: {unknown}"))
-    found += _counted("predictions", seen.predictions if seen else 0, minimum.predictions, seen)
+    what = "predictions (others failed)" if seen and seen.failed else "predictions"
+    found += _counted(what, seen.predictions if seen else 0, minimum.predictions, seen)
     found += _counted("labelled rows", seen.labelled if seen else 0, minimum.labelled, seen)
     found += _counted("blind decisions", seen.blind if seen else 0, minimum.blind, seen)
     if minimum.max_override_rate is not None:

@@ -1,6 +1,9 @@
 """Tables and artefacts by URI: locate, verify by digest, read."""
 
-from .files import SourceError, copy, digest_of, locate, verify
+from .errors import SourceError
+from .files import copy, digest_of, locate, verify
+from .place import Place
+from .reader import Reader
 from .tables import read_table
 
-__all__ = ["SourceError", "copy", "digest_of", "locate", "read_table", "verify"]
+__all__ = ["Place", "Reader", "SourceError", "copy", "digest_of", "locate", "read_table", "verify"]

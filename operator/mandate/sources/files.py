@@ -7,15 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from .errors import SourceError
+
 BLOCK = 1 << 20
-
-
-class SourceError(Exception):
-    """A source can't be used. `code` is CamelCase and stable; the message says where, what and what to do."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 def locate(uri: str, *, mounts: Mapping[str, Path], base: Path | None = None) -> Path:
@@ -44,7 +38,10 @@ def _path(uri: str, *, mounts: Mapping[str, Path], base: Path | None) -> Path:
         case "":
             return (base or Path()) / uri
         case _:
-            raise SourceError("UnknownScheme", f"{uri}: expected pvc://CLAIM/PATH, file:///PATH or a plain path")
+            raise SourceError(
+                "UnknownScheme",
+                f"{uri}: expected pvc://CLAIM/PATH, https://…, s3://…, oci://…, file:///PATH or a plain path",
+            )
 
 
 def _existing(path: Path, uri: str) -> Path:
@@ -90,7 +87,7 @@ def digest_of(path: Path) -> str:
 
 def verify(path: Path, *, declared: str | None, name: str = "") -> str:
     """The file's digest; raises DigestMismatch unless it is the declared one. `name` is what the user calls it."""
-    return _agree(digest_of(path), declared=declared, name=name or str(path))
+    return agree(digest_of(path), declared=declared, name=name or str(path))
 
 
 def copy(path: Path, into: Path, *, declared: str | None, name: str = "") -> str:
@@ -101,13 +98,14 @@ def copy(path: Path, into: Path, *, declared: str | None, name: str = "") -> str
             hasher.update(block)
             target.write(block)
     try:
-        return _agree("sha256:" + hasher.hexdigest(), declared=declared, name=name or str(path))
+        return agree("sha256:" + hasher.hexdigest(), declared=declared, name=name or str(path))
     except SourceError:
         into.unlink()
         raise
 
 
-def _agree(found: str, *, declared: str | None, name: str) -> str:
+def agree(found: str, *, declared: str | None, name: str) -> str:
+    """The found digest, if it is the declared one or none is; raises DigestMismatch."""
     if declared is not None and found != declared:
         raise SourceError(
             "DigestMismatch",

@@ -1,43 +1,60 @@
-"""Parquet and CSV files as Arrow tables."""
+"""Parquet, CSV and Arrow IPC files as Arrow tables."""
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 
-from .files import SourceError
+from mandate.api.formats import TABLE_SUFFIXES, CsvEncoding, CsvSeparator, TableFormat
+
+from . import csv_text
+from .errors import SourceError
 
 MISSING_IN_CSV = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 """Unquoted CSV fields that mean: no value. Quoted, they are text."""
+_FEATHER_1 = b"FEA1"
+_ARROW_FILE = b"ARROW1"
+_STREAM_ENDS = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-def read_table(path: Path, *, columns: Iterable[str] | None = None, name: str = "") -> pa.Table:
-    """Read `columns` (default: all) of a .parquet or .csv file, in the file's row order.
+def read_table(
+    path: Path,
+    *,
+    columns: Iterable[str] | None = None,
+    name: str = "",
+    format: TableFormat | None = None,  # noqa: A002  # the spec's word
+    encoding: CsvEncoding | None = None,
+    separator: CsvSeparator | None = None,
+    identities: Iterable[str] = (),
+) -> pa.Table:
+    """Read `columns` (default: all) of a file, in the file's row order.
 
-    `name` is what the user calls the file, for messages. Raises SourceError: UnknownFormat, Unreadable, EmptyTable,
-    DuplicateColumn, MissingColumn, NotUtf8, NestedColumn.
+    `format` is by the file's ending where left out, `encoding` and `separator` of CSV are told from the file where that
+    is beyond doubt; `name` is what the user calls the file, for messages. Of `identities`, columns whose values only
+    say what is the same, no two texts of CSV become one number.
+
+    Raises SourceError: UnknownFormat, Unreadable, EmptyTable, DuplicateColumn, MissingColumn, NestedColumn, and of CSV
+    NotUtf8, WrongEncoding, AmbiguousSeparator, RaggedLine, DecimalComma, AmbiguousValues.
     """
     name = name or str(path)
     wanted = None if columns is None else list(dict.fromkeys(columns))
-    match path.suffix.lower():
-        case ".parquet":
+    match format or TABLE_SUFFIXES.get(path.suffix.lower()):
+        case "Parquet":
             table = _parquet(path, wanted, name)
-        case ".csv":
-            table = _csv(path, wanted, name)
-        case other:
-            raise SourceError("UnknownFormat", f"{name}: ends in {other or 'nothing'!r}, expected .parquet or .csv")
+        case "CSV":
+            dialect = csv_text.dialect(path, encoding=encoding, separator=separator, name=name)
+            table = _csv(path, wanted, name, dialect, identities)
+        case "Arrow":
+            table = _arrow(path, wanted, name)
+        case _:
+            ending = repr(path.suffix) if path.suffix else "nothing"
+            raise SourceError("UnknownFormat", f"{name}: ends in {ending}, expected {' or '.join(TABLE_SUFFIXES)}")
     if table.num_rows == 0:
         raise SourceError("EmptyTable", f"{name}: has no rows")
-    for field in table.schema:
-        if pa.types.is_nested(field.type):
-            raise SourceError(
-                "NestedColumn", f"{name}: column {field.name!r} holds {field.type}, expected plain values"
-            )
-    return table
+    return _plain(table, name)
 
 
 def _check(found: list[str], wanted: list[str] | None, name: str) -> None:
@@ -50,6 +67,43 @@ def _check(found: list[str], wanted: list[str] | None, name: str) -> None:
             raise SourceError("MissingColumn", f"{name}: column {column!r} is missing; the file has {listed}")
 
 
+def _plain(table: pa.Table, name: str) -> pa.Table:
+    """The same values in types that every room knows; raises NestedColumn for what isn't one value per row."""
+    for index, field in enumerate(table.schema):
+        try:
+            values = _decoded(table.column(index))
+        except pa.ArrowNotImplementedError:
+            values = None
+        if values is None or pa.types.is_nested(values.type):
+            raise SourceError(
+                "NestedColumn", f"{name}: column {field.name!r} holds {field.type}, expected plain values"
+            )
+        if values.type != field.type:
+            table = table.set_column(index, field.name, values)
+    return table
+
+
+def _decoded(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values themselves, however they are packed.
+
+    Dictionaries too: they may change from one chunk to the next, in ways that can't be written to a file again.
+    """
+    import pyarrow.compute as pc
+
+    while True:
+        kind, chunks = values.type, values.chunks
+        if isinstance(kind, pa.BaseExtensionType):
+            values = pa.chunked_array([chunk.storage for chunk in chunks], type=kind.storage_type)
+        elif pa.types.is_run_end_encoded(kind):
+            values = pa.chunked_array([pc.run_end_decode(chunk) for chunk in chunks], type=kind.value_type)
+        elif pa.types.is_dictionary(kind):
+            values = pa.chunked_array([chunk.dictionary_decode() for chunk in chunks], type=kind.value_type)
+        elif pa.types.is_string_view(kind):
+            values = values.cast(pa.string())
+        else:
+            return values
+
+
 def _parquet(path: Path, wanted: list[str] | None, name: str) -> pa.Table:
     from pyarrow import parquet
 
@@ -57,40 +111,89 @@ def _parquet(path: Path, wanted: list[str] | None, name: str) -> pa.Table:
         with parquet.ParquetFile(path) as file:
             _check(file.schema_arrow.names, wanted, name)
             table = file.read(columns=wanted)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise SourceError("Unreadable", f"{name}: can't be read as Parquet: {error}") from None
     return table if wanted is None else table.select(wanted)
 
 
-def _csv(path: Path, wanted: list[str] | None, name: str) -> pa.Table:
+def _arrow(path: Path, wanted: list[str] | None, name: str) -> pa.Table:
+    """The IPC file format (also Feather 2) or the streaming format, told apart by their first bytes."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_ARROW_FILE))
+        if head.startswith(_FEATHER_1):
+            raise SourceError("Unreadable", f"{name}: is Feather version 1; write it with version 2, or as Parquet")
+        # Not mapped into memory: a file that is cut short meanwhile would end the process.
+        with pa.OSFile(str(path)) as source:
+            opened = pa.ipc.open_file(source) if head == _ARROW_FILE else pa.ipc.open_stream(source)
+            _check(opened.schema.names, wanted, name)
+            table = opened.read_all() if head == _ARROW_FILE else _whole_stream(opened, source, name)
+        # Offsets and lengths are taken from the file: unchecked, they could point anywhere.
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise SourceError("Unreadable", f"{name}: can't be read as Arrow IPC: {error}") from None
+    return table if wanted is None else table.select(wanted)
+
+
+def _whole_stream(opened: pa.ipc.RecordBatchStreamReader, source: pa.NativeFile, name: str) -> pa.Table:
+    """All batches up to the mark that ends a stream: without it, one that is cut between two batches looks whole."""
+    batches, read = [], source.tell()
+    for batch in opened:
+        batches.append(batch)
+        read = source.tell()
+    source.seek(read)
+    if source.read(len(_STREAM_ENDS) + 1) != _STREAM_ENDS:
+        words = "doesn't end with an Arrow stream's end mark: it is cut short, or its writer wasn't closed"
+        raise SourceError("Unreadable", f"{name}: {words}; write it again")
+    return pa.Table.from_batches(batches, schema=opened.schema)
+
+
+def _csv(
+    path: Path, wanted: list[str] | None, name: str, read_as: csv_text.Dialect, identities: Iterable[str]
+) -> pa.Table:
     from pyarrow import csv as arrow_csv
 
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), None)
-    except UnicodeDecodeError as error:
-        raise SourceError("NotUtf8", f"{name}: isn't UTF-8 ({error.reason}); save it as UTF-8") from None
-    except OSError as error:
-        raise SourceError("Unreadable", f"{name}: {error.strerror or error}; check its permissions") from None
-    if not header:
-        raise SourceError("EmptyTable", f"{name}: is empty, expected a line with the columns' names")
-    _check(header, wanted, name)
-    try:
-        table = arrow_csv.read_csv(
+    def read(*texts: str) -> pa.Table:
+        """All columns, or those named alone, as they are written."""
+        return arrow_csv.read_csv(
             path,
-            # One block, so that a column's type is inferred from all of its values, not from the first megabyte's.
-            read_options=arrow_csv.ReadOptions(block_size=min(path.stat().st_size + 1, 2**31 - 1)),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+            # One block, so that a column's type is inferred from all of its values, not from the first megabyte's. As
+            # UTF-8, other encodings are at most twice as long.
+            read_options=arrow_csv.ReadOptions(
+                block_size=min(2 * path.stat().st_size + 1, 2**31 - 1),
+                encoding="utf8" if read_as.codec == "utf-8" else read_as.codec,
+            ),
+            parse_options=arrow_csv.ParseOptions(delimiter=read_as.separator, newlines_in_values=True),
             convert_options=arrow_csv.ConvertOptions(
-                include_columns=wanted,
                 null_values=MISSING_IN_CSV,
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
+                include_columns=texts,
+                column_types=dict.fromkeys(texts, pa.string()),
             ),
         )
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError("Unreadable", f"{name}: can't be read as CSV: {error}") from None
-    for field in table.schema:
-        if pa.types.is_binary(field.type):  # what Arrow infers for bytes that aren't UTF-8
-            raise SourceError("NotUtf8", f"{name}: column {field.name!r} isn't UTF-8; save the file as UTF-8")
+
+    _check(read_as.header, wanted, name)
+    try:
+        table = read()
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        found = csv_text.not_decodable(path, codec=read_as.codec, name=name) or csv_text.broken_line(
+            path, read_as=read_as, name=name
+        )
+        raise found or SourceError("Unreadable", f"{name}: can't be read as CSV: {error}") from None
+    if any(pa.types.is_binary(field.type) for field in table.schema):  # what Arrow infers for bytes that aren't UTF-8
+        found = csv_text.not_decodable(path, codec=read_as.codec, name=name)
+        raise found or SourceError("NotUtf8", f"{name}: isn't UTF-8; save the file as UTF-8")
+    if csv_text.could_end_in_quotes(path, table, codec=read_as.codec):
+        found = csv_text.broken_line(path, read_as=read_as, name=name)
+        if found is not None:
+            raise found
+    for column in {*identities} & {*table.column_names}:
+        if not pa.types.is_string(table[column].type):
+            found = csv_text.merged(read(column)[column], table[column], column=column, name=name)
+            if found is not None:
+                raise found
+    table = table if wanted is None else table.select(wanted)
+    if (found := csv_text.decimal_comma(table, name=name)) is not None:
+        raise found
     return table

@@ -57,6 +57,12 @@ class Metrics:
             ["action", "kind"],
             registry=self.registry,
         )
+        self.taken_back = Counter(
+            "mandate_taken_back",
+            "Times that somebody else had set fields of the operator's objects, which it set back, by kind",
+            ["kind"],
+            registry=self.registry,
+        )
         self.transitions = Counter(
             "mandate_transitions",
             "Changes of where a version stands, and what people asked, by what happened",

@@ -32,6 +32,7 @@ from .limits import (
     link,
     normal_quantile,
     proportion_sample_size,
+    spread_limits,
     student_limits,
     table_limits,
 )
@@ -250,6 +251,8 @@ def _place(
         across=gate.across,
         shape=gate.as_,
         load=gate.load,
+        of_class=gate.class_,
+        quantile=gate.quantile,
     )
     found = cells.get(_key(quantity), [])
     if not found:
@@ -344,24 +347,9 @@ def _limits(estimate: Estimate, *, metric: Metric, alpha: float) -> tuple[float,
                 interval, alpha, direction=_direction(METRICS[metric.name]), margin=0.0, relative=False
             )
         case AllPairs() as interval:
-            return _spread_limits(interval, alpha, ratio=estimate.quantity.shape == "ratio")
+            return spread_limits(interval, alpha, ratio=estimate.quantity.shape == "ratio")
         case _:
             return None
-
-
-def _spread_limits(interval: AllPairs, alpha: float, *, ratio: bool) -> tuple[float, float]:
-    """Limits of a spread over groups from all its pairs.
-
-    The spread meets a limit when every pair's far limit does (no correction needed: all must hold); it breaks it when
-    one pair's near limit does at alpha / pairs (Bonferroni, which bounds Holm's first step).
-    """
-    far, near = 0.0, 0.0
-    for pair in interval.pairs:
-        low, high = student_limits(pair.interval, alpha)
-        far = max(far, high, -low)
-        low, high = student_limits(pair.interval, alpha / len(interval.pairs))
-        near = max(near, low, -high)
-    return (math.exp(-far), math.exp(-near)) if ratio else (near, far)
 
 
 def _compared(
@@ -432,8 +420,13 @@ def _advice(
     estimate: Estimate, value: float, low: float, high: float, *, lower: float, upper: float, alpha: float
 ) -> tuple[int | None, str, str]:
     """How much more data would decide, in words: at the present value, with 80 % power."""
-    if not (math.isfinite(lower) and math.isfinite(upper)) and isinstance(estimate.interval, Table):
+    latency = estimate.quantity.metric in QUANTILES
+    if latency and not (math.isfinite(lower) and math.isfinite(upper)) and isinstance(estimate.interval, Table):
         return _unbounded(estimate, interval=estimate.interval, upper=upper, alpha=alpha)
+    metric = METRICS[estimate.quantity.metric]
+    if metric.origin == "Service" and metric.name not in QUANTILES:
+        advice = remedy(estimate.quantity, too_low=metric.better == "Higher")
+        return None, "requests", f"; it sits on the limit{REMEDY}{advice}"
     # The end of the requirement that the interval straddles; of two, the nearer one binds.
     ends = [end for end in (low, high) if math.isfinite(end) and lower <= end <= upper]
     if not ends:
@@ -532,6 +525,10 @@ def _direction(metric: Metric) -> Literal[1, -1]:
 def _where(quantity: Quantity) -> str:
     if quantity.across:
         return f"{quantity.shape} across {quantity.across}"
+    if quantity.of_class is not None:
+        return f"class {quantity.of_class}"
+    if quantity.quantile is not None:
+        return f"quantile {quantity.quantile}"
     if quantity.value is None:
         return quantity.slice
     return f"{quantity.slice} {quantity.value}"
@@ -551,4 +548,9 @@ def _finite(number: float) -> float | None:
 
 
 def _unit(unit: str) -> str:
-    return {"minority": "rows of the rarer class", "discordant": "rows on which the two differ"}.get(unit, unit)
+    words = {
+        "minority": "rows of the rarer class",
+        "discordant": "rows on which the two differ",
+        "punctual": "requests sent in time",
+    }
+    return words.get(unit, unit)

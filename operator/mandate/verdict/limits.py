@@ -7,7 +7,7 @@ from typing import Literal
 
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from mandate.evidence.intervals import Beta, Link, Paired, StudentT, Table
+from mandate.evidence.intervals import AllPairs, Beta, Link, Paired, StudentT, Table
 
 Limits = tuple[float, float]
 """Lower and upper limit, each one-sided at the level asked for; infinite where there is none."""
@@ -33,6 +33,21 @@ def table_limits(interval: Table, alpha: float) -> Limits:
         if level <= alpha * (1 + 1e-9):
             return (-math.inf if lower is None else lower), (math.inf if upper is None else upper)
     return -math.inf, math.inf
+
+
+def spread_limits(interval: AllPairs, alpha: float, *, ratio: bool) -> Limits:
+    """Limits of a spread over groups from all its pairs.
+
+    The spread meets a limit when every pair's far limit does (no correction needed: all must hold); it breaks it when
+    one pair's near limit does at alpha / pairs (Bonferroni, which bounds Holm's first step).
+    """
+    far, near = 0.0, 0.0
+    for pair in interval.pairs:
+        low, high = student_limits(pair.interval, alpha)
+        far = max(far, high, -low)
+        low, high = student_limits(pair.interval, alpha / len(interval.pairs))
+        near = max(near, low, -high)
+    return (math.exp(-far), math.exp(-near)) if ratio else (near, far)
 
 
 def contrast_limits(

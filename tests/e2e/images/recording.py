@@ -10,11 +10,16 @@ import json
 import os
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 NAME = os.environ.get("NAME", "recording")
 """Who says that it answered."""
+FAULT = os.environ.get("FAULT", "")
+"""What becomes of every request: `crashes`, `fails`, `is slow`, or it is answered."""
+SLOW = 10.0
+"""Seconds."""
 PORT = 9000
 KEPT: list[dict[str, Any]] = []
 LOCK = threading.Lock()
@@ -42,10 +47,18 @@ class Handler(BaseHTTPRequestHandler):
                     "id": self.headers.get("x-request-id"),
                     "host": self.headers.get("host"),
                     "path": self.path,
+                    "sharedBy": self.headers.get("mandate-shared-by"),
                     "length": len(body),
                     "sha256": hashlib.sha256(body).hexdigest(),
                 }
             )
+        if FAULT == "crashes":
+            os._exit(1)
+        if FAULT == "fails":
+            self.send_error(500)
+            return
+        if FAULT == "is slow":
+            time.sleep(SLOW)
         rows = json.loads(body)["inputs"][0]["data"]
         output = {"name": "probabilities", "datatype": "FP64", "shape": [len(rows)], "data": [0.5] * len(rows)}
         self.reply({"model_name": NAME, "outputs": [output]})

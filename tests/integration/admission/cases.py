@@ -15,6 +15,7 @@ from tests.integration.admission.world import (
     AGENT,
     EVIDENCE,
     EVIL,
+    EXTERNAL_REVISION,
     HALTED,
     HISTORY,
     JOB,
@@ -34,7 +35,9 @@ from tests.integration.admission.world import (
     changed,
     endpoint_slice,
     evaluation_job,
+    external_pod,
     grant,
+    inference_service,
     ingress,
     model_deployment,
     model_evaluation,
@@ -42,6 +45,7 @@ from tests.integration.admission.world import (
     reference_grant,
     route,
     service,
+    sharing,
 )
 
 Act = Callable[[World], Any]
@@ -61,6 +65,13 @@ class Case:
 
 
 CASES: list[Case] = []
+
+POD_TEMPLATE: Object = {
+    "apiVersion": "v1",
+    "kind": "PodTemplate",
+    "metadata": {"name": "credit", "namespace": LABELLED, "labels": OURS},
+    "template": {"spec": {"containers": [{"name": "main", "image": AGENT}]}},
+}
 
 
 def _case(policy: str, rule: int, title: str, attack: Act, twin: Act, says: str) -> None:
@@ -272,6 +283,32 @@ _case(
     "images must be pinned as NAME@sha256:DIGEST",
 )
 
+
+def _run_elsewhere(**fields: str) -> Act:
+    return lambda world: world.mallory.rehearsing().create(external_pod(**fields))
+
+
+for title, attack in {
+    "the hash of Argo Rollouts, where workloads are ours": _labels(**{"rollouts-pod-template-hash": "6cf78c66c5"}),
+    "a level, where workloads are ours": _labels(__serves="Suggest"),
+}.items():
+    _case("pods", 2, title, _run(attack), _run_elsewhere(), "labels differ from the granted ones")
+for title, serves in {"a level above the granted one": "Automate", "a level that there isn't": "Everything"}.items():
+    _case("pods", 9, title, _run_elsewhere(serves=serves), _run_elsewhere(), f"would serve at {serves}")
+for title, workload in {
+    "a name by which nobody knows whose Pod it is": "shop",
+    "a name of more parts": "credit-web-shop",
+}.items():
+    _case("pods", 10, title, _run_elsewhere(workload=workload), _run_elsewhere(workload="credit"), "is named")
+_case(
+    "pods",
+    10,
+    "the name of another version's Pod, as ours have them while others take over",
+    _run_elsewhere(workload=f"credit-{'f' * 10}"),
+    _run_elsewhere(workload=f"credit-{EXTERNAL_REVISION[:10]}"),
+    "is named",
+)
+
 # --- 2: what stays true ----------------------------------------------------------------------------------------------
 
 
@@ -391,6 +428,15 @@ _case(
     "takes the verb debug on modeldeployments.mandate.dev",
 )
 
+_case(
+    "serving-access",
+    0,
+    "exec into a model that somebody else's workload runs",
+    _enter("external", "exec", "carol"),
+    _enter("external", "exec", "alice"),
+    "takes the verb debug on modeldeployments.mandate.dev",
+)
+
 # --- 3: at which level -----------------------------------------------------------------------------------------------
 
 
@@ -400,6 +446,10 @@ def _serve(selector: dict[str, str]) -> Act:
 
 def _reselect(selector: Object) -> Act:
     return lambda world: world.mallory.rehearsing().merge(service("shop", {}), {"spec": {"selector": selector}})
+
+
+def _create(document: Object) -> Act:
+    return lambda world: world.mallory.rehearsing().create(document)
 
 
 NEXT = "credit-99aabbccdd"
@@ -423,15 +473,39 @@ _case(
     _serve(OURS | {"app": "shop"}),
     "would select managed Pods",
 )
+_case(
+    "services",
+    0,
+    "the same, where the twin names a level, as only Pods of other people's workloads do",
+    _serve(OURS),
+    _serve(OURS | {"mandate.dev/serves": "Suggest"}),
+    "would select managed Pods",
+)
+
+
+_OF_KSERVE = {"app": f"isvc.{WORKLOAD}-predictor"}
+"""How KServe's Service selects the Pods that it makes of an InferenceService of ours."""
+_kserves_own = _create(service(f"{WORKLOAD}-predictor", _OF_KSERVE, labels=OURS))
+for title, attack in {
+    "a foreign Service that selects as KServe's does": _serve(_OF_KSERVE),
+    "by the name of the InferenceService": _serve({"serving.kserve.io/inferenceservice": WORKLOAD}),
+    "by what KServe calls every Pod that answers": _serve({"component": "predictor"}),
+    "by our label and KServe's": _serve(OURS | _OF_KSERVE),
+}.items():
+    _case("services", 0, title, attack, _kserves_own, "would select managed Pods")
+_case(
+    "services",
+    0,
+    "KServe's component, where the twin is of no predictor",
+    _serve({"component": "predictor"}),
+    _serve({"component": "frontend"}),
+    "would select managed Pods",
+)
 
 
 def _by_kubernetes(document: Object) -> Act:
     user = "system:serviceaccount:kube-system:endpointslice-controller"
     return lambda world: world.admin.acting_as(user).rehearsing().create(document)
-
-
-def _create(document: Object) -> Act:
-    return lambda world: world.mallory.rehearsing().create(document)
 
 
 for title, attack, twin in (
@@ -467,7 +541,20 @@ _case(
     _create(route("shop-00112233")),
     f"would reach {NEXT} past its level",
 )
+_case(
+    "routes",
+    0,
+    "an Ingress to what KServe makes of a revision",
+    _create(ingress(f"{WORKLOAD}-predictor")),
+    _create(ingress("shop-0011223344-predictor")),
+    f"would reach {WORKLOAD}-predictor past its level",
+)
 for title, attack, twin in (
+    (
+        "KServe's Service of one revision lent",
+        _create(reference_grant(f"{WORKLOAD}-predictor")),
+        _create(reference_grant("shop-predictor")),
+    ),
     ("every Service lent", _create(reference_grant()), _create(reference_grant("shop"))),
     (
         "the Service of one revision lent",
@@ -678,6 +765,7 @@ for title, (attack, twin) in {
     _case("writers", 0, title, attack, twin, "may not write the status of")
 
 _take = {"metadata": {"labels": OURS}}
+_FAULT = {"abort": {"httpStatus": 503, "percentage": 100}}
 _mine = {"apiVersion": "v1", "kind": "ConfigMap", "name": "mine", "uid": "00000000-0000-0000-0000-000000000000"}
 _adopt = {"metadata": {"ownerReferences": [_mine]}}
 _model = {"apiVersion": "mandate.dev/v1alpha1", "kind": "ModelDeployment", "name": "credit", "uid": _mine["uid"]}
@@ -697,6 +785,20 @@ for title, (attack, twin) in {
         lambda api: api.merge(SUGGEST_SERVICE, {"metadata": {"labels": {"mandate.dev/model": None}}}, sub="status")
     ),
     "a Service made as the model's, owner and all": _both(lambda api: api.create(_passed_off)),
+    "a Service labelled as the model's that is none of KServe's": _both(
+        lambda api: api.create(service("mine-predictor", {"app": "isvc.other-predictor", "x": "y"}, labels=OURS))
+    ),
+    "an InferenceService made as the model's": _both(lambda api: api.create(inference_service(labels=OURS))),
+    "a fault put into the policy beside the model's routes": _both(
+        lambda api: api.merge(sharing(), {"spec": {"faultInjection": _FAULT}})
+    ),
+    "a policy beside the model's routes made as the model's": _both(
+        lambda api: api.create(sharing("credit-suggest") | {"spec": sharing()["spec"] | {"faultInjection": _FAULT}})
+    ),
+    "the policy beside the model's routes disowned": _both(
+        lambda api: api.merge(sharing(), {"metadata": {"labels": {"mandate.dev/model": None}}})
+    ),
+    "a foreign policy passed off as the model's": _both(lambda api: api.merge(sharing("shop"), _take)),
     "a foreign Service passed off as the model's": _both(lambda api: api.merge(service("shop", {}), _take)),
     "evidence edited": _both(lambda api: api.merge(EVIDENCE, {"data": {"evidence": "forged"}})),
     "evidence adopted, to be collected as garbage": _both(lambda api: api.merge(EVIDENCE, _adopt)),
@@ -715,6 +817,7 @@ for title, (attack, twin) in {
     "a revision made": _both(
         lambda api: api.create(changed(HISTORY, lambda item: item["metadata"].update(name="credit-0000000000")))
     ),
+    "a PodTemplate made": _both(lambda api: api.create(POD_TEMPLATE)),
     "the evaluation's network policy opened": _both(
         lambda api: api.merge(SEAL, {"spec": {"egress": [{}]}}),
     ),

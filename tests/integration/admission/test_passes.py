@@ -12,6 +12,7 @@ from mandate.api.check import load_spec
 from mandate.api.names import ANNOTATION_RETRY
 from mandate.controller import desired
 from mandate.controller.settings import Images
+from mandate.rollout.gateway import unassigned
 from tests.integration.admission.api import Object, Refused, eventually
 from tests.integration.admission.world import (
     ACTORS,
@@ -22,6 +23,7 @@ from tests.integration.admission.world import (
     JUDGE,
     LABELLED,
     OPEN,
+    OURS,
     POLICIES,
     PREDICTOR,
     REVISION,
@@ -38,6 +40,7 @@ from tests.integration.admission.world import (
     model_evaluation,
     plain_pod,
     serving_template,
+    sharing,
 )
 
 
@@ -127,7 +130,7 @@ def test_the_demos_pod_by_hand_lacks_nothing_but_the_grant(world: World) -> None
         world.mallory.rehearsing().create(pod)
 
     revision = recorded["metadata"]["labels"]["mandate.dev/revision"]
-    workload = desired.deployment(
+    workload = desired.workload(
         document, spec, revision=revision, replicas=1, images=images, digest=DIGEST, recorder_url=""
     )
     template = granted(world.operator.rehearsing().create(workload)["spec"]["template"])
@@ -142,6 +145,34 @@ def test_the_demos_pod_by_hand_lacks_nothing_but_the_grant(world: World) -> None
 
 def test_a_namespace_that_is_not_enrolled_is_left_alone(world: World) -> None:
     world.mallory.rehearsing().create(world.managed(OPEN))
+
+
+def test_a_gateway_says_what_became_of_a_policy_and_others_policies_are_theirs(world: World) -> None:
+    """Whoever may write the status is the gateway's business; the words are no part of what is shared."""
+    said = {
+        "type": "Accepted",
+        "status": "True",
+        "reason": "Accepted",
+        "message": "policy has been accepted",
+        "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    ancestor = {
+        "ancestorRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "shared"},
+        "controllerName": "gateway.envoyproxy.io/gatewayclass-controller",
+        "conditions": [said],
+    }
+    gateway = world.mallory.rehearsing()
+    assert unassigned(world.admin.get(sharing())) != ""
+    told = gateway.merge(sharing(), {"status": {"ancestors": [ancestor]}}, sub="status")
+    assert unassigned(told) == ""
+    assert told["spec"] == sharing()["spec"]
+    # A status of such a kind brings nothing else along.
+    fault = {"spec": {"faultInjection": {"abort": {"httpStatus": 503}}}}
+    more = world.operator.rehearsing().merge(sharing(), fault | {"metadata": {"labels": None}}, sub="status")
+    assert (more["spec"], more["metadata"]["labels"]) == (sharing()["spec"], OURS)
+    faulty = gateway.merge(sharing("shop"), fault)
+    assert faulty["spec"]["faultInjection"]["abort"]["httpStatus"] == 503
 
 
 @pytest.mark.parametrize("document", [model_evaluation(), EVIDENCE, SUGGEST_SERVICE], ids=lambda item: item["kind"])

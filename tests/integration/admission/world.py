@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from mandate.admission.chart import documents, policies
 from mandate.admission.policy import Actors
 from mandate.admission.template import granted
 from mandate.api.names import API_VERSION
+from mandate.rollout.gateway import assignment
 from tests.integration.admission.api import Api, Object, Refused, eventually
 
 ROOT = Path(__file__).parents[3]
@@ -27,6 +30,8 @@ TOKEN_REVISION = "1" + REVISION[1:]
 """Its Pods get a service account's token."""
 TAGGED_REVISION = "2" + REVISION[1:]
 """A grant as no operator writes it: with an image by tag."""
+EXTERNAL_REVISION = "3" + REVISION[1:]
+"""Somebody else's workloads run it."""
 JOB = "mandate-eval-00112233445566aa"
 WORKLOAD = f"credit-{REVISION[:10]}"
 PREDICTOR = "registry.example/mandate/predictor@sha256:" + "1" * 64
@@ -247,8 +252,22 @@ HALTED_STATUS: Object = {
 }
 
 
+def sharing(name: str = "credit", *, labels: dict[str, str] = OURS) -> Object:
+    """The BackendTrafficPolicy that has a model's routes share by entity."""
+    document = assignment(name=name, namespace=LABELLED, header="X-Customer")
+    return document | {"metadata": document["metadata"] | {"labels": labels}}
+
+
 def _owned_objects() -> tuple[Object, ...]:
-    return SUGGEST_SERVICE, EVIDENCE, HISTORY, SEAL
+    return SUGGEST_SERVICE, EVIDENCE, HISTORY, SEAL, sharing(), sharing("shop", labels={})
+
+
+def _envoy_gateways_kind(plural: str) -> Object:
+    """The definition that Envoy Gateway itself brings."""
+    command = (sys.executable, str(ROOT / "hack" / "cluster"), "gateway", "--definitions")
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    (folder,) = (Path(each) for each in found if Path(each).is_dir())
+    return dict(yaml.safe_load((folder / f"gateway.envoyproxy.io_{plural}.yaml").read_text()))
 
 
 def route(backend: str, *, mirror: str = "", backend_mirror: str = "") -> Object:
@@ -304,23 +323,33 @@ def endpoint_slice(service_name: str) -> Object:
     }
 
 
-def gateway_kind(kind: str) -> Object:
-    """A kind of the Gateway API that takes anything."""
+def inference_service(*, labels: dict[str, str]) -> Object:
+    """An InferenceService of KServe's."""
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "mine", "namespace": LABELLED, "labels": labels},
+        "spec": {"predictor": {}},
+    }
+
+
+def foreign_kind(group: str, version: str, kind: str) -> Object:
+    """A kind of the Gateway API or of KServe's that takes anything."""
     plural = f"{kind.lower()}s"
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {
-            "name": f"{plural}.gateway.networking.k8s.io",
-            "annotations": {"api-approved.kubernetes.io": "unapproved, the test's stand-in for Gateway API"},
+            "name": f"{plural}.{group}",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, the test's stand-in"},
         },
         "spec": {
-            "group": "gateway.networking.k8s.io",
+            "group": group,
             "scope": "Namespaced",
             "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
             "versions": [
                 {
-                    "name": "v1",
+                    "name": version,
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
@@ -364,6 +393,8 @@ class World:
     """The same in a namespace that isn't enrolled."""
     bystander: Object
     """A Pod without our labels in the Labelled namespace."""
+    external: Object
+    """A Pod of somebody else's workload that runs a model."""
     strict_bystander: Object
     """A Pod with an allowed image in the Strict namespace."""
 
@@ -373,6 +404,15 @@ class World:
         template["metadata"]["labels"]["pod-template-hash"] = "5d4f8c7b9"
         metadata = {"generateName": f"{WORKLOAD}-5d4f8c7b9-", "namespace": namespace} | template["metadata"]
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def external_pod(*, serves: str = "Suggest", workload: str = "credit-suggest", name: str = "") -> Object:
+    """A Pod as the ReplicaSet controller makes it for Argo Rollouts."""
+    template = serving_template(revision=EXTERNAL_REVISION)
+    template["metadata"]["labels"] |= {"rollouts-pod-template-hash": "6cf78c66c5", "mandate.dev/serves": serves}
+    called = {"name": name} if name else {"generateName": f"{workload}-6cf78c66c5-"}
+    metadata = called | {"namespace": LABELLED} | template["metadata"]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
 def plain_pod(namespace: str, image: str, *, name: str) -> Object:
@@ -461,10 +501,14 @@ def build(admin: Api) -> World:
     for file in sorted((ROOT / "crds").glob("*.yaml")):
         admin.apply(yaml.safe_load(file.read_text()))
     for kind in ("HTTPRoute", "ReferenceGrant"):
-        admin.apply(gateway_kind(kind))
+        admin.apply(foreign_kind("gateway.networking.k8s.io", "v1", kind))
+    admin.apply(foreign_kind("serving.kserve.io", "v1beta1", "InferenceService"))
+    admin.apply(_envoy_gateways_kind("backendtrafficpolicies"))
     eventually(lambda: admin.request("GET", f"/apis/{API_VERSION}/autonomygrants"))
     for plural in ("httproutes", "referencegrants"):
         eventually(lambda plural=plural: admin.request("GET", f"/apis/gateway.networking.k8s.io/v1/{plural}"))
+    eventually(lambda: admin.request("GET", "/apis/serving.kserve.io/v1beta1/inferenceservices"))
+    eventually(lambda: admin.request("GET", "/apis/gateway.envoyproxy.io/v1alpha1/backendtrafficpolicies"))
     enrolments = {LABELLED: "Labelled", STRICT: "Strict", OPEN: "", BARE: "Labelled", "mandate-system": ""}
     for name, mode in enrolments.items():
         labels = {"mandate.dev/enforce": mode} if mode else {}
@@ -475,7 +519,7 @@ def build(admin: Api) -> World:
     operator = admin.acting_as(ACTORS.operator, "system:serviceaccounts", "system:serviceaccounts:mandate-system")
     rehearsed = {
         revision: operator.rehearsing().create(deployment(LABELLED, template=serving_template(revision=revision)))
-        for revision in (REVISION, TOKEN_REVISION)
+        for revision in (REVISION, TOKEN_REVISION, EXTERNAL_REVISION)
     }
     templates = {revision: granted(answer["spec"]["template"]) for revision, answer in rehearsed.items()}
     templates[TAGGED_REVISION] = changed(templates[REVISION], _tag)
@@ -496,7 +540,9 @@ def build(admin: Api) -> World:
                     "models": ["credit"],
                     "allowedImages": [AGENT],
                     "grants": {
-                        revision: entry | {"template": template} | ({"batch": scoring} if revision == REVISION else {})
+                        revision: entry
+                        | {"template": template, "external": revision == EXTERNAL_REVISION}
+                        | ({"batch": scoring} if revision == REVISION else {})
                         for revision, template in templates.items()
                     },
                     "evaluations": {JOB: {"model": "credit", "template": job}},
@@ -514,6 +560,8 @@ def build(admin: Api) -> World:
     for pod in (bystander, strict_bystander):
         eventually(lambda pod=pod: admin.apply(pod))  # type: ignore[misc]
     _wait_until_enforced(admin)
+    external = external_pod(name="credit-suggest-6cf78c66c5-x7k2p")
+    admin.apply(external)
     operator.create(deployment(LABELLED))
     for namespace in (LABELLED, OPEN):
         operator.create(evaluation_job(namespace))
@@ -533,6 +581,7 @@ def build(admin: Api) -> World:
         evaluating=eventually(lambda: _one_pod(admin, LABELLED, f"mandate.dev/evaluation={JOB}")),
         evaluating_outside=eventually(lambda: _one_pod(admin, OPEN, f"mandate.dev/evaluation={JOB}")),
         bystander=admin.get(bystander),
+        external=admin.get(external),
         strict_bystander=admin.get(strict_bystander),
     )
 

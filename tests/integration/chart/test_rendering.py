@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -221,6 +222,30 @@ def test_a_recorder_is_one_process_with_a_volume_that_stays(helm: Helm) -> None:
     assert not labels.items() >= own["spec"]["selector"].items(), "the operator's Service leads to the operator only"
 
 
+def test_a_recorder_reaches_nobody_unless_it_replays_and_then_granted_pods_only(helm: Helm) -> None:
+    def egress(*more: str) -> list[Any]:
+        objects = render(helm, "--set", "recorder.enabled=true", *more)
+        (container,) = pod_of(objects, "mandate-recorder")["containers"]
+        options = parse([], {item["name"]: item["value"] for item in container["env"]})
+        assert options.replay is ("recorder.replay=true" in more)
+        policies = by_kind(objects, "NetworkPolicy")
+        (policy,) = [item for item in policies if item["metadata"]["name"] == "mandate-recorder"]
+        found: list[Any] = policy["spec"]["egress"]
+        return found
+
+    assert egress() == []
+    watched = ("--set", "watch.namespaces={lending}")
+    dns, pods = egress("--set", "recorder.replay=true", *watched)
+    assert {(item["port"], item["protocol"]) for item in dns["ports"]} >= {(53, "UDP"), (53, "TCP")}
+    assert "to" not in dns
+    (way,) = pods["to"]
+    assert way["podSelector"]["matchExpressions"] == [{"key": "mandate.dev/revision", "operator": "Exists"}]
+    assert way["namespaceSelector"]["matchExpressions"] == [
+        {"key": "mandate.dev/enforce", "operator": "Exists"},
+        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["lending"]},
+    ]
+
+
 def test_the_operator_is_told_where_the_recorder_is_and_may_reach_it(helm: Helm) -> None:
     objects = render(helm, "--set", "recorder.enabled=true", "--set", "recorder.askEvery=5")
     environment = {item["name"]: item.get("value") for item in operator_pod(objects)["containers"][0]["env"]}
@@ -231,6 +256,36 @@ def test_the_operator_is_told_where_the_recorder_is_and_may_reach_it(helm: Helm)
     (pods,) = [item["podSelector"]["matchLabels"] for item in way]
     (recorder,) = [item for item in by_kind(objects, "Deployment") if item["metadata"]["name"] == "mandate-recorder"]
     assert recorder["spec"]["template"]["metadata"]["labels"].items() >= pods.items()
+
+
+def test_orders_for_replays_are_the_operators_alone(helm: Helm) -> None:
+    """Whoever serves may tell the recorder what it answered, and not have it ask for people's requests."""
+    for more, switched_on in (((), False), (("--set", "recorder.replay=true"), True)):
+        clients = ("--set-json", 'recorder.clients=[{"podSelector": {}}]')
+        objects = render(helm, "--set", "recorder.enabled=true", *clients, *more)
+        environment = {item["name"]: item.get("value") for item in operator_pod(objects)["containers"][0]["env"]}
+        named = {item["metadata"]["name"]: item for item in by_kind(objects, "NetworkPolicy")}
+        (container,) = pod_of(objects, "mandate-recorder")["containers"]
+        listening = {port["name"]: port["containerPort"] for port in container["ports"]}
+        (service,) = [item for item in by_kind(objects, "Service") if item["metadata"]["name"] == "mandate-recorder"]
+        opened = {port["targetPort"]: port["port"] for port in service["spec"]["ports"]}
+        ways = [rule for rule in named["mandate-recorder"]["spec"]["ingress"] for port in rule["ports"]]
+        assert all(len(rule["ports"]) == 1 and rule["from"] for rule in ways)
+        into = {rule["ports"][0]["port"]: rule["from"] for rule in ways}
+        (out,) = [rule for rule in named["mandate-controller"]["spec"]["egress"] if "to" in rule and "ports" in rule]
+        ports = {"http", "orders"} if switched_on else {"http"}
+        assert set(listening) == set(opened) == set(into) == {each["port"] for each in out["ports"]} == ports
+        options = parse([], {item["name"]: item["value"] for item in container["env"]})
+        if not switched_on:
+            assert environment["MANDATE_RECORDER_ORDERS_URL"] == ""
+            continue
+        assert listening["orders"] == opened["orders"] == options.orders_port
+        url = f"http://mandate-recorder.mandate-system:{opened['orders']}"
+        assert environment["MANDATE_RECORDER_ORDERS_URL"] == url
+        (deployment,) = [item for item in by_kind(objects, "Deployment") if "recorder" not in item["metadata"]["name"]]
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        # No namespaceSelector: Pods of the operator's own namespace.
+        assert into["orders"] == [{"podSelector": {"matchLabels": labels}}]
 
 
 def test_no_rule_is_a_wildcard_and_none_reads_secrets_or_lends_powers(helm: Helm) -> None:
@@ -287,6 +342,22 @@ def test_crds_come_with_the_chart_and_stay(helm: Helm) -> None:
     assert not by_kind(render(helm, "--set", "crds.install=false"), "CustomResourceDefinition")
 
 
+def test_rights_on_inference_services_come_with_kserve_only(helm: Helm) -> None:
+    def asked(*values: str) -> tuple[str, list[str]]:
+        objects = render(helm, *values)
+        (deployment,) = by_kind(objects, "Deployment")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        (told,) = [item["value"] for item in container["env"] if item["name"] == "MANDATE_KSERVE"]
+        roles = [*by_kind(objects, "ClusterRole"), *by_kind(objects, "Role")]
+        rules = [(role, rule) for role in roles for rule in role["rules"]]
+        return told, [role["kind"] for role, rule in rules if "serving.kserve.io" in rule.get("apiGroups", ())]
+
+    assert asked() == ("false", [])
+    assert asked("--set", "kserve.enabled=true") == ("true", ["ClusterRole"])
+    some = asked("--set", "kserve.enabled=true", "--set", "watch.namespaces={lending,vault}")
+    assert some == ("true", ["Role", "Role"])
+
+
 def test_drills_open_the_way_to_pods_of_enrolled_namespaces_and_only_as_asked(helm: Helm) -> None:
     def ways(*values: str) -> tuple[str, list[object]]:
         objects = render(helm, *values)
@@ -304,3 +375,22 @@ def test_drills_open_the_way_to_pods_of_enrolled_namespaces_and_only_as_asked(he
     watched = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["lending", "vault"]}
     some = ways("--set", "drills.enabled=true", "--set", "watch.namespaces={lending,vault}")
     assert some == ("true", [{"to": [{"namespaceSelector": {"matchExpressions": [enrolled, watched]}}]}])
+
+
+def test_verdicts_are_off_until_asked_for_and_only_then_may_others_reach_them(helm: Helm) -> None:
+    def pods(app: str) -> dict[str, object]:
+        return {"podSelector": {"matchLabels": {"app": app}}}
+
+    for enabled, apps in ((False, ["prometheus"]), (True, ["prometheus", "rollouts"])):
+        asked = {
+            "verdicts": {"enabled": enabled, "clients": [pods("rollouts")]},
+            "networkPolicy.metricsFrom": [pods("prometheus")],
+        }
+        more = (part for at, value in asked.items() for part in ("--set-json", f"{at}={json.dumps(value)}"))
+        objects = render(helm, *more)
+        environment = {item["name"]: item.get("value") for item in operator_pod(objects)["containers"][0]["env"]}
+        assert environment["MANDATE_VERDICTS"] == str(enabled).lower()
+        policies = by_kind(objects, "NetworkPolicy")
+        (policy,) = [item for item in policies if item["metadata"]["name"] == "mandate-controller"]
+        (rule,) = policy["spec"]["ingress"]
+        assert rule["from"] == [pods(app) for app in apps]

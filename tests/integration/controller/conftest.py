@@ -105,9 +105,12 @@ def cluster(api_server: Path) -> Path:
 
 @asynccontextmanager
 async def a_world(
-    kubeconfig: Path, folder: Path, script: Callable[[dict[str, Any]], Any], **labels: str
+    kubeconfig: Path, folder: Path, script: Callable[[dict[str, Any]], Any], *values: str, **labels: str
 ) -> AsyncIterator[World]:
-    """A fresh namespace, also the operator's own, and a node that plays `script`; the administrator's `kubeconfig`."""
+    """A fresh namespace, also the operator's own, and a node that plays `script`; the administrator's `kubeconfig`.
+
+    `values` are the chart's, as `path=value`; `labels` the namespace's.
+    """
     client = await connect(kubeconfig=str(kubeconfig))
     namespace = f"t-{uuid.uuid4().hex[:8]}"
     metadata = {"name": namespace, "labels": labels}
@@ -115,7 +118,7 @@ async def a_world(
     try:
         async with (
             kubelet(client, kubeconfig.parent, script) as node,
-            operators_rights(client, kubeconfig, namespace, folder) as rights,
+            operators_rights(client, kubeconfig, namespace, folder, *values) as rights,
         ):
             try:
                 yield World(client, rights, namespace, node, folder)

@@ -27,10 +27,11 @@ KINDS = {
 }
 
 
-def rendered(namespace: str) -> list[dict[str, Any]]:
+def rendered(namespace: str, *values: str) -> list[dict[str, Any]]:
     """The chart's service account, Roles and bindings for a release in, and named after, this namespace."""
     chart = ["helm/mandate", "-f", "helm/mandate/ci/example-values.yaml"]
     parts = ["-s", "templates/rbac.yaml", "-s", "templates/serviceaccount.yaml"]
+    parts += [part for value in values for part in ("--set", value)]
     with tempfile.TemporaryDirectory() as home:
         text = subprocess.run(
             [helm_binary(), "template", namespace, *chart, *parts, "--namespace", namespace],
@@ -44,9 +45,11 @@ def rendered(namespace: str) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def operators_rights(client: Client, kubeconfig: Path, namespace: str, folder: Path) -> AsyncIterator[Path]:
-    """The kubeconfig of an operator installed in `namespace`, while the context lasts."""
-    documents = rendered(namespace)
+async def operators_rights(
+    client: Client, kubeconfig: Path, namespace: str, folder: Path, *values: str
+) -> AsyncIterator[Path]:
+    """The kubeconfig of an operator installed in `namespace` with these values, while the context lasts."""
+    documents = rendered(namespace, *values)
     for document in documents:
         resource = KINDS[document["kind"]]
         if resource.namespaced:

@@ -7,6 +7,11 @@ from typing import Any
 
 DIGEST = "sha256:" + "a" * 64
 
+SLICES: list[dict[str, Any]] = [
+    {"name": "age", "column": "age", "edges": ["20", "30"]},
+    {"name": "sex", "column": "sex"},
+]
+
 GOOD: dict[str, Any] = {
     "useCase": {"decision": "Approve a loan", "owner": "credit-models", "riskTier": "Medium"},
     "model": {
@@ -19,7 +24,7 @@ GOOD: dict[str, Any] = {
     "data": {
         "source": {"uri": "pvc://data/credit.parquet"},
         "split": {"method": "Time", "train": "0.6", "validation": "0.2", "test": "0.2", "gap": "30d"},
-        "slices": [{"name": "age", "column": "age", "edges": ["20", "30"]}, {"name": "sex", "column": "sex"}],
+        "slices": SLICES,
     },
     "baselines": [{"name": "prior", "type": "Prior"}, {"name": "linear", "type": "Linear"}],
     "gates": [
@@ -57,6 +62,23 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return spec
 
 
+ERROR_COST = {"actual": "bad", "predicted": "good", "cost": "5200", "currency": "EUR"}
+QUANTILES: dict[str, Any] = {
+    "task": {"type": "Regression", "target": "loss", "quantiles": ["0.05", "0.5", "0.95"]},
+    "model": {
+        "version": "1",
+        "source": {"columns": ["low", "middle", "high"]},
+        "output": {"kind": "Quantiles"},
+    },
+    "data": {"test": {"uri": "pvc://data/test.parquet"}},
+    "gates": [
+        {"name": "high-end", "metric": "pinball_loss", "quantile": "0.95", "require": {"Shadow": "<= 3"}},
+        {"name": "inside", "metric": "interval_coverage", "require": {"Shadow": "within 0.85 .. 0.95"}},
+        {"name": "order", "metric": "crossed_quantiles", "require": {"Shadow": "<= 0"}},
+    ],
+    "autonomy": {"target": "Shadow"},
+}
+ANNOTATIONS = {"uri": "pvc://data/said.csv", "row": "application", "annotator": "officer", "label": "opinion"}
 GATEWAY: dict[str, Any] = {"parentRefs": [{"name": "shared"}], "hostnames": ["credit.example.com"]}
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -68,6 +90,30 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown baseline": (changed("gates.0.require", {"Suggest": "better than lin"}), "gates"),
     "unknown unit": (changed("gates.3.require", {"Suggest": "<= 40sec"}), "gates[3].require.Suggest"),
     "unknown format": (changed("model.source.format", "Pickle"), "model.source.format"),
+    "a table in no known format": (changed("data.source.uri", "pvc://data/credit.xlsx"), "data.source"),
+    "csv of another format": (changed("data.source.csv", {"separator": "Tab"}), "data.source.csv"),
+    "a user in a web address": (changed("data.source.uri", "https://me:word@data/credit.csv"), "data.source.uri"),
+    "storage of a volume": (
+        changed("data.source", {"uri": "pvc://data/credit.csv", "s3": {"region": "eu-central-1"}}),
+        "data.source.s3",
+    ),
+    "an endpoint with a path": (
+        changed("data.source", {"uri": "s3://data/credit.csv", "s3": {"endpoint": "https://h/minio"}}),
+        "data.source.s3.endpoint",
+    ),
+    "an artefact without a tag": (changed("data.source.uri", "oci://registry/credit#a.csv"), "data.source.uri"),
+    "credentials for a volume": (
+        changed("data.source", {"uri": "pvc://data/credit.csv", "credentialsRef": {"name": "reader"}}),
+        "data.source.credentialsRef",
+    ),
+    "credentials for a container": (
+        changed("model.source", {"image": f"repo/x@{DIGEST}", "credentialsRef": {"name": "reader"}}),
+        "model.source.credentialsRef",
+    ),
+    "unknown encoding": (
+        changed("data.source", {"uri": "pvc://data/credit.csv", "csv": {"encoding": "EBCDIC"}}),
+        "data.source.csv.encoding",
+    ),
     "contradictory levels": (
         changed("gates.1.require", {"Shadow": ">= 0.7", "Automate": ">= 0.6"}),
         "gates[1].require",
@@ -103,6 +149,74 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         changed("autonomy", {"target": "Automate", "suggest": {"blindShare": "100%", "maxOverrideRate": "0.05"}}),
         "autonomy.suggest.maxOverrideRate",
     ),
+    "F-beta without its beta": (
+        changed("gates.1", {"name": "f", "metric": "f_beta", "require": {"Shadow": ">= 0.5"}}),
+        "gates",
+    ),
+    "an expected cost without costs": (
+        changed("gates.1", {"name": "cost", "metric": "expected_cost", "require": {"Shadow": "<= 9"}}),
+        "gates",
+    ),
+    "a cost per million without prices": (
+        changed("gates.1", {"name": "budget", "metric": "cost_per_million", "require": {"Shadow": "<= 9"}}),
+        "gates",
+    ),
+    "a price below nothing": (
+        changed("serving", {"prices": {"cpuHour": "-1", "gibHour": "0.005", "currency": "EUR"}}),
+        "serving.prices.cpuHour",
+    ),
+    "a load for throughput": (
+        changed("gates.1", {"name": "enough", "metric": "throughput", "load": "50/s", "require": {"Shadow": ">= 9"}}),
+        "gates[1].load",
+    ),
+    "one class of two": (
+        changed("gates.1", {"name": "r", "metric": "recall", "class": "bad", "require": {"Shadow": ">= 0.5"}}),
+        "gates",
+    ),
+    "one class by slice": (changed("gates.1.class", "bad"), "gates[1].class"),
+    "beta of nothing": (changed("task.beta", "0.0"), "task.beta"),
+    "beta as a number": (changed("task.beta", 2), "task.beta"),
+    "quantiles of classes": (changed("task.quantiles", ["0.1", "0.5"]), "task.quantiles"),
+    "quantiles that no task has": (changed("model.output.kind", "Quantiles"), ""),
+    "one quantile of none": (changed("gates.1.quantile", "0.9"), "gates[1].quantile"),
+    "the mean of classes": (
+        changed("task.unit", {"column": "customer", "answers": "Mean", "labels": "Mean"}),
+        "task.unit.labels",
+    ),
+    "live rows that don't roll up": (
+        {
+            **changed("gates.1", {"name": "r", "metric": "recall", "rows": "live", "require": {"Shadow": ">= 0.5"}}),
+            "task": {**GOOD["task"], "unit": {"column": "customer", "answers": "Mean", "labels": "Max"}},
+        },
+        "gates",
+    ),
+    "shares that make no whole": (
+        changed("data.sampling", [{"class": "bad", "prevalence": "0.2"}, {"class": "good", "prevalence": "0.9"}]),
+        "data.sampling",
+    ),
+    "a share here and a rate there": (
+        changed("data.sampling", [{"class": "bad", "prevalence": "0.2"}, {"class": "good", "kept": "0.9"}]),
+        "data.sampling",
+    ),
+    "a share and a rate": (
+        changed("data.sampling", [{"class": "bad", "prevalence": "1", "kept": "1"}]),
+        "data.sampling[0]",
+    ),
+    "a class of which no row was kept": (
+        changed("data.sampling", [{"class": "bad", "kept": "0.0"}]),
+        "data.sampling[0].kept",
+    ),
+    "the truth as weight": (changed("task.weight", "risk"), "task.weight"),
+    "the top of two classes": (changed("task.topK", 2), "task.topK"),
+    "costs in two currencies": (
+        changed("useCase.errorCosts", [ERROR_COST, {**ERROR_COST, "actual": "ugly", "currency": "USD"}]),
+        "useCase.errorCosts",
+    ),
+    "an error that pays": (changed("useCase.errorCosts", [ERROR_COST | {"cost": "-1"}]), "useCase.errorCosts[0].cost"),
+    "the cost of a right answer": (
+        changed("useCase.errorCosts", [ERROR_COST | {"predicted": "bad"}]),
+        "useCase.errorCosts",
+    ),
     "no target": (changed("autonomy", {}), "autonomy.target"),
     "two sources": (changed("model.source.image", f"repo/x@{DIGEST}"), "model.source"),
     "no positive": (changed("task.positive", ...), "task"),
@@ -112,9 +226,37 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no inputs": (changed("model.inputs", ...), "model"),
     "nothing asked at Shadow": (changed("gates.1.require", {"Automate": ">= 0.70"}), "gates"),
     "reserved baseline": (changed("baselines.0.name", "champion"), "baselines[0]"),
+    "a baseline of numbers for classes": (changed("baselines.0.type", "Median"), "baselines[0].type"),
+    "a seed of nothing random": (changed("baselines.0.seed", 3), "baselines[0].seed"),
+    "a season without its length": (
+        changed("baselines.0", {"name": "prior", "type": "LastPeriodMean"}),
+        "baselines[0]",
+    ),
+    "a period of no calendar": (
+        changed("baselines.0", {"name": "prior", "type": "LastPeriodMean", "period": "Fortnight"}),
+        "baselines[0].period",
+    ),
+    "a series of what doesn't look back": (changed("baselines.1.by", ["shop"]), "baselines[1].by"),
+    "a column of no type Column": (changed("baselines.1.column", "rule"), "baselines[1]"),
+    "people without annotations": (changed("baselines.0", {"name": "prior", "type": "Human"}), "baselines"),
+    "agreement without annotations": (
+        changed("gates.1", {"name": "agree", "metric": "cohen_kappa", "require": {"Shadow": ">= 0.5"}}),
+        "gates",
+    ),
+    "annotations of rows without a name": (changed("data.annotations", ANNOTATIONS), "task"),
     "reserved slice": (changed("data.slices.0.name", "overall"), "data.slices[0]"),
     "gateway of no provider": (changed("serving", {"gateway": GATEWAY}), "serving.gateway"),
+    "a gateway for Services": (changed("serving", {"provider": "Service", "gateway": GATEWAY}), "serving.gateway"),
+    "a gateway for others": (changed("serving", {"provider": "External", "gateway": GATEWAY}), "serving.gateway"),
+    "replicas of others": (changed("serving", {"provider": "External", "replicas": 2}), "serving.replicas"),
     "provider without gateway": (changed("serving", {"provider": "GatewayAPI"}), "serving.gateway"),
+    "replays beside copies": (
+        changed("serving", {"provider": "GatewayAPI", "gateway": GATEWAY, "replay": {}}),
+        "serving.replay",
+    ),
+    "no replays a second": (changed("serving", {"replay": {"rate": "0/s"}}), "serving.replay.rate"),
+    "inputs for ever": (changed("serving", {"replay": {"keep": "30d"}}), "serving.replay.keep"),
+    "any number of inputs": (changed("serving", {"replay": {"inputs": 10_001}}), "serving.replay.inputs"),
     "no copies": (changed("serving", {"provider": "GatewayAPI", "gateway": GATEWAY | {"mirror": "0%"}}), "serving"),
     "any host": (
         changed("serving", {"provider": "GatewayAPI", "gateway": GATEWAY | {"hostnames": ["*.b.c"]}}),
@@ -129,10 +271,47 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "serving.gateway.hostnames",
     ),
     "bad digest": (changed("model.source.digest", "md5:1"), "model.source.digest"),
-    "bad uri": (changed("data.source.uri", "s3://bucket/x.parquet"), "data.source.uri"),
+    "bad uri": (changed("data.source.uri", "gopher://hole/x.parquet"), "data.source.uri"),
     "empty column": (changed("task.target", ""), "task.target"),
     "confidence below 95 %": (changed("gates.0.confidence", "0.90"), "gates[0].confidence"),
     "edges that fall": (changed("data.slices.0.edges", ["30", "20"]), "data.slices[0].edges"),
+    "equalized odds of one group": (
+        changed("gates.0", {"name": "odds", "metric": "equalized_odds", "require": {"Suggest": "<= 0.1"}}),
+        "gates[0].across",
+    ),
+    "a ratio of what can be negative": (
+        changed("gates.2.metric", "matthews_corrcoef"),
+        "gates[2].as",
+    ),
+    "an absolute error of classes": (changed("data.search", {"loss": "AbsoluteError"}), "data.search.loss"),
+    "a search of single rows": (changed("data.search", {"minRows": 5}), "data.search.minRows"),
+    "neither column nor cross": (changed("data.slices.0", {"name": "age"}), "data.slices[0]"),
+    "column and cross": (changed("data.slices.1.cross", ["age", "sex"]), "data.slices[1]"),
+    "edges beside quantiles": (changed("data.slices.0.quantiles", 4), "data.slices[0].quantiles"),
+    "one quantile": (changed("data.slices.1.quantiles", 1), "data.slices[1].quantiles"),
+    "edges of a cross": (
+        changed("data.slices", [*SLICES, {"name": "both", "cross": ["age", "sex"], "edges": ["1"]}]),
+        "data.slices",
+    ),
+    "a cross of three": (
+        changed("data.slices", [*SLICES, {"name": "all", "cross": ["age", "sex", "region"]}]),
+        "data.slices[2].cross",
+    ),
+    "a cross of an unknown slice": (
+        changed("data.slices", [*SLICES, {"name": "both", "cross": ["age", "region"]}]),
+        "data.slices",
+    ),
+    "a cross of a cross": (
+        changed(
+            "data.slices",
+            [*SLICES, {"name": "both", "cross": ["age", "sex"]}, {"name": "more", "cross": ["both", "sex"]}],
+        ),
+        "data.slices",
+    ),
+    "a slice crossed with itself": (
+        changed("data.slices", [*SLICES, {"name": "both", "cross": ["age", "age"]}]),
+        "data.slices[2].cross",
+    ),
     "a share with a unit": (changed("gates.1.require", {"Shadow": ">= 0.5ms"}), "gates[1].require.Shadow"),
     "better than rest, overall": (changed("gates.0.require", {"Suggest": "better than rest"}), "gates[0].each"),
     "probabilities of a label": (changed("model.output.kind", "Label"), "gates[0].metric"),
@@ -145,6 +324,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 OPERATOR_ONLY = {
+    "an absolute error of classes",
     "nothing asked at Shadow",
     "edges that fall",
     "a share with a unit",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import re
+
 import pytest
 
 from mandate.api.check import SpecError, load_spec, problems
 from mandate.api.defaults import effective
-from tests.unit.api.specs import BAD, GATEWAY, GOOD, changed
+from mandate.evidence.measurement import evaluation_spec, revision_digest
+from tests.unit.api.specs import ANNOTATIONS, BAD, GATEWAY, GOOD, QUANTILES, SLICES, changed
 
 
 def test_a_good_spec_has_no_problems() -> None:
@@ -27,6 +31,11 @@ def test_a_gateway_is_named_with_its_host_names() -> None:
     assert spec.serving.gateway.mirror == "100%"
 
 
+@pytest.mark.parametrize("more", [{}, {"gateway": GATEWAY}], ids=["alone", "behind a gateway"])
+def test_kserve_may_have_a_gateway(more: dict[str, object]) -> None:
+    assert load_spec(changed("serving", {"provider": "KServe"} | more)).serving.provider == "KServe"
+
+
 def test_every_problem_is_named_at_once() -> None:
     document = changed("gates.0.require", {"Suggest": "better than lin"})
     document["gates"][1]["each"] = ["region"]
@@ -35,10 +44,111 @@ def test_every_problem_is_named_at_once() -> None:
     assert len(error.value.problems) == 2
 
 
+MANY = {"kind": "Probability", "classes": ["ant", "bee", "cat"]}
+
+
+def many(**task: object) -> dict[str, object]:
+    """GOOD with three classes, and a gate on one of them."""
+    document = changed("model.output", MANY)
+    document["task"] = {"type": "Multiclass", "target": "kind", "time": "at", "cluster": "who"} | task
+    document["gates"] = [{"name": "bees", "metric": "recall", "class": "bee", "require": {"Shadow": ">= 0.5"}}]
+    return document
+
+
+def test_one_class_may_be_gated() -> None:
+    assert load_spec(many(beta="0.5", topK=2)).gates[0].class_ == "bee"
+
+
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ({"class": "be"}, "did you mean bee?"),
+        ({"metric": "balanced_accuracy"}, "belongs to precision, recall, f1, f_beta of Multiclass tasks"),
+        ({"metric": "top_k_accuracy"}, "needs spec.task.topK"),
+        ({"rows": "train"}, "measured on all test rows"),
+    ],
+)
+def test_one_class_is_asked_where_it_is_measured(gate: dict[str, object], words: str) -> None:
+    document = many()
+    document["gates"][0] |= gate  # type: ignore[index]
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_spec(document)
+
+
+def quantiles(path: str, value: object) -> dict[str, object]:
+    """QUANTILES with one value replaced."""
+    document = copy.deepcopy(QUANTILES)
+    *parents, last = path.split(".")
+    node = document
+    for part in parents:
+        node = node[int(part)] if part.isdigit() else node[part]
+    node[last] = value
+    return document
+
+
+def test_quantiles_may_be_gated() -> None:
+    spec = load_spec(QUANTILES)
+    assert spec.gates[0].quantile == "0.95"
+    default = effective(load_spec(quantiles("gates", [])))
+    assert {gate.metric for gate in default.gates} >= {"pinball_loss"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("task.quantiles", ["0.5", "0.05"], "got 0.5, 0.05, must rise from above 0"),
+        ("task.quantiles", ["0.05", "0.95"], "must hold 0.5"),
+        ("task.quantiles", ["0.05", "0.50"], "task.quantiles"),
+        ("task.quantiles", ["0.5", "1.0"], "task.quantiles"),
+        ("task.quantiles", ["0.0", "0.5"], "task.quantiles"),
+        ("task.quantiles", None, "belongs to model.output.kind Quantiles: set both or neither"),
+        ("model.output.kind", "Value", "belongs to model.output.kind Quantiles: set both or neither"),
+        ("gates.0.quantile", "0.9", "'0.9' isn't among task.quantiles: 0.05, 0.5, 0.95"),
+        ("gates.0.metric", "mean_absolute_error", "belongs to pinball_loss; remove it"),
+        ("gates.0.rows", "train", "one quantile is measured on all test rows"),
+    ],
+)
+def test_quantiles_that_do_not_fit_are_refused(path: str, value: object, words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_spec(quantiles(path, value))
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (many(unit={"column": "video", "answers": "Max", "labels": "Last"}), "several classes have no largest"),
+        (
+            changed(
+                "task", {**GOOD["task"], "time": None, "unit": {"column": "v", "answers": "Last", "labels": "Max"}}
+            ),
+            "needs task.time where it takes the last row",
+        ),
+        (
+            {
+                **changed("model.output", {"kind": "Label"}),
+                "task": {**GOOD["task"], "unit": {"column": "v", "answers": "Mean", "labels": "Max"}},
+                "gates": [],
+            },
+            "labels have no mean: must be Max or Last",
+        ),
+    ],
+    ids=["several classes", "no time", "labels"],
+)
+def test_units_that_do_not_fit_are_refused(document: dict[str, object], words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_spec(document)
+
+
+def test_all_classes_are_no_top() -> None:
+    with pytest.raises(SpecError, match="must be below the number of classes"):
+        load_spec(many(topK=3))
+
+
 @pytest.mark.parametrize("task", ["Binary", "Multiclass", "Regression"])
 def test_default_gates_are_good_specs(task: str) -> None:
     document = changed("gates", ...)
     document["task"]["type"] = task
+    del document["baselines"]
     document["data"]["slices"][1]["sensitive"] = True
     if task != "Binary":
         del document["task"]["positive"]
@@ -71,3 +181,102 @@ def test_a_slip_is_told_with_what_was_meant(path: str, value: object, words: str
     with pytest.raises(SpecError) as error:
         load_spec(changed(path, value))
     assert words in str(error.value)
+
+
+def test_slices_by_quantiles_and_crosses_are_good_specs() -> None:
+    slices = [
+        {"name": "age", "column": "age", "quantiles": 4},
+        {"name": "sex", "column": "sex"},
+        {"name": "both", "cross": ["sex", "age"], "sensitive": True},
+    ]
+    spec = load_spec(changed("data.slices", slices))
+    assert spec.data.slices[2].of == "sex × age"
+    asked = {gate.across for gate in effective(spec.model_copy(update={"gates": ()})).gates}
+    assert "both" in asked
+
+
+@pytest.mark.parametrize(
+    ("cross", "words"),
+    [
+        (["age", "sx"], "'sx': unknown slice; did you mean sex?; slices with a column are age, sex"),
+        (["age", "more"], "'more': is a cross itself; slices with a column are age, sex"),
+        (["age", "age"], "['age', 'age']: a slice can't be crossed with itself; name another"),
+    ],
+)
+def test_a_bad_cross_is_told_by_name(cross: list[str], words: str) -> None:
+    slices = [*SLICES, {"name": "more", "cross": ["sex", "age"]}, {"name": "both", "cross": cross}]
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_spec(changed("data.slices", slices))
+
+
+def test_gates_say_what_is_measured_at_the_server() -> None:
+    prices = {"cpuHour": "0.04", "gibHour": "0.005", "currency": "EUR"}
+    document = changed("serving", {"prices": prices})
+    plain = evaluation_spec("credit", load_spec(document))
+    assert (plain.service, plain.serving.prices) == ((), None)
+    document["gates"] = [{"name": "budget", "metric": "cost_per_million", "require": {"Shadow": "<= 0.5"}}]
+    asked = evaluation_spec("credit", load_spec(document))
+    assert asked.service == ("Capacity",)
+    assert asked.serving.prices is not None
+    assert revision_digest("credit", load_spec(document)) == revision_digest("credit", load_spec(GOOD))
+
+
+def test_what_looks_back_needs_a_time() -> None:
+    document = changed("baselines.0", {"name": "prior", "type": "LastPeriodMean", "period": "Week", "by": ["region"]})
+    assert load_spec(document).baselines[0].period == "Week"
+    document["data"]["split"] = {"method": "Random"}
+    del document["task"]["time"]
+    with pytest.raises(SpecError, match=r"spec.baselines\[0\].type: 'LastPeriodMean' looks back in time and needs"):
+        load_spec(document)
+
+
+def test_a_baseline_says_which_types_a_field_belongs_to_and_which_types_a_task_has() -> None:
+    document = changed("baselines.0", {"name": "prior", "type": "Median", "seed": 1})
+    with pytest.raises(SpecError) as error:
+        load_spec(document)
+    told = {problem.field: problem.message for problem in error.value.problems}
+    assert told["spec.baselines[0].seed"] == (
+        "belongs to type Uniform or Stratified or Human, this one is Median; leave it out"
+    )
+    assert "for those there are Prior, MostFrequent" in told["spec.baselines[0].type"]
+
+
+def people(**gate: object) -> dict[str, object]:
+    """GOOD with annotators, and a gate against them."""
+    document = changed("data.annotations", ANNOTATIONS)
+    document["task"]["id"] = "application"
+    document["baselines"].append({"name": "officers", "type": "Human", "against": "Others"})
+    require = {"Shadow": "no worse than officers by 0.05"}
+    document["gates"][1] = {
+        "name": "human",
+        "metric": "accuracy",
+        "each": ["overall", "age"],
+        "require": require,
+    } | gate
+    return document
+
+
+def test_people_may_be_compared_with() -> None:
+    assert load_spec(people()).baselines[2].type == "Human"
+    agree = people(metric="fleiss_kappa", each=["overall"], require={"Shadow": ">= 0.4"})
+    assert load_spec(agree).gates[1].metric == "fleiss_kappa"
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ({"metric": "log_loss", "each": ["overall"]}, "'officers' is people, who give labels: log_loss needs more"),
+        ({"metric": "fleiss_kappa", "require": {"Shadow": ">= 0.4"}}, "fleiss_kappa is measured overall only"),
+        ({"metric": "cohen_kappa", "each": ["overall"]}, "cohen_kappa has nothing to be compared with"),
+    ],
+)
+def test_people_give_labels(gate: dict[str, object], told: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(told)):
+        load_spec(people(**gate))
+
+
+def test_numbers_have_no_annotations() -> None:
+    document = people()
+    document["task"]["type"] = "Regression"
+    with pytest.raises(SpecError, match=r"spec\.data\.annotations: are of classes, and a Regression task has none"):
+        load_spec(document)

@@ -13,7 +13,7 @@ import pytest
 
 from mandate.evidence.schema import Evidence
 from tests.unit.cli.conftest import Project
-from tests.unit.report.sample import SPEC
+from tests.unit.report.sample import COSTS, SPEC
 from tests.unit.report.test_content import BROKEN, FAILING, OPEN, PASSING
 
 
@@ -95,6 +95,17 @@ def test_other_settings_need_another_measurement(project: Project) -> None:
     project.manifest(data=changed)
     assert project.run("report", "-f", "model.yaml", "-e", "e.json") == 2
     assert "run `mandate evaluate` again" in project.err
+
+
+def test_costs_are_a_setting_of_the_measurement(project: Project) -> None:
+    cheaper = {"name": "cheaper", "metric": "expected_cost", "require": {"Shadow": "better than prior"}}
+    project.manifest(useCase={"errorCosts": COSTS}, **gates(cheaper))
+    assert project.run("evaluate", "-f", "model.yaml", "-o", "evidence=e.json") == 0
+    assert project.run("report", "-f", "model.yaml", "-e", "e.json") == 0
+    assert "Expected cost of an answer (EUR)" in project.out
+    project.manifest(useCase={"errorCosts": [COSTS[0], COSTS[1] | {"cost": "901"}]}, **gates(cheaper))
+    assert project.run("report", "-f", "model.yaml", "-e", "e.json") == 2
+    assert "other settings" in project.err
 
 
 def test_evidence_about_other_data_is_refused(project: Project) -> None:

@@ -77,3 +77,11 @@ def test_every_problem_of_the_spec_is_told(project: Project) -> None:
     assert "spec.task.positiv: unknown field; did you mean positive?" in str(error.value)
     assert project.run("evaluate", "-f", "model.yaml") == 2
     assert "mandate: spec.task.positiv: unknown field; did you mean positive?" in project.err
+
+
+def test_kserve_takes_shorter_names(project: Project) -> None:
+    own = (project.folder / "model.yaml").read_text().replace("name: credit", f"name: {'c' * 38}")
+    assert read(project.write("long.yaml", own)).name == "c" * 38
+    by_kserve = project.write("kserve.yaml", own + "  serving: {provider: KServe}\n")
+    with pytest.raises(InputError, match="has 38 characters, at most 37 fit with the provider KServe"):
+        read(by_kserve)

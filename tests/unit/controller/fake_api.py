@@ -18,7 +18,8 @@ from mandate.api.moments import stamp
 from mandate.api.names import LABEL_EVALUATION
 from mandate.kube.client import Listing
 from mandate.kube.errors import AlreadyExistsError, ConflictError, NotFoundError, UnavailableError
-from mandate.kube.resources import DEPLOYMENTS, EVENTS, HTTP_ROUTES, JOBS, PODS, Resource
+from mandate.kube.resources import DEPLOYMENTS, EVENTS, HTTP_ROUTES, INFERENCE_SERVICES, JOBS, PODS, Resource
+from tests.unit.controller.fake_kserve import deployment_of
 
 Object = dict[str, Any]
 EPOCH = 1_800_000_000.0
@@ -76,7 +77,9 @@ class FakeApi:
         await self._network(answering=True)
         return item
 
-    async def apply(self, resource: Resource, document: Mapping[str, Any], *, subresource: str | None = None) -> Object:
+    async def apply(
+        self, resource: Resource, document: Mapping[str, Any], *, subresource: str | None = None, force: bool = True
+    ) -> Object:
         await self._network()
         metadata = document["metadata"]
         place = (resource, metadata.get("namespace", ""), metadata["name"])
@@ -227,11 +230,15 @@ def _merged(before: Any, stated: Any) -> Any:
 
 
 class Surroundings:
-    """The Job and Deployment controllers, the kubelet and a gateway. `outcome` gives an evaluation Pod's status."""
+    """The Job and Deployment controllers, the kubelet, a gateway and KServe.
+
+    `outcome` gives an evaluation Pod's status.
+    """
 
     def __init__(self, api: FakeApi, outcome: Callable[[Object], tuple[Object, bytes]]) -> None:
         self._api = api
         self._outcome = outcome
+        self._tended: set[str] = set()
         api.after_write.append(self._after)
 
     def _after(self, resource: Resource, item: Object | None) -> None:
@@ -242,6 +249,11 @@ class Surroundings:
             loop.call_later(dice.uniform(0.1, 2), self._run, item)
         elif resource == HTTP_ROUTES:
             loop.call_later(dice.uniform(0.05, 1), self._carry, item)
+        elif resource == INFERENCE_SERVICES:
+            loop.call_later(dice.uniform(0.1, 2), self._make, item, False)
+            if item["metadata"]["uid"] not in self._tended:
+                self._tended.add(item["metadata"]["uid"])
+                loop.call_later(dice.uniform(10, 30), self._make, item, True)
         elif resource == DEPLOYMENTS:
             loop.call_later(dice.uniform(0.1, 5), self._available, item)
 
@@ -296,6 +308,24 @@ class Surroundings:
             ]
             status = {"parents": parents}
             self._api.change(HTTP_ROUTES, metadata["namespace"], metadata["name"], status=status)
+
+    def _make(self, item: Object, again: bool) -> None:
+        """As KServe's controller does, which makes again what somebody deletes."""
+        metadata = item["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+        present = self._api.objects.get((INFERENCE_SERVICES, namespace, name))
+        if present is None or present["metadata"]["uid"] != metadata["uid"]:
+            return
+        if again:
+            asyncio.get_running_loop().call_later(self._api.dice.uniform(10, 30), self._make, item, True)
+        self._api.change(INFERENCE_SERVICES, namespace, name, status={"deploymentMode": "Standard"})
+        made = deployment_of(present)
+        before = self._api.objects.get((DEPLOYMENTS, namespace, made["metadata"]["name"]))
+        if before is None:
+            before = self._api.put(DEPLOYMENTS, made)
+        else:
+            self._api.change(DEPLOYMENTS, namespace, made["metadata"]["name"], spec=made["spec"])
+        asyncio.get_running_loop().call_later(self._api.dice.uniform(0.1, 5), self._available, before)
 
     def _available(self, item: Object) -> None:
         metadata = item["metadata"]

@@ -11,6 +11,7 @@ from mandate.controller import desired
 from mandate.controller.choice import status_of, understood, wanted
 from mandate.controller.conditions import dumped
 from mandate.controller.decide import decide
+from mandate.controller.kserve import KIND
 from mandate.controller.plan import Apply, Delete, Plan, SetStatus, stamped
 from mandate.controller.settings import Images, Settings
 from mandate.controller.snapshot import GrantSnapshot, ModelSnapshot
@@ -18,6 +19,7 @@ from mandate.evidence.measurement import key, revision_digest
 from mandate.rollout.record import state_of
 from mandate.verdict.criteria import looked_digest
 from mandate.verdict.looks import look_at
+from tests.unit.controller.fake_kserve import deployment_of
 from tests.unit.controller.samples import MODEL_DIGEST, evidence, mdep
 
 Object = dict[str, Any]
@@ -67,7 +69,7 @@ def deployment(
 ) -> Object:
     """The Deployment of the revision that `document` declares."""
     item = stamped(
-        desired.deployment(
+        desired.workload(
             document,
             understood(document),
             revision=revision_of(document),
@@ -143,25 +145,47 @@ def carried_out(
     }
     gone = {(action.kind, action.name) for action in plan.actions if isinstance(action, Delete)}
     running = {item["metadata"]["name"]: item for item in snapshot.deployments}
-    for name, item in applied(plan, "Deployment").items():
+    inference = dict(snapshot.inference_services or {})
+    for name, item in applied(plan, KIND).items():
+        inference[name] = _stored(item, inference.get(name)) | {"status": {"deploymentMode": "Standard"}}
+    inference = {name: item for name, item in inference.items() if (KIND, name) not in gone}
+    made = {item["metadata"]["name"]: item for item in map(deployment_of, inference.values())}
+    of_kserve = {name for name, item in running.items() if item["metadata"]["ownerReferences"][0]["kind"] == KIND}
+    unseen = snapshot.inference_services is None  # they are there all the same
+    running = {name: item for name, item in running.items() if unseen or name in made or name not in of_kserve}
+    for name, item in (made | applied(plan, "Deployment")).items():
         stored = _stored(item, running.get(name))
         status_of_pods = {"observedGeneration": stored["metadata"]["generation"], "availableReplicas": 1}
         running[name] = stored | {"status": status_of_pods}
     services = dict(snapshot.services)
     for name, item in applied(plan, "Service").items():
         services[name] = _stored(item, services.get(name))
+    templates = dict(snapshot.templates)
+    for name, item in applied(plan, "PodTemplate").items():
+        templates[name] = item | {"metadata": item["metadata"] | {"uid": f"uid-{name}"}}
     routes = dict(snapshot.routes or {})
     for name, item in applied(plan, "HTTPRoute").items():
         routes[name] = _stored(item, routes.get(name))
         routes[name]["status"] = carries(routes[name])
+    policies = dict(snapshot.policies or {})
+    for name, item in applied(plan, "BackendTrafficPolicy").items():
+        policies[name] = _stored(item, policies.get(name))
+        told = {"type": "Accepted", "status": "True", "reason": "Accepted"}
+        seen = {"observedGeneration": policies[name]["metadata"]["generation"]}
+        policies[name]["status"] = {"ancestors": [{"conditions": [told | seen]}]}
     return replace(
         snapshot,
         grant={"metadata": {"name": "mandate", "namespace": "lending"}, "spec": {"grants": grants}},
         deployments=tuple(item for name, item in running.items() if ("Deployment", name) not in gone),
+        inference_services=inference if snapshot.inference_services is not None else None,
         services={name: item for name, item in services.items() if ("Service", name) not in gone},
+        templates={name: item for name, item in templates.items() if ("PodTemplate", name) not in gone},
         routes=None
         if snapshot.routes is None
         else {name: item for name, item in routes.items() if ("HTTPRoute", name) not in gone},
+        policies=None
+        if snapshot.policies is None
+        else {name: item for name, item in policies.items() if ("BackendTrafficPolicy", name) not in gone},
     )
 
 

@@ -221,6 +221,7 @@ def used(
     predictions: int = 0,
     right: int = 0,
     wrong: int = 0,
+    failed: int = 0,
 ) -> ModelSnapshot:
     """What the recorder counted of the candidate, or the champion, until `now`."""
     holder = getattr(status(snapshot), role)
@@ -233,6 +234,7 @@ def used(
             "since": holder.since,
             "until": stamp(now),
             "predictions": predictions,
+            "failed": failed,
             "labelled": right + wrong,
             "outcomes": {"overall": {"tp": right, "fp": 0, "tn": 0, "fn": wrong}},
             "latency": sums,
@@ -242,7 +244,7 @@ def used(
     return replace(snapshot, live={holder.revision: live})
 
 
-PLACE = {"namespace": "lending", "model": "credit", "task": "Binary", "positive": "bad", "failed": 0} | dict.fromkeys(
+PLACE = {"namespace": "lending", "model": "credit", "task": "Binary", "positive": "bad"} | dict.fromkeys(
     ("conflicts", "unknown", "dropped"), 0
 )
 RECORDING = replace(SETTINGS, recorder_url="http://recorder.mandate-system:8080")
@@ -269,6 +271,13 @@ def test_shadow_ends_when_enough_was_seen_of_it() -> None:
     assert candidate is not None
     assert candidate.level == "Automate"
     assert "500 predictions, 0 labelled in use" in status(snapshot).history[1].evidence
+
+
+def test_what_failed_is_no_prediction() -> None:
+    asked = {"minDuration": "0s", "minPredictions": 500}
+    snapshot, _ = settled(replace(start(autonomy__shadow=asked), settings=RECORDING), NOW)
+    snapshot, _ = settled(used(snapshot, NOW + 60, predictions=1000, failed=688), NOW + 60)
+    assert "312 of 500 predictions (others failed), under a minute" in granted_words(snapshot)
 
 
 def test_where_use_cannot_be_seen_that_is_what_is_said() -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from mandate.api.kinds import ModelDeploymentStatus
-from mandate.api.moments import instant
+from mandate.api.moments import instant, stamp
 from mandate.api.names import LABEL_REVISION
 from mandate.controller import desired
 from mandate.controller.choice import status_of, understood
 from mandate.controller.decide import decide
 from mandate.controller.plan import Delete
 from mandate.controller.snapshot import LiveUnavailable, ModelSnapshot
-from mandate.rollout.gateway import CALM, GONE, HURRIED, Backend, Mirror, split_of
+from mandate.rollout.gateway import CALM, GONE, HURRIED, Backend, Mirror, shared_by, split_of
 from tests.unit.controller.judged import (
     SETTINGS,
     applied,
@@ -153,7 +153,7 @@ def test_routes_come_after_the_services_behind_them() -> None:
         plan = decide(cluster.snapshot, NOW)
         for route in applied(plan, "HTTPRoute").values():
             [rule] = route["spec"]["rules"]
-            mirrors = [item["requestMirror"]["backendRef"] for item in rule.get("filters", ())]
+            mirrors = [item["requestMirror"]["backendRef"] for item in rule["filters"] if "requestMirror" in item]
             named = {item["name"] for item in (*rule["backendRefs"], *mirrors)} - {"scorecard"}
             assert named <= set(cluster.snapshot.services), "named before it was known to be there"
             seen |= named
@@ -415,3 +415,113 @@ def test_shadow_waits_for_predictions_of_the_copies_not_for_the_user_to_send_the
     cluster.rest()
     words = cluster.condition("Granted")[2]
     assert "the provider Service" not in words
+
+
+BY_CUSTOMER: Object = {"serving__gateway": GATEWAY | {"entityHeader": "X-Customer"}}
+
+
+def _drawn_by(cluster: Cluster) -> dict[str, str | None]:
+    return {name: shared_by(route) for name, route in (cluster.snapshot.routes or {}).items()}
+
+
+def test_a_policy_that_shares_by_entity_comes_before_the_routes() -> None:
+    cluster = first(**BY_CUSTOMER)
+    cluster.snapshot = replace(cluster.snapshot, policies={})
+    while not cluster.snapshot.routes:
+        plan = decide(cluster.snapshot, cluster.at)
+        assert plan.actions
+        if applied(plan, "HTTPRoute"):
+            assert cluster.snapshot.policies, "the policy is there before the route that it is about"
+        cluster.snapshot = carried_out(cluster.snapshot, plan)
+    cluster.rest()
+    [policy] = (cluster.snapshot.policies or {}).values()
+    assert desired.is_ours(policy, cluster.snapshot.mdep)
+    assert policy["spec"]["loadBalancer"]["consistentHash"]["headers"] == [{"name": "X-Customer"}]
+    assert [target["name"] for target in policy["spec"]["targetRefs"]] == ["credit", "credit-suggest"]
+    assert _drawn_by(cluster) == {"credit": "X-Customer", "credit-suggest": None}
+    assert cluster.condition("SharesByEntity")[:2] == ("True", "Accepted")
+
+
+def test_routes_say_whose_draws_they_are_once_the_gateway_does_so() -> None:
+    cluster = first(**BY_CUSTOMER)
+    cluster.snapshot = replace(cluster.snapshot, policies={})
+    cluster.rest()
+    [policy] = (cluster.snapshot.policies or {}).values()
+    refused = {**policy, "status": {"ancestors": []}}
+    cluster.snapshot = replace(cluster.snapshot, policies={"credit": refused})
+    cluster.wait(CALM)
+    assert _drawn_by(cluster) == {"credit": None, "credit-suggest": None}
+    assert cluster.condition("SharesByEntity")[:2] == ("False", "NotAccepted")
+    cluster.snapshot = replace(cluster.snapshot, policies={"credit": policy})
+    cluster.rest()
+    assert _drawn_by(cluster) == {"credit": "X-Customer", "credit-suggest": None}
+
+
+def test_a_policy_and_the_routes_dont_change_together() -> None:
+    cluster = second(autonomy__shadow={"minDuration": "0s", "minPredictions": 0})
+    cluster.snapshot = replace(cluster.snapshot, policies={})
+    assert cluster.split() == shares(v1=90, v2=10)
+    cluster.wait(100)
+    document = {**cluster.snapshot.mdep["spec"]["serving"], "gateway": BY_CUSTOMER["serving__gateway"]}
+    spec = {**cluster.snapshot.mdep["spec"], "serving": document}
+    cluster.snapshot = replace(cluster.snapshot, mdep={**cluster.snapshot.mdep, "spec": spec})
+    written: dict[str, list[float]] = {"HTTPRoute": [], "BackendTrafficPolicy": []}
+    for _ in range(200):
+        plan = decide(cluster.snapshot, cluster.at)
+        for kind, times in written.items():
+            times.extend([cluster.at] * bool(applied(plan, kind)))
+        cluster.snapshot = carried_out(cluster.snapshot, plan)
+        cluster.at += 1
+    assert written["BackendTrafficPolicy"]
+    assert _drawn_by(cluster)["credit"] == "X-Customer"
+    assert all(
+        abs(policy - route) >= CALM - 1 for policy in written["BackendTrafficPolicy"] for route in written["HTTPRoute"]
+    )
+
+
+def test_who_must_go_waits_for_no_policy() -> None:
+    cluster = second(autonomy__shadow={"minDuration": "0s", "minPredictions": 0}, **BY_CUSTOMER)
+    cluster.snapshot = replace(cluster.snapshot, policies={})
+    cluster.wait(100)
+    assert cluster.split() == shares(v1=90, v2=10)
+    policy = (cluster.snapshot.policies or {})["credit"]
+    policy["metadata"]["annotations"][desired.ANNOTATION_STEPPED] = stamp(cluster.at)
+    cluster.change_status(halted={"by": "alice", "at": "2026-01-02T00:00:00Z"})
+    cluster.rest(most=HURRIED + 1)
+    assert "2" not in {name for name, share in cluster.split().items() if share > Fraction(1, 1_000_000)}
+
+
+@pytest.mark.parametrize(
+    ("policies", "reason", "words"),
+    [
+        (None, "NotSupported", "doesn't know BackendTrafficPolicies"),
+        ({"credit": {"metadata": {"name": "credit", "uid": "else"}, "spec": {}}}, "NameTaken", "delete or rename it"),
+    ],
+    ids=["no kind", "somebody else's"],
+)
+def test_where_a_gateway_cant_share_by_entity_it_says_so_and_goes_on_by_request(
+    policies: dict[str, Object] | None, reason: str, words: str
+) -> None:
+    cluster = second(autonomy__shadow={"minDuration": "0s", "minPredictions": 0}, **BY_CUSTOMER)
+    cluster.snapshot = replace(cluster.snapshot, policies=policies)
+    cluster.rest()
+    status, said, message = cluster.condition("SharesByEntity")
+    assert (status, said) == ("False", reason)
+    assert words in message
+    assert "each request is drawn by itself" in message
+    assert cluster.split() == shares(v1=90, v2=10)
+    assert cluster.snapshot.policies == policies
+
+
+def test_a_policy_that_isnt_asked_for_any_more_goes() -> None:
+    cluster = second(**BY_CUSTOMER)
+    cluster.snapshot = replace(cluster.snapshot, policies={})
+    cluster.wait(100)
+    assert cluster.snapshot.policies
+    serving = {**cluster.snapshot.mdep["spec"]["serving"], "gateway": GATEWAY}
+    spec = {**cluster.snapshot.mdep["spec"], "serving": serving}
+    cluster.snapshot = replace(cluster.snapshot, mdep={**cluster.snapshot.mdep, "spec": spec})
+    cluster.wait(100)
+    assert cluster.snapshot.policies == {}
+    assert _drawn_by(cluster) == {"credit": None, "credit-suggest": None}
+    assert not [item for item in status_of(cluster.snapshot.mdep).conditions if item.type == "SharesByEntity"]

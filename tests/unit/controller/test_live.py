@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from mandate.api.spec import Task
 from mandate.controller import live as asking
 from mandate.controller.live import ALONE, MOST_BYTES, NO_RECORDER, LiveSource
 from mandate.controller.snapshot import LiveAnswer, LiveQuestion, LiveUnavailable
-from mandate.evidence.live import Live
+from mandate.evidence.live import Drawn, Live
 from mandate.recorder.sqlite import SqliteStorage
 from mandate.rollout.pairs import Comparison
+from mandate.rollout.ratio import Divided
 from mandate.rollout.record import seen_of
 from mandate.rollout.state import Holder, Rung
 from tests.recording import decision, outcome, prediction
@@ -237,3 +239,51 @@ def test_pairs_that_take_too_long_are_left_out_for_a_while(monkeypatch: pytest.M
     reasons = [answer.live.reason for answer in answers if isinstance(answer.live, LiveUnavailable)]
     assert [reason.rpartition(" ")[2] for reason in reasons] == ["TimeoutError", "503", "503", "TimeoutError"]
     assert {answer.alone for answer in answers} == {reasons[0]}
+
+
+STEP = Divided(holder=HOLDER, others=("champion",), share=Fraction(1, 10), since=HOLDER.since)
+
+
+def test_where_draws_led_is_asked_of_the_real_recorder(tmp_path: Path) -> None:
+    async def asked() -> Any:
+        async with recording(SqliteStorage(tmp_path / "events")) as client:
+            drawn = (("a", {"unit": "e1"}), ("b", {"unit": "e1", "revision": "champion"}), ("c", {}))
+            sent = [prediction(id_, time="2026-01-31T11:00:00Z", **fields) for id_, fields in drawn]
+            assert (await client.send(*sent))[0] == 200
+            return await LiveSource(url=f"http://127.0.0.1:{client.port}", every=60).drawn(PLACE, STEP)
+
+    found = asyncio.run(asked())
+    assert isinstance(found, Drawn), found
+    assert sum(found.units.values()) == 1
+    assert (found.several, found.undrawn) == (1, {REVISION: 1, "champion": 0})
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (404, "", "answered 404, as older ones do to this question: upgrade it"),
+        (503, "", "answered 503"),
+        (200, "{}", "isn't understood"),
+        (200, "x" * (MOST_BYTES + 1), "can't be asked"),
+    ],
+)
+def test_where_draws_led_may_not_be_known(status: int, body: str, words: str) -> None:
+    questions: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        questions.append(request.path)
+        return web.Response(status=status, text=body)
+
+    async def asked() -> Any:
+        async with answering(answer) as url:
+            source = LiveSource(url=url, every=60)
+            return [await source.drawn(PLACE, STEP) for _ in range(2)][-1]
+
+    found = asyncio.run(asked())
+    assert isinstance(found, LiveUnavailable)
+    assert words in found.reason
+    assert questions == ["/v1/namespaces/lending/models/credit/drawn"]
+
+
+def test_without_a_recorder_nobody_is_asked_where_draws_led() -> None:
+    assert asyncio.run(LiveSource(url="", every=60).drawn(PLACE, STEP)) == LiveUnavailable(NO_RECORDER)

@@ -40,6 +40,9 @@ def test_two_processes_of_one_host_are_told_apart() -> None:
         ([*IMAGES, "--lease-duration=1"], "duration > renew deadline"),
         ([*IMAGES, "--workers=many"], "many"),
         ([*IMAGES, "--log-format=xml"], "json or text"),
+        ([*IMAGES, "--kserve=yes"], "--kserve must be true or false, got 'yes'"),
+        ([*IMAGES, "--drills=yes"], "--drills must be true or false, got 'yes'"),
+        ([*IMAGES, "--verdicts=yes"], "--verdicts must be true or false, got 'yes'"),
     ],
 )
 def test_bad_flags_are_named(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

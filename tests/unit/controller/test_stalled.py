@@ -41,11 +41,15 @@ def test_what_only_the_operator_refuses_is_told_in_the_words_of_the_command_line
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("data.source.uri", "loans.csv", "spec.data.source.uri: got 'loans.csv', expected pvc://CLAIM/PATH"),
+        (
+            "data.source.uri",
+            "loans.csv",
+            "spec.data.source.uri: got 'loans.csv', expected pvc://CLAIM/PATH, https://…, s3://… or oci://…",
+        ),
         (
             "model.source.uri",
             "file:///m.onnx",
-            "spec.model.source.uri: got 'file:///m.onnx', expected pvc://CLAIM/PATH",
+            "spec.model.source.uri: got 'file:///m.onnx', expected pvc://CLAIM/PATH, https://…, s3://… or oci://…",
         ),
     ],
 )
@@ -53,4 +57,4 @@ def test_a_file_of_the_command_lines_machine_is_no_source_in_a_cluster(path: str
     assert load_spec(GOOD)
     status, reason, message = stalled(changed(path, value))
     assert (status, reason) == ("True", "InvalidSpec")
-    assert message == f"{words}: in a cluster files are read from volumes; put it into one"
+    assert message == f"{words}: in a cluster files are read from volumes and servers; put it into one"

@@ -52,6 +52,8 @@ def test_every_condition_is_explained() -> None:
     status = written(decide(snapshot, NOW))
     assert status is not None
     explained = re.findall("[A-Z][A-Za-z]+", ModelDeploymentStatus.model_fields["conditions"].description or "")
-    # test_climb.py, test_pairs.py, test_drill.py
-    elsewhere = {"Degraded", "Watched", "Compared", "ClockTrusted", "FallbackDrilled"}
+    # test_climb.py, test_pairs.py, test_replay.py, test_drill.py, test_gateway.py, test_shares.py,
+    # test_external.py
+    elsewhere = {"Degraded", "Watched", "Compared", "Replayed", "ClockTrusted", "FallbackDrilled"}
+    elsewhere |= {"SharesByEntity", "SharesAsDeclared", "ServedElsewhere"}
     assert {condition.type for condition in status.conditions} | elsewhere == set(explained)

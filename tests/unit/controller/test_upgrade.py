@@ -85,7 +85,7 @@ def pod_of(meval: Object, mdep: Object, settings: Settings, *, attempt: int = 1)
 
 def test_a_revision_s_images_are_kept_and_measured_with_from_the_first_moment() -> None:
     snapshot = seen(declared("1"), settings=OLDER)
-    assert made(snapshot, "ControllerRevision")["data"]["images"] == SERVED
+    assert made(snapshot, "ControllerRevision")["data"]["images"] == SERVED | {"recording": OLD.predictor}
     assert made(snapshot, "ModelEvaluation")["spec"]["images"] == SERVED
 
 
@@ -171,11 +171,11 @@ def test_a_model_deleted_and_made_again_is_served_with_what_its_evidence_was_mad
     meval = {**meval, "spec": meval["spec"] | {"images": SERVED}}
     anew = replace(measured, mevals=(meval,), revisions=(), settings=NEWER)
     record = made(anew, "ControllerRevision")
-    assert record["data"]["images"] == SERVED
+    assert record["data"]["images"] == SERVED | {"recording": NEW.predictor}
     revision = record["metadata"]["labels"][LABEL_REVISION]
     kept = recorded((record,), revision, images=NEW)
     assert kept is not None
-    assert kept.images == replace(NEW, **SERVED)
+    assert kept.images == replace(NEW, **SERVED, recording=NEW.predictor)
     status = written(decide(anew, NOW))
     assert status is not None
     assert find(status.conditions, "Evaluated").reason == "Judged"  # type: ignore[union-attr]
@@ -188,7 +188,7 @@ def test_another_revision_takes_the_present_images() -> None:
     newer = replace(measured, mdep=declared("2"), mevals=(meval,), settings=NEWER)
     present = {"fetch": NEW.fetch, "predictor": NEW.predictor}
     assert revision_of(declared("1")) != revision_of(declared("2"))
-    assert made(newer, "ControllerRevision")["data"]["images"] == present
+    assert made(newer, "ControllerRevision")["data"]["images"] == present | {"recording": NEW.predictor}
     assert made(newer, "ModelEvaluation")["spec"]["images"] == present
 
 

@@ -63,7 +63,8 @@ async def test_packets_that_vanish_are_closed(monkeypatch, error, expected):
     ],
 )
 def test_sealed_only_where_nothing_was_reachable_twice(before, after, expected):
-    assert isolation.isolation(before, after) == expected
+    assert isolation.isolation(before, after, sealed=True) == expected
+    assert isolation.isolation(before, after, sealed=False) == "Open"
 
 
 def test_targets_are_the_api_server_the_name_servers_and_those_named(tmp_path):

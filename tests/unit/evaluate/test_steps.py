@@ -2,17 +2,21 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from mandate.evaluate import frame
+from mandate.evaluate import frame, judge, served
 from mandate.evaluate.data import read
 from mandate.evaluate.failures import EvaluationError
 from mandate.evidence.schema import Evidence, computed_bytes
+from mandate.inference.probes import KINDS
 from tests.evaluation import digest, locally
 from tests.models import columns_model, matrix_model, nan_model, predictor
 from tests.processes import OPERATOR
@@ -38,6 +42,25 @@ def test_a_model_is_fetched_judged_and_its_evidence_framed(pod, declared):
     crashes = [e for e in evidence.measured.estimates if e.quantity.metric == "crashes"]
     assert [(e.estimate, e.support.rows) for e in crashes] == [(0.0, 1200)]
     assert computed_bytes(computed) == computed_bytes(locally(declared, pod.claims).computed)
+
+
+@pytest.mark.parametrize(
+    ("uri", "isolated"),
+    [("pvc://data/loans.parquet", "Sealed"), ("https://203.0.113.7/loans.parquet", "Open")],
+)
+def test_evidence_says_sealed_only_where_no_server_is_read(pod, declared, uri, isolated):
+    """The judge asks the cluster's own addresses; that they are closed says nothing of the server with the rows."""
+
+    async def closed(_):
+        return "Closed"
+
+    pod.monkeypatch.setattr(judge, "probe", closed)
+    digests = pod.fetch(declared)[1].digests
+    declared["data"]["source"]["uri"] = uri
+    pod.declare(declared)
+    with predictor(pod.model, "--digest", digests["model"]) as (url, _):
+        _, _, result = pod.judge(url)
+    assert Evidence.model_validate(result.evidence).measured.isolation == isolated
 
 
 def test_the_predictors_folder_holds_the_model_and_nothing_else(pod, declared):
@@ -92,6 +115,18 @@ def test_a_model_that_mismatches_is_not_left_for_the_predictor(pod, declared):
     declared["model"]["source"]["digest"] = "sha256:" + "0" * 64
     pod.fetch(declared)
     assert list(pod.model.iterdir()) == []
+
+
+@pytest.mark.parametrize("column", ["id", "cluster"])
+def test_rows_of_two_customers_do_not_become_one_s(pod, declared, column):
+    rows = "".join(f"{number:03},{number % 90},{'bad' if number % 3 else 'good'}\n" for number in range(200))
+    (pod.claims / "data" / "loans.csv").write_text(f"customer,amount,risk\n{rows}7,1,good\n")
+    declared["data"] |= {"source": {"uri": "pvc://data/loans.csv"}, "slices": []}
+    declared["model"]["inputs"] = {"columns": ["amount"]}
+    declared["task"] = {"type": "Binary", "target": "risk", "positive": "bad", column: "customer"}
+    code, ended = pod.fetch(declared)
+    assert (code, ended.failure.code, ended.failure.field) == (2, "AmbiguousValues", "spec.data.source")
+    assert "'007' and '7'" in ended.failure.message
 
 
 def test_a_damaged_table_is_unreadable(pod, declared):
@@ -219,7 +254,15 @@ def test_an_image_needs_a_cluster(declared, claims):
 def test_offline_service_quantities_are_not_measured(declared, claims):
     declared["loads"] = ["50/s"]
     estimates = locally(declared, claims).measured.estimates
-    assert {e.quantity.metric for e in estimates} == {"latency_p50", "latency_p95", "latency_p99", "crashes"}
+    assert {e.quantity.metric for e in estimates} == {
+        "latency_p50",
+        "latency_p95",
+        "latency_p99",
+        "crashes",
+        "failed_requests",
+        "memory_peak",
+        "cold_start",
+    }
     assert {e.fault.code for e in estimates} == {"NotMeasured"}
 
 
@@ -241,3 +284,104 @@ def test_csv_and_parquet_of_the_same_rows_give_the_same_numbers(declared, claims
     assert from_csv.inputs.split == from_parquet.inputs.split
     assert from_csv.inputs.predictions == from_parquet.inputs.predictions
     assert from_csv.estimates == from_parquet.estimates
+
+
+def robustness(evidence):
+    [found] = [e for e in evidence.measured.estimates if e.quantity.metric == "robustness_failures"]
+    return found
+
+
+def test_bad_inputs_are_refused_or_answered_by_our_server_in_the_pod_and_here(pod, declared):
+    """The same probes from the Job's judge and from the command line, to real predictors."""
+    declared["service"] = ["Robustness"]
+    pod.fetch(declared)
+    with predictor(pod.model) as (url, _):
+        result = pod.judge(url)[2]
+    inside = Evidence.model_validate(result.evidence)
+    here = locally(declared, pod.claims, serve=True)
+    assert set(here.measured.robustness) == set(KINDS)
+    assert inside.measured.robustness == here.measured.robustness
+    for evidence in (inside, here):
+        assert (robustness(evidence).estimate, robustness(evidence).support.rows > 40) == (0, True)
+    assert computed_bytes(inside.computed) == computed_bytes(here.computed)
+
+
+def test_a_model_without_a_number_for_bad_inputs_fails_them(declared, claims):
+    """Its square root has none below zero, nor of what is missing."""
+    (claims / "models" / "model.onnx").write_bytes(nan_model())
+    declared["model"]["inputs"] = {"columns": ["amount"]}
+    declared["service"] = ["Robustness"]
+    measured = locally(declared, claims, serve=True).measured
+    assert measured.robustness["out_of_range"].failures == {"NoNumber": 1}
+    assert measured.robustness["out_of_range"].first == "amount: far below: NoNumber"
+    assert measured.robustness["missing"].failures["NoNumber"] >= 1
+    assert measured.robustness["malformed"].failures == {}
+
+
+def test_a_server_that_bad_input_ends_is_counted_and_no_error(declared, claims, monkeypatch):
+    """The predictor is killed as the probes begin; here nobody starts it again."""
+    make = served.probes.probes
+
+    def kill(*arguments, **options):
+        found = make(*arguments, **options)
+        children = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
+        [child] = [pid for pid in children if b"mandate.predictor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        yield found[0]
+        os.kill(int(child), signal.SIGKILL)
+        yield from found[1:]
+
+    monkeypatch.setattr(served.probes, "probes", kill)
+    declared["service"] = ["Robustness"]
+    evidence = locally(declared, claims, serve=True)
+    probed = evidence.measured.robustness
+    assert probed["missing"].failures["Crash"] == 1
+    assert robustness(evidence).estimate == robustness(evidence).support.rows - 1
+
+
+def annotate(declared, claims):
+    """What two officers said of the loans, beside what nobody needs to know of them."""
+    table = parquet.read_table(claims / "data" / "loans.parquet")
+    risk, ids = table.column("risk").to_pylist(), table.column("id").to_pylist()
+    said = [["bad" if (place + shift) % 5 == 0 else label for place, label in enumerate(risk)] for shift in (0, 1)]
+    annotations = pa.table(
+        {
+            "loan": ids * 2,
+            "officer": ["ann"] * 1200 + ["bob"] * 1200,
+            "opinion": said[0] + said[1],
+            "mood": ["?"] * 2400,
+        }
+    )
+    parquet.write_table(annotations, claims / "data" / "said.parquet")
+    declared["data"]["annotations"] = {
+        "uri": "pvc://data/said.parquet", "row": "loan", "annotator": "officer", "label": "opinion"
+    }  # fmt: skip
+    declared["baselines"].append({"name": "officers", "type": "Human"})
+    return annotations
+
+
+def test_annotations_are_fetched_pinned_and_judged(pod, declared):
+    declared["model"] = {"version": "1", "source": {"columns": ["risk"]}, "output": {"kind": "Label"}}
+    annotate(declared, pod.claims)
+    code, ended = pod.fetch(declared)
+    assert code == 0
+    assert ended.digests["annotations"] == digest(pod.claims / "data" / "said.parquet")
+    assert read(pod.data)[0].annotations.column_names == ["loan", "officer", "opinion"]
+    _, _, result = pod.judge()
+    computed = Evidence.model_validate(result.evidence).computed
+    assert computed.inputs.data["annotations"] == ended.digests["annotations"]
+    found = {(e.quantity.metric, e.quantity.versus): e for e in computed.estimates if e.quantity.on == "test"}
+    assert found["cohen_kappa", None].interval is not None
+    assert [learnt.baseline for learnt in computed.learnt] == ["officers"]
+    assert computed_bytes(computed) == computed_bytes(locally(declared, pod.claims).computed)
+
+
+def test_annotations_that_are_not_as_declared_are_refused(pod, declared):
+    annotate(declared, pod.claims)
+    declared["data"]["annotations"]["digest"] = "sha256:" + "0" * 64
+    code, ended = pod.fetch(declared)
+    assert (code, ended.failure.code, ended.failure.field) == (2, "DigestMismatch", "spec.data.annotations")
+    del declared["data"]["annotations"]["digest"]
+    declared["data"]["annotations"]["label"] = "verdict"
+    code, ended = pod.fetch(declared)
+    assert (code, ended.failure.code, ended.failure.field) == (2, "MissingColumn", "spec.data.annotations.label")
+    assert "'verdict' isn't in data.annotations, which has 'loan', 'officer'" in ended.failure.message

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from mandate.api.spec import ModelInputs, ModelOutput, Task
-from mandate.inference.client import Limits, connect
+from mandate.inference.client import Limits, Usage, connect
 from mandate.inference.codec import BINARY_EXTENSION, HEADER_LENGTH
 from mandate.inference.errors import InferenceError
 from tests.processes import free_port
@@ -31,6 +31,7 @@ class Fake:
     metadata: dict | None = None
     extensions: tuple = ()
     answer: object = None
+    usage: object = None
     seen: list = field(default_factory=list)
     under_way: int = 0
     most_under_way: int = 0
@@ -41,6 +42,8 @@ class Fake:
         app.router.add_get("/v2/models/model/ready", self.readiness)
         app.router.add_get("/v2/models/model", self.describe)
         app.router.add_post("/v2/models/model/infer", self.infer)
+        if self.usage is not None:
+            app.router.add_get("/mandate/usage", self.usage)
         return app
 
     async def about(self, request):
@@ -264,3 +267,37 @@ async def test_probabilities_have_one_column_per_class():
 async def test_unreadable_metadata_counts_as_none():
     answers = await ask(Fake(metadata={"inputs": 3, "outputs": [{"name": "y"}], "versions": 4}))
     assert len(answers) == ROWS
+
+
+def says(document):
+    async def usage(request):
+        return web.json_response(document)
+
+    return usage
+
+
+async def hangs(request):
+    await asyncio.sleep(30)
+
+
+BOTH = {"cold": 2, "process": {"cpu": 1, "memory": 10}, "container": {"cpu": 3, "memory": 30}}
+
+
+@pytest.mark.parametrize(
+    ("usage", "container", "expected"),
+    [
+        (says(BOTH), True, Usage(2, 3, 30)),
+        (says(BOTH), False, Usage(2, 1, 10)),
+        (says(BOTH | {"container": None}), True, Usage(2, 1, 10)),
+        (says({"cold": 2}), True, None),
+        (says({"status": "ok"}), False, None),
+        (says([1]), True, None),
+        (says(BOTH | {"container": "much"}), True, None),
+        (None, True, None),
+        (hangs, True, None),
+    ],
+)
+async def test_what_is_used_is_the_containers_or_the_processs_or_not_known(usage, container, expected):
+    limits = Limits(request=0.2)
+    async with serving(Fake(usage=usage)) as url, connect(url, model="model", limits=limits) as client:
+        assert await client.usage(container=container) == expected

@@ -94,6 +94,17 @@ def test_names_must_agree():
     assert caught.value.code == "MissingColumn"
 
 
+def test_an_unknown_name_says_what_usually_helps():
+    one_tensor = refusal({"mean radius": [1.0]}, [Tensor("X", "FP32", (-1, 30))])[1]
+    assert "declare encoding: Matrix and name: X" in one_tensor
+    two = [Tensor("mean_radius", "FP32", (-1, 1)), Tensor("area", "FP32", (-1, 1))]
+    renamed = refusal({"mean radius": [1.0], "area": [1.0]}, two)[1]
+    assert "made 'mean_radius' of it. Rename the table's columns so" in renamed
+    assert refusal({"else": [1.0], "area": [1.0]}, two)[1].endswith("which takes mean_radius, area")
+    many = [Tensor(f"x{index}", "FP32", (-1, 1)) for index in range(400)]
+    assert refusal({"y": [1.0]}, many)[1].endswith("x9 and 390 more")
+
+
 def test_a_model_with_one_wide_input_needs_matrix():
     code, message = refusal({"x": [1.0]}, [Tensor("x", "FP32", (-1, 4))])
     assert (code, "encoding: Matrix" in message) == ("WrongShape", True)

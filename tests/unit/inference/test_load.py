@@ -138,10 +138,77 @@ def test_crashes_and_timeouts_are_counted_and_wait_the_longest(code, crashes, ti
     assert np.count_nonzero(np.concatenate(loaded.blocks) == PLAN.timeout) == 40
 
 
-def test_a_refused_request_says_nothing_of_speed():
+def test_a_request_that_is_refused_beforehand_says_nothing_of_speed():
     with pytest.raises(InferenceError, match="gone") as caught:
-        virtually(failing_every(50, "RequestRefused"), PLAN)
+        virtually(failing_every(5, "RequestRefused"), PLAN)
     assert caught.value.code == "RequestRefused"
+
+
+def test_requests_refused_under_load_are_counted():
+    """As by a server that sheds load with status 429."""
+    loaded = virtually(failing_every(50, "RequestRefused"), PLAN)
+    assert (loaded.refused, loaded.failed, loaded.first_error) == (8, 8, "gone")
+    assert np.count_nonzero(np.concatenate(loaded.blocks) == PLAN.timeout) == 8
+
+
+def test_a_closed_loop_would_hide_the_stall_that_is_seen_here():
+    """The same server, asked by one client that waits for each answer: one slow request in 400, p99 is as if nothing
+    had been. The open loop sees what callers see: those who came during the second waited for the rest of it."""
+
+    def server(loop):
+        free = asyncio.Lock()
+
+        async def send(number):
+            async with free:
+                await asyncio.sleep(1.0 if number == 50 else 0.001)
+
+        return send
+
+    async def closed(send, clock):
+        latencies = []
+        for number in range(400):
+            start = clock()
+            await send(number)
+            latencies.append(clock() - start)
+        return np.array(latencies)
+
+    loop = VirtualLoop()
+    try:
+        hidden = loop.run_until_complete(closed(server(loop), loop.time))
+    finally:
+        loop.close()
+    [block] = virtually(server, Plan(rate=100, blocks=1, requests=400, warm_up=0)).blocks
+    assert np.quantile(hidden, 0.99) < 0.01
+    assert np.quantile(block, 0.99) > 0.9
+    assert (hidden > 0.1).sum() == 1
+    assert (block > 0.1).sum() >= 70
+
+
+def busy(seconds):
+    """This process is what is slow: each request costs it `seconds` before it leaves the loop free again."""
+
+    def of(loop):
+        async def send(number):
+            loop.virtual.now += seconds
+
+        return send
+
+    return of
+
+
+def test_a_slow_generator_is_told_from_a_slow_server():
+    loaded = virtually(busy(0.02), Plan(rate=100, blocks=4, requests=400, warm_up=0))
+    assert loaded.kept == pytest.approx(0.5, abs=0.1)
+    assert loaded.late > 300
+    late, own = np.concatenate(loaded.blocks), np.concatenate(loaded.sent)
+    assert np.median(late) > 0.3
+    np.testing.assert_allclose(own, 0.02, atol=1e-9)
+
+
+def test_a_slow_server_leaves_the_schedule_alone():
+    loaded = virtually(steady(2), Plan(rate=100, blocks=2, requests=200, warm_up=0))
+    assert (loaded.kept, loaded.late) == (pytest.approx(1, abs=0.01), 0)
+    np.testing.assert_allclose(np.concatenate(loaded.sent), np.concatenate(loaded.blocks), atol=2e-3)
 
 
 def test_requests_beyond_what_may_be_under_way_count_as_unanswered():

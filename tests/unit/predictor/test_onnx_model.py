@@ -141,3 +141,25 @@ def test_the_runtime_reports_nothing_to_its_maker(path):
     assert not announced(
         f"from pathlib import Path; from mandate.predictor.onnx_model import load; load(Path({str(path)!r}))"
     )
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickle_is_refused_by_name_and_not_loaded(path, tmp_path, protocol):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    path.write_bytes(pickle.dumps(Trap(), protocol=protocol))
+    code, words = refusal(path)
+    assert code == "Unreadable"
+    assert "a Python pickle" in words
+    assert "export the model" in words
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "name"), [(b"PK\x03\x04" + b"\0" * 60, "a ZIP"), (b"\x89HDF\r\n\x1a\n" + b"\0" * 60, "HDF5")]
+)
+def test_other_formats_are_refused_by_name(path, data, name):
+    path.write_bytes(data)
+    assert f"expected ONNX, got {name}" in refusal(path)[1]

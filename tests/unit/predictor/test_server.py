@@ -259,3 +259,27 @@ def test_it_imports_nothing_else_of_ours():
     )
     assert "mandate.predictor.server" in found.stdout
     assert all(name.startswith("mandate.predictor") for name in eval(found.stdout))
+
+
+def test_it_says_what_it_uses(server):
+    url, process = server
+    status, said = call(f"{url}/mandate/usage")
+    assert status == 200
+    assert 0.1 < said["cold"] < 120
+    with open(f"/proc/{process.pid}/status") as file:
+        peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    assert 0.5 * peak * 1024 < said["process"]["memory"] <= peak * 1024
+    assert said["process"]["cpu"] > 0.1
+    for _ in range(20):
+        call(f"{url}/v2/models/model/infer", {"inputs": GOOD})
+    assert call(f"{url}/mandate/usage")[1]["process"]["cpu"] > said["process"]["cpu"]
+
+
+def test_what_it_uses_is_for_its_own_pod_only(server):
+    """The server believes a proxy on its own address who it asks for: whoever comes from elsewhere finds nothing."""
+    url, _ = server
+    request = urllib.request.Request(f"{url}/mandate/usage", headers={"X-Forwarded-For": "203.0.113.7"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=30)
+    with refused.value:
+        assert refused.value.code == 404

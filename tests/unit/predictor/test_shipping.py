@@ -8,13 +8,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mandate.predictor.recording import Answered, Declared
+from mandate.predictor.recording import Answered, Declared, Input
 from mandate.predictor.shipping import Pace, Shipper, Source
 from tests.processes import free_port
 
@@ -31,6 +32,7 @@ class Recorder:
         self.events: list[dict[str, Any]] = []
         self.batches: list[int] = []
         self.attempts = 0
+        self.inputs: str | None = None
         self.changed = threading.Condition()
 
     def take(self, events: list[Any]) -> tuple[int, Any]:
@@ -70,6 +72,8 @@ def listening(recorder: Recorder, port: int = 0) -> Iterator[str]:
             text = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
+            if recorder.inputs is not None:
+                self.send_header("Mandate-Inputs", recorder.inputs)
             self.end_headers()
             self.wfile.write(text)
 
@@ -94,9 +98,9 @@ def shipper(url: str, pace: Pace = QUICK, declared: Declared = DECLARED) -> Ship
     return found
 
 
-def answered(request: str, rows: int = 1, *, failed: bool = False) -> Answered:
+def answered(request: str, rows: int = 1, *, failed: bool = False, unit: str | None = None) -> Answered:
     values = None if failed else np.linspace(0, 1, rows)
-    return Answered(request_id=request, time=1_769_860_800.25, latency=1.5, rows=rows, values=values)
+    return Answered(request_id=request, unit=unit, time=1_769_860_800.25, latency=1.5, rows=rows, values=values)
 
 
 def test_every_row_is_one_event_that_names_its_request() -> None:
@@ -104,14 +108,14 @@ def test_every_row_is_one_event_that_names_its_request() -> None:
     with listening(recorder) as url:
         sending = shipper(url)
         sending.put(answered("a", 2))
-        sending.put(answered("b", failed=True))
+        sending.put(answered("b", failed=True, unit="e"))
         assert sending.close(60) == 0
     whose = {"namespace": "lending", "model": "credit", "revision": "r1"}
     when = {"time": "2026-01-31T12:00:00.250Z", "latencyMs": 1.5}
     assert recorder.of("prediction") == [
         {**whose, **when, "requestId": "a", "row": 0, "answer": {"label": "not bad", "probability": 0.0}},
         {**whose, **when, "requestId": "a", "row": 1, "answer": {"label": "bad", "probability": 1.0}},
-        {**whose, **when, "requestId": "b", "row": 0, "failed": True},
+        {**whose, **when, "requestId": "b", "unit": "e", "row": 0, "failed": True},
     ]
     assert [event["id"] for event in recorder.events] == ["a.0", "a.1", "b.0"]
     assert recorder.events[0]["source"] == "/namespaces/lending/models/credit/revisions/r1"
@@ -260,3 +264,79 @@ def test_an_event_too_large_is_counted_as_lost_and_holds_nothing_up() -> None:
         sending.put(answered("b", 2))
         recorder.wait(lambda: len(recorder.of("prediction")) == 2)
         assert sending.close(60) == 1
+
+
+def asked(request: str, body: str = "{}") -> Answered:
+    return replace(answered(request), input=Input(path="/v2/models/model/infer", body=body.encode()))
+
+
+@contextmanager
+def told(recorder: Recorder) -> Iterator[Shipper]:
+    """A shipper that has heard from the recorder once."""
+    with listening(recorder) as url:
+        sending = shipper(url)
+        sending.put(answered("first"))
+        recorder.wait(lambda: bool(recorder.of("prediction")))
+        sending.put(answered("second"))  # taken once the answer about the first was read
+        recorder.wait(lambda: len(recorder.of("prediction")) == 2)
+        yield sending
+        sending.close(60)
+
+
+@pytest.mark.parametrize("said", [None, "0", "-1", "nan", "inf", "1001", "many"])
+def test_inputs_are_never_sent_unless_they_are_asked_for(said: str | None) -> None:
+    recorder = Recorder()
+    recorder.inputs = said
+    with told(recorder) as sending:
+        assert not sending.wants_inputs()
+        sending.put(asked("a"))
+    assert recorder.of("input") == []
+    assert len(recorder.of("prediction")) == 3
+
+
+def test_an_input_is_sent_beside_its_prediction_and_no_faster_than_asked_for() -> None:
+    recorder = Recorder()
+    recorder.inputs = "0.001"
+    with told(recorder) as sending:
+        assert sending.wants_inputs()
+        sending.put(asked("a", '{"secret": "Zoë"}'))
+        assert not sending.wants_inputs()
+        sending.put(asked("b"))
+        recorder.wait(lambda: bool(recorder.of("input")))
+    whose = {"namespace": "lending", "model": "credit", "revision": "r1"}
+    what = {"path": "/v2/models/model/infer", "body": '{"secret": "Zoë"}', "time": "2026-01-31T12:00:00.250Z"}
+    assert recorder.of("input") == [{**whose, **what, "requestId": "a"}]
+    assert len(recorder.of("prediction")) == 4
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_an_input_that_is_not_taken_is_no_lost_prediction(status: int) -> None:
+    recorder = Recorder()
+    recorder.inputs = "1000"
+    recorder.answer = lambda events: (status if events[0]["type"] == "dev.mandate.input" else 200, {"refused": []})
+    with told(recorder) as sending:
+        before = recorder.attempts
+        sending.put(asked("a"))
+        recorder.wait(lambda: recorder.attempts == before + 2)
+        assert sending.close(60) == 0
+    assert (recorder.of("input"), recorder.of("drops")) == ([], [])
+
+
+@pytest.mark.parametrize(("letter", "size"), [("x", 1), ("ë", 2), ("😀", 4)])
+def test_inputs_that_wait_take_bounded_room(letter: str, size: int) -> None:
+    recorder = Recorder()
+    recorder.inputs = "1000"
+    with told(recorder) as sending:
+        recorder.answer = lambda events: (503, {})
+        sending.put(answered("held up"))
+        recorder.wait(lambda: recorder.attempts >= 3)
+        kept = 0
+        for number in range(100):
+            before = sending._inputs_size
+            sending._inputs_after = 0.0
+            sending.put(asked(f"q{number}", letter * (200_000 // size)))
+            kept += sending._inputs_size > before
+        assert kept == 8 * 2**20 // 200_000
+        recorder.answer = lambda events: (200, {"refused": []})
+        recorder.wait(lambda: len(recorder.of("prediction")) == 103)
+    assert sending._inputs_size == 0

@@ -18,11 +18,11 @@ import aiohttp
 import pytest
 
 from mandate.evidence.blind import is_blind
-from mandate.evidence.live import Live
+from mandate.evidence.live import Drawn, Live
 from mandate.recorder.facts import Fact, Result
 from mandate.recorder.server import MAX_BODY, MAX_EVENTS, Recorder, serving
 from mandate.recorder.sqlite import SqliteStorage
-from mandate.recorder.storage import Query, StorageError
+from mandate.recorder.storage import DrawnQuery, Query, StorageError
 from mandate.recorder.writer import Writer
 from mandate.telemetry.recorder import RecorderMetrics
 from tests.recording import BATCHED, NOON, PLACE, STRUCTURED, decision, event, live_path, outcome, prediction
@@ -412,6 +412,42 @@ async def test_bad_questions_are_named(client: Client, parameters: dict[str, str
         assert (await response.json())["refused"][0]["field"] == field
 
 
+DRAWN = "/v1/namespaces/lending/models/credit/drawn?since=2026-01-01T00:00:00Z"
+
+
+async def test_where_draws_led(client: Client) -> None:
+    await client.send(prediction("a", unit="e1"), prediction("b", unit="e1"), prediction("c", unit="e2"), prediction())
+    async with client.session.get(f"{DRAWN}&revisions=r1,r2&until=2026-02-01T00:00:00Z") as response:
+        assert await response.json() == {
+            "namespace": "lending",
+            "model": "credit",
+            "since": "2026-01-01T00:00:00.000Z",
+            "until": "2026-02-01T00:00:00.000Z",
+            "units": {"r1": 2, "r2": 0},
+            "several": 0,
+            "undrawn": {"r1": 1, "r2": 0},
+            "dropping": [],
+        }
+    async with client.session.get(f"{DRAWN}&revisions=r1") as response:
+        assert (await response.json())["until"] == "2026-01-31T11:59:00.000Z", "what may be on its way isn't counted"
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ("", "revisions"),
+        ("&revisions=r1,,r2", "revisions.1"),
+        ("&revisions=" + ",".join(f"r{number}" for number in range(9)), "revisions"),
+        ("&revisions=r1&until=2025-12-31T00:00:00Z", ""),
+        ("&revisions=r1&revisions=r2", "revisions"),
+    ],
+)
+async def test_bad_questions_about_draws_are_named(client: Client, more: str, field: str) -> None:
+    async with client.session.get(DRAWN + more) as response:
+        assert response.status == 400
+        assert (await response.json())["refused"][0]["field"] == field
+
+
 async def test_an_unknown_model_has_nothing(client: Client) -> None:
     live = await client.live("nobody", against="nothing")
     assert (live["predictions"], live["pairs"]["overall"]["paired"]) == (0, 0)
@@ -464,6 +500,9 @@ class Broken:
         return [["accepted" for _ in group] for group in groups]
 
     def live(self, query: Query) -> Live:
+        raise StorageError("database: interrupted")
+
+    def drawn(self, query: DrawnQuery) -> Drawn:
         raise StorageError("database: interrupted")
 
     def prune(self, *, before: int | None, rows: int | None) -> int:

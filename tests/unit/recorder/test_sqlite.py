@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mandate.evidence.live import BinaryOutcomes, Live
+from mandate.evidence.live import BinaryOutcomes, Drawn, Live
 from mandate.recorder.__main__ import parse
-from mandate.recorder.facts import Fact, Outcome, Prediction
+from mandate.recorder.facts import Drops, Fact, Outcome, Prediction
 from mandate.recorder.sqlite import SCHEMA_VERSION, SqliteStorage
-from mandate.recorder.storage import Query, SchemaError, StorageError
+from mandate.recorder.storage import DrawnQuery, Query, SchemaError, StorageError
 
 PLACE = {"namespace": "lending", "model": "credit"}
 
@@ -81,7 +81,7 @@ def test_files_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(foreign) as connection:
         connection.execute("CREATE TABLE t (x)")
     garbage.write_bytes(b"no database" * 1000)
-    with pytest.raises(SchemaError, match="schema 99, but this program knows 1"):
+    with pytest.raises(SchemaError, match=f"schema 99, but this program knows {SCHEMA_VERSION}"):
         SqliteStorage(newer)
     with pytest.raises(SchemaError, match="another program's database"):
         SqliteStorage(foreign)
@@ -89,6 +89,64 @@ def test_files_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
         SqliteStorage(garbage)
     with pytest.raises(StorageError, match="unable to open"):
         SqliteStorage(tmp_path / "missing" / "events.db")
+
+
+def test_a_file_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    file = tmp_path / "events.db"
+    storage = SqliteStorage(file)
+    storage.write([[prediction("a")]], received=1)
+    storage.close()
+    with sqlite3.connect(file) as connection:
+        connection.execute("ALTER TABLE predictions DROP COLUMN unit")
+        connection.execute("PRAGMA user_version = 1")
+    storage = SqliteStorage(file)
+    assert storage._writer.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert storage.write([[prediction("a")], [drawn("b", "r1", 6)]], received=2) == [["duplicate"], ["accepted"]]
+    assert ask(storage).predictions == 2
+    assert where(storage).units == {"r1": 1, "r2": 0}
+    storage.close()
+
+
+def drawn(unit: str, revision: str, time: int, *, row: int = 0) -> Prediction:
+    request = f"{unit} {revision} {time}"
+    return Prediction(**PLACE, revision=revision, request=request, row=row, time=time, label="bad", unit=unit)
+
+
+def where(storage: SqliteStorage, *revisions: str, since: int = 0) -> Drawn:
+    return storage.drawn(DrawnQuery(**PLACE, revisions=revisions or ("r1", "r2"), since=since, until=100))
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["in order", "the other way round"])
+def test_a_unit_counts_once_and_where_its_first_answer_came_from(tmp_path: Path, backwards: bool) -> None:
+    facts: list[Fact] = [
+        *(drawn("one", "r1", 5, row=row) for row in range(3)),
+        drawn("one", "r1", 7),
+        drawn("two", "r2", 5),
+        drawn("asked again", "r2", 6),
+        drawn("asked again", "r1", 8),
+        drawn("at once", "r2", 9),
+        drawn("at once", "r1", 9),
+        drawn("a copy", "shadow", 4),
+        drawn("a copy", "r2", 5),
+        drawn("before", "r1", 1),
+        prediction("none"),
+    ]
+    storage = SqliteStorage(tmp_path / "events.db")
+    storage.write([[fact] for fact in (reversed(facts) if backwards else facts)], received=1)
+    found = where(storage, since=2)
+    assert (found.units, found.several, found.undrawn) == ({"r1": 2, "r2": 3}, 2, {"r1": 1, "r2": 0})
+    assert where(storage, "r2", "r1", since=2).units == {"r1": 1, "r2": 4}
+    assert where(storage, "nobody").units == {"nobody": 0}
+    storage.close()
+
+
+def test_who_couldnt_deliver_predictions_lately_is_named(tmp_path: Path) -> None:
+    storage = SqliteStorage(tmp_path / "events.db")
+    storage.write([[drawn("one", "r1", 5), drawn("two", "r2", 5)]], received=5)
+    for revision, received in (("r1", 6), ("r2", 8), ("shadow", 9)):
+        storage.write([[Drops(**PLACE, revision=revision, reporter="pod", dropped=3, time=1)]], received=received)
+    assert [where(storage, since=since).dropping for since in (6, 7, 9)] == [("r1", "r2"), ("r2",), ()]
+    storage.close()
 
 
 def test_the_oldest_are_forgotten_by_age_and_by_number(tmp_path: Path) -> None:
@@ -122,3 +180,9 @@ def test_flags_win_over_the_environment(tmp_path: Path, capsys: pytest.CaptureFi
             parse(bad, {})
         assert caught.value.code == 2
     assert "--keep-days must be 0 or more, got -1.0" in capsys.readouterr().err
+
+
+def test_orders_have_a_port_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--database=x", "--port=8081"], {})
+    assert "--orders-port must be another port than --port, which is 8081" in capsys.readouterr().err

@@ -6,13 +6,26 @@ import dataclasses
 import json
 import re
 
-from mandate.evaluate.service import measured, not_measured
-from mandate.evidence.schema import Estimate, Measured
-from mandate.report import document, html, markdown, text
+import pytest
+
+from mandate.api.check import load_spec
+from mandate.api.kinds import ModelEvaluationSpec
+from mandate.evaluate.service import capacity, measured, not_measured, saturated
+from mandate.evidence.data import Finding
+from mandate.evidence.schema import Estimate, Measured, Probed, UnderLoad
+from mandate.inference.capacity import Capacity
+from mandate.report import document, html, markdown, model_card, plot, text
+from mandate.report.about import Change, Declared
 from mandate.report.content import Obstacle, Report
+from tests.evaluation import declare
+from tests.unit.report import sample
 from tests.unit.report.sample import SPEC, evidence, judged, report
 
-HOSTILE = "\x1b[31m<script>alert(1)</script> | `x` \n# **bold** &amp;"
+HOSTILE = (
+    "\x1b[31m<script>alert(1)</script> | `x` \n# **bold** &amp; \x00\x08\ud800\ufffe\u202egnp.exe\u202c\u2028 ]]> --> "
+    "[a](http://evil.example) ![b](c) www.evil.example a@evil.example @team #12 !7 $x$ %1 ~a~ "
+    "\r\n::error::x\r##[add-mask]y"
+)
 
 
 def hostile() -> Report:
@@ -33,11 +46,28 @@ def hostile() -> Report:
         decision=HOSTILE,
         owner=HOSTILE,
         obstacles=(Obstacle(level="Suggest", gate="recall", verdict="Fail", message=HOSTILE, step=HOSTILE),),
+        learnt=(("linear", HOSTILE),),
         slices=(table,),
         gates=(dataclasses.replace(gate, outcomes=(outcome,), decided=at), *told.gates[1:]),
         held_out_reason=HOSTILE,
         findings=(HOSTILE,),
         versions={HOSTILE: HOSTILE},
+        declared=Declared(
+            source=HOSTILE,
+            format=HOSTILE,
+            inputs=(HOSTILE,) * 100,
+            output=HOSTILE,
+            target=HOSTILE,
+            positive=HOSTILE,
+            training_run=HOSTILE,
+            code_revision=HOSTILE,
+            tables={"source": HOSTILE},
+            split=HOSTILE,
+            sensitive=(HOSTILE,),
+            error_costs=(HOSTILE,) * 64,
+            fallback=HOSTILE,
+        ),
+        history=(Change(at=HOSTILE, what=HOSTILE, version="7", moved="", by=HOSTILE, why=HOSTILE, evidence=HOSTILE),),
     )
 
 
@@ -69,6 +99,28 @@ def test_text_steers_no_terminal() -> None:
     assert not {character for character in text.render(hostile()) if not character.isprintable()} - {"\n"}
 
 
+def test_what_was_found_about_the_data_is_told_in_every_form() -> None:
+    found = report()
+    assert found.data is not None
+    assert "test beside train: of 3 columns none is distributed otherwise" in text.render(found)
+    finding = Finding(
+        code="Drift", part="test", column="age", numbers={}, effect=0.5, message=HOSTILE, advice="Look at its source."
+    )
+    grave = dataclasses.replace(
+        found,
+        data=found.data.model_copy(update={"findings": (finding,) * 60, "counts": {"Drift": 70}}),
+    )
+    for form, left in ((text, 62), (markdown, 50), (html, 30), (model_card, 50)):
+        page = form.render(grave)
+        assert "Look at its source." in page
+        assert f"and {left} more" in page
+        assert "<script>" not in page or form is text
+    assert document.document(grave)["data"]["counts"] == {"Drift": 70}
+    old = dataclasses.replace(found, data=None)
+    assert document.document(old)["data"] is None
+    assert all("The data" not in form.render(old) for form in (text, markdown, html))
+
+
 def test_json_is_strict_and_whole() -> None:
     told = report()
     read = json.loads(document.render(told), parse_constant=lambda name: 1 / 0)
@@ -83,9 +135,17 @@ def test_json_is_strict_and_whole() -> None:
 def test_json_keeps_its_fields() -> None:
     assert set(document.document(report())) == {
         "schema", "name", "version", "useCase", "task", "result", "target", "reached", "headline", "answer",
-        "obstacles", "steps", "levels", "gates", "metrics", "slices", "service", "rows", "look", "heldOut",
-        "isolation", "findings", "digests", "versions", "seconds",
+        "obstacles", "steps", "levels", "gates", "metrics", "baselines", "classes", "reliability", "slices", "fairness",
+        "weakest", "service", "serviceNotes", "rows", "look", "heldOut", "isolation", "findings", "digests", "versions",
+        "seconds", "declared", "history", "data",
     }  # fmt: skip
+
+
+def test_every_form_says_what_a_baseline_is_made_of() -> None:
+    told = dataclasses.replace(report(), learnt=(("rule", "amount above 7: bad, up to it: good"),))
+    assert document.document(told)["baselines"] == {"rule": "amount above 7: bad, up to it: good"}
+    for form in (text, markdown, html, model_card):
+        assert "rule: amount above 7: bad, up to it: good" in form.render(told), form
 
 
 def test_markdown_tables_are_whole() -> None:
@@ -129,7 +189,8 @@ def test_every_format_uses_the_same_words() -> None:
 
 def test_the_running_server_is_told_of_only_where_it_was_measured() -> None:
     """Offline nothing is: no empty section; a gate that asks for a latency says NotMeasured itself."""
-    nothing = measured_with(not_measured(["50/s"], reason="nothing ran"))
+    asked = ModelEvaluationSpec.model_validate(declare() | {"loads": ["50/s"], "service": ["Capacity"]})
+    nothing = measured_with(not_measured(asked, reason="nothing ran"))
     latencies = measured_with(measured({}, timeout=10.0, requests=1200))
     for render in (text.render, markdown.render, html.render):
         assert "Measured at the running server" not in render(nothing)
@@ -140,3 +201,109 @@ def measured_with(estimates: tuple[Estimate, ...]) -> Report:
     """The sample's report with these numbers of a server."""
     record = evidence()
     return judged(SPEC, record.model_copy(update={"measured": Measured(estimates=estimates)}))
+
+
+def test_classes_and_reliability_are_told_in_every_format() -> None:
+    evidence = sample.measured(load_spec(sample.SEVERAL), sample.animals())
+    told = sample.judged(sample.SEVERAL, evidence)
+    assert told.classes is not None
+    assert [row.name for row in told.classes.rows] == ["<b>", "ant", "bee"]
+    assert sum(row.rows for row in told.classes.rows) == told.rows["test"]
+    assert told.classes.metrics == ("precision", "recall", "f1", "f_beta")
+    assert told.gates[0].asks == "class bee"
+    assert told.gates[0].outcomes[0].message.startswith("class bee: ")
+    assert told.gates[1].title == "Top-k accuracy (k = 2)"
+    assert told.calibration is not None
+    recall = told.classes.rows[2].numbers[1].text
+    for words in (text.render(told), html.render(told), markdown.render(told).replace("\\", "")):
+        assert recall in words
+        assert told.calibration.told in words.replace("\n  ", " ")
+    assert "<b>ant" not in html.render(told)
+    page = document.document(told)
+    assert page["classes"][2]["metrics"]["recall"]["value"] == told.classes.rows[2].numbers[1].value
+    assert sum(item["rows"] for item in page["reliability"]["bins"]) == told.rows["test"]
+    assert page["reliability"]["error"] > page["reliability"]["chance"] > 0
+
+
+def test_what_the_server_can_do_and_costs_is_told() -> None:
+    """Throughput with its limits, the cost's currency, and whose limit it was."""
+    found = Capacity(
+        answers=(100, 110, 90, 105, 95), seconds=(0.5,) * 5, cpu=(0.2,) * 5, failed=2, own=0.97, held=180.0
+    )
+    prices = {"cpuHour": "0.04", "gibHour": "0.005", "currency": "CHF"}
+    document_ = sample.changed(serving={"prices": prices})
+    serving = load_spec(document_).serving
+    record = Measured(
+        estimates=tuple(capacity(found, rows=1, serving=serving)), saturated=saturated(found, serving=serving)
+    )
+    told = judged(document_, evidence().model_copy(update={"measured": record}))
+    assert [item.title for item in told.service] == [
+        "Predictions per second that it holds",
+        "CPU time of a prediction",
+        "Cost of a million predictions (CHF)",
+    ]
+    (note,) = told.service_notes
+    assert note == (
+        "Always at work it answered 200 requests a second; at random moments 180 a second held; 2 requests failed; "
+        "the load generator was the limit, so the server can do more."
+    )
+    assert "180 [" in text.render(told)
+
+
+def test_costs_are_told_in_their_currency() -> None:
+    document_ = sample.changed(useCase={"errorCosts": sample.COSTS})
+    told = sample.judged(document_, sample.measured(load_spec(document_), sample.table()))
+    assert "Expected cost of an answer (EUR)" in {row.title for row in told.metrics}
+
+
+def test_dots_lie_on_the_diagonal_where_all_is_right() -> None:
+    told = sample.judged(sample.SPEC, sample.measured(load_spec(sample.SPEC), sample.table()))
+    assert told.calibration is not None
+    item, number = told.calibration.bins[0]
+    exact = dataclasses.replace(number, value=item.predicted)
+    (dot,) = plot.dots(dataclasses.replace(told.calibration, bins=((item, exact),)))
+    assert dot.x + dot.y == pytest.approx(plot.WIDTH, abs=0.1)
+    assert dot.high is not None
+    assert dot.low is not None
+    assert dot.high <= dot.y <= dot.low
+
+
+def test_limits_of_shares_are_left_out_where_rows_come_in_clusters() -> None:
+    document_ = sample.changed(task=sample.SPEC["task"] | {"cluster": "age"})
+    told = sample.judged(document_, sample.measured(load_spec(document_), sample.table()))
+    assert told.calibration is not None
+    assert {number.lower for _, number in told.calibration.bins} == {None}
+
+
+def test_what_became_of_each_load_is_told_in_every_form() -> None:
+    seen = UnderLoad(requests=2000, late=30, kept=0.85, crashes=2, timeouts=1, refused=0)
+    [count] = [e for e in measured({}, timeout=10, requests=1) if e.quantity.metric == "crashes"]
+    record = evidence().model_copy(update={"measured": Measured(estimates=(count,), loads={"50/s": seen})})
+    told = judged(SPEC, record)
+    note = (
+        "50/s: 2 000 requests, 2 lost to crashes or server errors, 1 without an answer in time; 30 left late, at 85% "
+        "of the rate."
+    )
+    assert told.service_notes == (note,)
+    assert document.document(told)["serviceNotes"] == [note]
+    for page in (text.render(told), markdown.render(told), html.render(told), model_card.render(told)):
+        assert "2 lost to crashes or server errors" in page
+    calm = Measured(
+        estimates=(count,),
+        loads={"9/s": UnderLoad(requests=540, late=0, kept=0.999, crashes=0, timeouts=0, refused=0)},
+    )
+    assert judged(SPEC, evidence().model_copy(update={"measured": calm})).service_notes == (
+        "9/s: 540 requests, none failed.",
+    )
+
+
+def test_what_became_of_bad_inputs_is_told_by_kind() -> None:
+    kinds = {
+        "out_of_range": Probed(refused=1, answered=4),
+        "huge": Probed(refused=2, answered=5, failures={"Crash": 1, "NoNumber": 2}, first="amount: a long text: Crash"),
+    }
+    told = judged(SPEC, evidence().model_copy(update={"measured": Measured(robustness=kinds)}))
+    assert told.service_notes == (
+        "Bad inputs, out of range: 1 refused, 4 answered.",
+        "Bad inputs, huge: 2 refused, 5 answered, 3 failed (1 Crash, 2 NoNumber; first amount: a long text: Crash).",
+    )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from html.parser import HTMLParser
 
+import pytest
+
+from mandate.api.catalogue import metrics_for
 from mandate.api.criteria import Against, Limit, Range
+from mandate.evidence.data import Comparison, DataEvidence, Finding
 from mandate.evidence.intervals import Beta
-from mandate.evidence.schema import Estimate, Evidence, Quantity, Support
-from mandate.report import html, plot
+from mandate.evidence.schema import Estimate, Evidence, Quantity, Reliability, ReliabilityBin, Support
+from mandate.report import document, html, markdown, plot
+from mandate.report.content import ClassRow, ClassTable, Report
 from mandate.verdict.judge import Outcome
-from tests.unit.report.sample import changed, evidence, judged, report
+from tests.unit.report.sample import CROWDED_METRICS, changed, crowd, evidence, judged, report
 from tests.unit.report.test_formats import HOSTILE, hostile
 
 VOID = {"meta", "br", "line", "rect", "circle"}
@@ -116,6 +122,103 @@ def test_a_crowded_page_stays_small() -> None:
     assert len(source.encode()) < 300_000
     assert source.count("more, none worse") == 64, "what is left out is said"
     Page(source)
+
+
+def overflowing(baselines: int) -> Report:
+    """The crowded report with all there can be of findings, classes, bins of reliability and baselines."""
+    given, found = crowded()
+    references = [f"b{place:02}" + "x" * 36 for place in range(baselines)]
+    given["baselines"] = [{"name": name, "type": "Column", "column": name} for name in references]
+    metrics = [metric.name for metric in metrics_for("Binary") if metric.origin == "Computed" and not metric.fact]
+    own = {"estimate": 0.712345678, "interval": Beta(successes=70.0, trials=100.0)}
+    places = [{"on": on} for on in ("train", "validation", "test")] + [{"versus": name} for name in references]
+    estimates = tuple(
+        Estimate(
+            quantity=Quantity(metric=metric, **place),
+            **own,
+            reference=0.612345678 if "versus" in place else None,
+            support=Support(rows=100, events=70),
+        )
+        for metric in metrics
+        for place in places
+    )
+    words = {"message": "<&" * 512, "advice": "<&" * 512}
+    drift = Finding(code="Drift", part="test", column="<&" * 60, numbers={}, effect=1, **words)
+    data = DataEvidence(
+        comparisons=(Comparison(reference="train", current="test", compared=2000, changed=2000),),
+        counts={"Drift": 4000},
+        findings=(drift,) * 100,
+    )
+    bins = tuple(
+        ReliabilityBin(low=place / 10, high=(place + 1) / 10, rows=10**9, predicted=0.123456789, observed=10**8)
+        for place in range(10)
+    )
+    changes = {
+        "estimates": (*found.computed.estimates, *estimates),
+        "data": data,
+        "reliability": Reliability(bins=bins, error=0.1, chance=0.01),
+    }
+    told = judged(given, Evidence(computed=found.computed.model_copy(update=changes), measured=found.measured))
+    number = told.metrics[0].test
+    rows = tuple(ClassRow(name="<&" * 60 + str(place), rows=10**6, numbers=(number,) * 4) for place in range(100))
+    classes = ClassTable(metrics=("precision",) * 4, titles=("<&" * 20,) * 4, rows=rows)
+    return dataclasses.replace(told, classes=classes)
+
+
+@pytest.mark.parametrize("baselines", [0, 10])
+def test_what_no_page_holds_is_left_out_whole_and_counted(baselines: int) -> None:
+    told = overflowing(baselines)
+    source = html.render(told)
+    assert len(source.encode()) <= html.MAX_BYTES
+    Page(source)
+    comment = markdown.render(told)
+    assert len(comment) <= markdown.MAX_CHARACTERS
+    assert "Left out here, since a comment holds no more: " in comment
+    assert comment.count("<details>") == comment.count("</details>") >= 2
+    assert markdown.GROUNDS in comment
+    shown = comment.count("<summary>")
+    (words,) = re.findall(r"Left out here[^:]*: (.*?)(?: and (\d+) more)?\. The JSON", comment)
+    assert shown + len(words[0].split(", ")) - 1 + int(words[1] or 0) == 27, "and every section is shown or counted"
+
+
+def test_a_page_that_is_too_large_leaves_out_parts_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = overflowing(0)
+    assert "Left out, to keep" not in html.render(report())
+    monkeypatch.setattr(html, "MAX_BYTES", 100_000)
+    source = html.render(told)
+    assert len(source.encode()) <= 100_000
+    assert re.search(r"Left out, to keep the page small enough for a mail: 100 classes, 20 slices", source)
+    assert "<h2>Slice" not in source
+
+
+def test_a_slice_of_500_values_and_10_metrics_fits_the_worst_first() -> None:
+    source = html.render(crowd())
+    assert len(source.encode()) <= html.MAX_BYTES
+    text = "\n".join(Page(source).text)
+    words = re.search(r"The (\d+) worst of 500 values, the worst first \(.*\); (\d+) more are in the JSON", text)
+    assert words
+    assert int(words[1]) + int(words[2]) == 500
+    values = [int(value) for value in re.findall(r"<td>Köln (\d+)", source)]
+    assert values == list(range(int(words[1]))), "the lowest numbers are the worst here"
+    read = document.document(crowd())
+    assert len(read["slices"][0]["values"]) == 500, "the JSON has them all"
+    assert set(read["slices"][0]["values"][0]["metrics"]) == set(CROWDED_METRICS), (
+        "of every metric that a gate asks for"
+    )
+
+
+def test_small_slices_stay_in_their_order_and_say_nothing_of_cuts() -> None:
+    source = html.render(report())
+    assert re.findall(r"<td>(&lt;30|30-45|&gt;=45)</td>", source) == ["&lt;30", "30-45", "&gt;=45"]
+    assert "worst first" not in source
+
+
+def test_words_that_read_from_the_right_leave_their_neighbours() -> None:
+    told = report()
+    rows = tuple(dataclasses.replace(row, value="תל אביב 7") for row in told.slices[0].rows)
+    source = html.render(dataclasses.replace(told, slices=(dataclasses.replace(told.slices[0], rows=rows),)))
+    assert "<td>\u2068תל אביב\u2069 7</td>" in source
+    assert not set("\u202a\u202b\u202d\u202e\u200f") & set(html.render(hostile()))
 
 
 def test_levels_that_hold_are_marked() -> None:

@@ -149,6 +149,18 @@ def test_as_many_requests_as_are_asked_for_bound_it() -> None:
         assert 0.99**least <= level < 0.99 ** (least - 1)
 
 
+def test_a_load_generator_that_could_not_keep_up_decides_nothing() -> None:
+    reason = "the load generator kept up 60% of the declared rate, so this is its own speed"
+    slow = latency({FIRST: 0.02}, rows=2000, load="900/s").model_copy(
+        update={"interval": Unbounded(reason=reason, unit="punctual", found=500, needed=2000)}
+    )
+    record = evidence().model_copy(update={"measured": Measured(estimates=(slow,))})
+    asked = gate({"Automate": "<= 40ms"}, metric="latency_p99", load="900/s")
+    (outcome,) = judged(asked, record).at("Automate").gates[0].outcomes
+    assert (outcome.verdict, outcome.needed, outcome.unit) == ("Inconclusive", 1500, "requests sent in time")
+    assert outcome.message == f"overall: 20ms, {reason}; 1 500 more requests sent in time needed"
+
+
 def test_no_gates_never_hold() -> None:
     verdict = judged([], evidence(proportion(99, 100)))
     assert verdict.reached is None

@@ -1,0 +1,71 @@
+"""The kinds of baseline: for which tasks each is, and which fields say how it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .catalogue import CLASSIFICATION, TASKS, Task
+
+BaselineType = Literal[
+    "Prior",
+    "MostFrequent",
+    "Uniform",
+    "Stratified",
+    "Threshold",
+    "Mean",
+    "Median",
+    "PreviousValue",
+    "SeasonalNaive",
+    "LastPeriodMean",
+    "Linear",
+    "Column",
+    "Human",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """`needs` and `takes` are fields, as they are written in a manifest, that it must and that it may have."""
+
+    tasks: tuple[Task, ...] = TASKS
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    timed: bool = False
+    """Whether it needs task.time."""
+    trained: bool = True
+    """Whether it is made from training rows."""
+
+
+KINDS: dict[BaselineType, Kind] = {
+    "Prior": Kind(tasks=CLASSIFICATION),
+    "MostFrequent": Kind(tasks=CLASSIFICATION),
+    "Uniform": Kind(tasks=CLASSIFICATION, takes=("seed",), trained=False),
+    "Stratified": Kind(tasks=CLASSIFICATION, takes=("seed",)),
+    "Threshold": Kind(),
+    "Mean": Kind(tasks=("Regression",)),
+    "Median": Kind(tasks=("Regression",)),
+    "PreviousValue": Kind(tasks=("Regression",), takes=("by", "delay"), timed=True),
+    "SeasonalNaive": Kind(tasks=("Regression",), needs=("period",), takes=("by", "delay", "timeZone"), timed=True),
+    "LastPeriodMean": Kind(
+        tasks=("Binary", "Regression"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
+    ),
+    "Linear": Kind(),
+    "Column": Kind(needs=("column",), trained=False),
+    "Human": Kind(tasks=CLASSIFICATION, takes=("against", "seed"), trained=False),
+}
+
+
+def that_take(field: str) -> tuple[str, ...]:
+    """The types that a field belongs to."""
+    return tuple(name for name, kind in KINDS.items() if field in (*kind.needs, *kind.takes))
+
+
+def of_task(task: Task) -> tuple[str, ...]:
+    """The types that are for a task."""
+    return tuple(name for name, kind in KINDS.items() if task in kind.tasks)
+
+
+TIMED = tuple(name for name, kind in KINDS.items() if kind.timed)
+FIELDS = tuple(dict.fromkeys(field for kind in KINDS.values() for field in (*kind.needs, *kind.takes)))
+"""All fields that belong to some types only."""

@@ -1,0 +1,192 @@
+"""How much a server can do: what it answers when it never runs out of work, and the highest rate that it holds.
+
+Two steps. With a constant number of requests under way the server is busy all the time, so the answers per second are
+its capacity; this is no latency, so a closed loop is right here. Then requests come at random moments (open loop, see
+`load`) at a share of that capacity, and at the next lower share until they are kept pace with: the highest rate that
+holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import stdtrit
+
+from mandate.evidence.schema import OWN_CPU
+
+from .errors import InferenceError
+from .latency import LEVELS, MIN_BLOCKS
+from .load import KEPT, Floats, Loaded, Plan, Send, run
+
+CpuSeconds = Callable[[], Awaitable[float | None]]
+"""CPU time that the server has used so far, in seconds; None where it doesn't say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How long and how hard to try. Times are in seconds."""
+
+    under_way: int = 8
+    """Requests under way at once while capacity is measured."""
+    blocks: int = 10
+    block: float = 0.5
+    """At least, and until each request under way could have ended once."""
+    seconds: float = 30.0
+    """After which no further block begins, though fewer than `blocks` were done."""
+    shares: tuple[float, ...] = (0.9, 0.8, 0.7, 0.6, 0.5)
+    """Of the capacity: rates at which it is tried whether they hold."""
+    runs: int = 3
+    """Of each rate; all must hold."""
+    run: float = 3.0
+    behind: float = 0.05
+    """Share of a run by which its last answers may come later than those of an idle server would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What was found. Rates are requests per second."""
+
+    answers: tuple[int, ...]
+    """Right answers by block."""
+    seconds: tuple[float, ...]
+    """What each block took."""
+    cpu: tuple[float, ...] | None
+    """CPU seconds that the server used in each block; None where it doesn't say."""
+    failed: int
+    """Requests without a right answer."""
+    own: float
+    """Share of a CPU that this process used meanwhile."""
+    held: float | None
+    """The highest rate that was tried and held; None where none did."""
+
+    @property
+    def rate(self) -> float:
+        """Answers per second over all blocks."""
+        return sum(self.answers) / sum(self.seconds)
+
+
+async def measure(
+    send: Send,
+    effort: Effort,
+    *,
+    timeout: float,  # noqa: ASYNC109  # per request
+    cpu: CpuSeconds,
+    clock: Callable[[], float] = time.monotonic,
+    own: Callable[[], float] = time.process_time,
+) -> Capacity:
+    """Find the capacity and the highest rate that holds. `own` is this process's CPU time in seconds."""
+    start, start_own = clock(), own()
+    answers, seconds, used, failed = await _saturated(send, effort, cpu=cpu, clock=clock)
+    found = Capacity(
+        answers=answers,
+        seconds=seconds,
+        cpu=used,
+        failed=failed,
+        own=(own() - start_own) / (clock() - start),
+        held=None,
+    )
+    held = None if found.rate == 0 else await _held(send, found.rate, effort, timeout=timeout, clock=clock)
+    return replace(found, held=held)
+
+
+async def _saturated(
+    send: Send, effort: Effort, *, cpu: CpuSeconds, clock: Callable[[], float]
+) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...] | None, int]:
+    """By block: right answers, seconds, CPU seconds; and how many requests failed.
+
+    Requests go on across blocks, so that the server is as busy at a block's end as in its middle.
+    """
+    answers: list[int] = []
+    seconds: list[float] = []
+    used: list[float] = []
+    right, wrong, ended = 0, 0, False
+
+    async def work() -> None:
+        nonlocal right, wrong
+        while not ended:
+            try:
+                await send(right + wrong)
+                right += 1
+            except InferenceError:
+                wrong += 1
+                await asyncio.sleep(0.01)  # a server that fails at once needn't be hammered
+
+    async with asyncio.TaskGroup() as group:
+        start = clock()
+        for _ in range(effort.under_way):
+            group.create_task(work())
+        before = await cpu()
+        while len(answers) < effort.blocks and clock() - start < effort.seconds:
+            began, counted, done = clock(), right, right + wrong
+            await asyncio.sleep(effort.block)
+            # A slow server's blocks take several of these.
+            while right + wrong - done < effort.under_way and clock() - start < effort.seconds:  # noqa: ASYNC110
+                await asyncio.sleep(effort.block)
+            answers.append(right - counted)
+            seconds.append(clock() - began)
+            after = None if before is None else await cpu()
+            used.append(math.nan if before is None or after is None else after - before)
+            before = after
+        ended = True
+    return tuple(answers), tuple(seconds), None if any(map(math.isnan, used)) else tuple(used), wrong
+
+
+async def _held(
+    send: Send,
+    capacity: float,
+    effort: Effort,
+    *,
+    timeout: float,  # noqa: ASYNC109  # per request
+    clock: Callable[[], float],
+) -> float | None:
+    patience = effort.behind * effort.run + effort.under_way / capacity
+    for share in effort.shares:
+        rate = capacity * share
+        plan = Plan(
+            rate=rate,
+            blocks=effort.runs,
+            requests=math.ceil(rate * effort.run * effort.runs),
+            seconds=effort.run * effort.runs,
+            warm_up=0,
+            timeout=timeout,
+        )
+        if holds(await run(send, plan, clock=clock), patience=patience):
+            return rate
+    return None
+
+
+def holds(loaded: Loaded, *, patience: float) -> bool:
+    """Whether a rate was kept pace with: nothing failed, and no run's last answers came later than `patience` seconds.
+
+    Where requests come faster than they are answered, the wait grows until the end, so the end tells. The last
+    twentieth of a run is looked at, by its median: one slow answer is no backlog.
+    """
+    ends = [float(np.median(block[-max(1, len(block) // 20) :])) for block in loaded.blocks]
+    return loaded.failed == 0 and loaded.kept >= KEPT and max(ends) <= patience
+
+
+def limits(found: Capacity) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    """One-sided limits of the highest rate that holds, at `LEVELS`; None where there is none.
+
+    Upper: of the capacity, Student-t on the logarithms of the blocks' rates. Where this process was the limit, the
+    server could do more, so there is none. Lower: the rate that held, or the capacity's lower limit where that is less.
+    """
+    rates = np.array(found.answers) / np.array(found.seconds)
+    nothing: tuple[float | None, ...] = (None,) * len(LEVELS)
+    if len(rates) < MIN_BLOCKS or (rates <= 0).any():
+        return nothing, nothing
+    logs: Floats = np.log(rates)
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    if error == 0:  # no variance was seen, so nothing is shown
+        return nothing, nothing
+    reach = [float(stdtrit(len(logs) - 1, 1 - level)) * error for level in LEVELS]
+    centre = float(logs.mean())
+    upper = nothing if found.own > OWN_CPU else tuple(math.exp(centre + far) for far in reach)
+    held = found.held
+    lower = nothing if held is None else tuple(min(held, math.exp(centre - far)) for far in reach)
+    return lower, upper

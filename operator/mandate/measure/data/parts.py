@@ -1,0 +1,216 @@
+"""The parts of an evaluation's rows beside each other: distributions, labels, quality, leakage, as one record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mandate.evidence.data import (
+    CHANGES,
+    LEAKS,
+    MAX_DRIFT,
+    MAX_FINDINGS,
+    ColumnDrift,
+    Comparison,
+    DataEvidence,
+    Distance,
+    Finding,
+    Unasked,
+)
+
+from ..split import PARTS, Split
+from ..table import MeasureError, text_codes
+from ..table import column as column_of
+from .distances import ks_p
+from .drift import DEFAULT, Rules, drift
+from .leakage import contents, leakage
+from .profile import NAME_LENGTH, profile
+from .quality import quality
+
+SAID = {"ks": "KS", "wasserstein": "Wasserstein", "psi": "PSI", "jensen_shannon": "Jensen–Shannon"}
+SAID |= {"chi_square": "Cramér's V", "missing": "missing share differs by"}
+PLAIN = 0.3
+"""A gap between distribution functions that must show: where chance explains even that, there are too few rows."""
+
+
+def examine(
+    table: pa.Table,
+    split: Split,
+    *,
+    target: str,
+    features: Sequence[str],
+    regression: bool = False,
+    cluster: str | None = None,
+    time: str | None = None,
+    by_time: bool = False,
+    in_order: bool = False,
+    rules: Rules = DEFAULT,
+    workers: int = 1,
+) -> DataEvidence:
+    """Compare validation and test with the first part that has rows, and look for what leaks between parts.
+
+    Of `features` and `target`, which is a class unless `regression`. Rows of one `cluster` may be alike, so they tell
+    as much as Kish's number of equal clusters would. `by_time`: the split is by `time`; `in_order`: no row of an
+    earlier part should lie after one of a later. The result depends neither on the rows' order nor on `workers`.
+    """
+    categories = () if regression else (target,)
+    unread = _unread(table, features, categories=categories)
+    features = [name for name in features if name not in unread]
+    kept = table.select(list(dict.fromkeys([*features, target])))
+    profiles = {
+        part: profile([kept.filter(pa.array(rows))], categories=categories, workers=workers)
+        for part in PARTS
+        if (rows := split.rows(part)).any()
+    }
+    first, *later = profiles
+    codes = None if cluster is None else text_codes(table, cluster)[1]
+    worth = {part: 1.0 if codes is None else _worth(codes[split.rows(part)]) for part in profiles}
+    comparisons: list[Comparison] = []
+    unasked = list(_not_asked(unread))
+    findings = [*unread.values(), *quality(profiles[first], part=first)]
+    for part in later:
+        both = (worth[first], worth[part])
+        columns = drift(profiles[first], profiles[part], rules=rules, worth=both, workers=workers)
+        changed = [column for column in columns if column.changed]
+        comparisons.append(
+            Comparison(
+                reference=first,
+                current=part,
+                compared=len(columns),
+                changed=len(changed),
+                columns=columns[:MAX_DRIFT],
+            )
+        )
+        if part == "test":
+            counts = tuple(int(profiles[one].rows * worth[one]) for one in (first, part))
+            unasked += _too_few(counts, tests=2 * len(columns), level=rules.level)
+        findings += _changes(changed, first, part, target=target, by_time=by_time)
+        findings += quality(profiles[part], part=part, reference=profiles[first], worth=both)
+    leaks, open_ = leakage(
+        table,
+        split,
+        target=target,
+        features=features,
+        regression=regression,
+        cluster=cluster,
+        time=time,
+        in_order=in_order,
+    )
+    findings += leaks
+    return DataEvidence(
+        comparisons=tuple(comparisons),
+        counts=dict(sorted(Counter(finding.code for finding in findings).items())),
+        findings=tuple(_listed(findings)),
+        unasked=(*unasked, *open_),
+    )
+
+
+def _listed(findings: Sequence[Finding]) -> list[Finding]:
+    """At most MAX_FINDINGS, leaks first and changes last, the gravest first; the gravest of each code is among them."""
+    found = sorted(
+        findings,
+        key=lambda one: (one.code not in LEAKS, one.code in CHANGES, -one.effect, one.code, one.part, one.column or ""),
+    )
+    first = list({one.code: place for place, one in reversed(list(enumerate(found)))}.values())
+    others = (place for place in range(len(found)) if place not in first)
+    return [found[place] for place in sorted([*first, *others][:MAX_FINDINGS])]
+
+
+def _worth(clusters: NDArray[np.intp]) -> float:
+    """What a row of a part counts for in tests, at most 1: Kish's number of clusters, (Σ m)² / Σ m², over rows.
+
+    As if all rows of a cluster were alike: those of its features often are, and none is known to differ.
+    """
+    sizes = np.bincount(clusters).astype(np.float64)
+    return float(sizes.sum() / (sizes @ sizes))
+
+
+def _not_asked(unread: Mapping[str, Finding]) -> Iterator[Unasked]:
+    if unread:
+        names = ", ".join(repr(name[:64]) for name in list(unread)[:3]) + (", …" if len(unread) > 3 else "")
+        message = f"{len(unread)} columns can't be examined: {names}; write them as numbers, texts or times"
+        yield Unasked(count="changed_columns", code="NotExamined", message=message)
+        yield Unasked(count="leaks", code="NotExamined", message=message)
+
+
+def _too_few(rows: tuple[int, ...], *, tests: int, level: float) -> Iterator[Unasked]:
+    """Whether even a plain difference of one column would be lost among `tests`."""
+    if ks_p(PLAIN, max(rows[0], 1), max(rows[1], 1)) * tests > level:
+        yield Unasked(
+            count="changed_columns",
+            code="TooFewRows",
+            message=f"{rows[0]:,} and {rows[1]:,} rows (or as many as their clusters are worth) can't show even a gap "
+            f"of {PLAIN} between the distributions of a column; test on more rows",
+        )
+
+
+def _unread(table: pa.Table, names: Sequence[str], *, categories: Sequence[str]) -> dict[str, Finding]:
+    """Code NotExamined: columns that hold what can't be profiled, such as lists, so that nothing is known of them."""
+    found = {}
+    for name in names:
+        # Only others can fail: reading these twice would cost time for nothing.
+        if name in table.column_names and len(name) <= NAME_LENGTH and _is_plain(table.schema.field(name).type):
+            continue
+        try:
+            column_of(table, name)
+            profile([table.select([name])], categories=categories)
+            contents(table, [name])
+        except (MeasureError, pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            found[name] = Finding(
+                code="NotExamined",
+                part="all",
+                column=name[:NAME_LENGTH],
+                numbers={},
+                effect=0,
+                message=str(error) if isinstance(error, MeasureError) else f"column {name!r} can't be read: {error}",
+                advice="Write it into every part as plain numbers, texts or times, or leave it out of model.inputs.",
+            )
+    return found
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    types = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string)
+    return any(of(kind) for of in (*types, pa.types.is_large_string, pa.types.is_null))
+
+
+def _changes(changed: Sequence[ColumnDrift], first: str, part: str, *, target: str, by_time: bool) -> Iterator[Finding]:
+    """Codes Drift and LabelDrift."""
+    for column in changed:
+        grave = [distance for distance in column.distances if distance.matters]
+        said = ", ".join(f"{SAID[distance.name]} {distance.value:.3f}" for distance in grave)
+        label = column.column == target
+        yield Finding(
+            code="LabelDrift" if label else "Drift",
+            part=part,
+            column=column.column,
+            numbers={"rows": column.rows[1], "referenceRows": column.rows[0]}
+            | {distance.name: distance.value for distance in column.distances},
+            effect=_effect(column.distances),
+            message=f"{'the label ' if label else ''}{column.column!r} is distributed otherwise in {part} than in "
+            f"{first}: {said}; {column.rows[1]:,} and {column.rows[0]:,} rows",
+            advice=_advice(label=label, by_time=by_time),
+        )
+
+
+def _effect(distances: Sequence[Distance]) -> float:
+    """The greatest of the distances that are shares."""
+    return max(distance.value for distance in distances if distance.name not in ("psi", "wasserstein"))
+
+
+def _advice(*, label: bool, by_time: bool) -> str:
+    if label and by_time:
+        return (
+            "Check that the latest labels are complete: slow outcomes are missing first. If they are, the rate has "
+            "moved: calibrate on recent rows, and look at the cut-off again."
+        )
+    if label:
+        return "Rows were not divided at random, or one part was sampled by its label: weigh it as in production."
+    if by_time:
+        return "In use it will have moved further. Train with recent rows and judge by them, or do without the column."
+    return "Parts of one random split don't differ so: look how the rows were divided, and whether a source changed."

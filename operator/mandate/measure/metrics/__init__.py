@@ -1,0 +1,70 @@
+"""Point metrics, each with its influence values: `labels`, `probabilities` and `regression`, by what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .labels import (
+    accuracy,
+    balanced_accuracy,
+    expected_cost,
+    f1,
+    f1_weighted,
+    f_beta,
+    false_positive_rate,
+    matthews_corrcoef,
+    negative_predictive_value,
+    precision,
+    precision_weighted,
+    recall,
+    selection_rate,
+    specificity,
+)
+from .point import Declared, Floats, Point, Sample, UndefinedError, Unit
+from .probabilities import (
+    average_precision,
+    brier_score,
+    calibration_slope,
+    log_loss,
+    observed_expected,
+    roc_auc,
+    top_k_accuracy,
+)
+from .quantiles import interval_coverage, pinball_loss
+from .regression import bias, mean_absolute_error, r2, root_mean_squared_error
+
+__all__ = ["METRICS", "Declared", "Floats", "Point", "Sample", "UndefinedError", "Unit"]
+
+METRICS: dict[str, Callable[[Sample], Point]] = {
+    function.__name__: function
+    for function in (
+        accuracy,
+        balanced_accuracy,
+        precision,
+        precision_weighted,
+        recall,
+        f1,
+        f1_weighted,
+        f_beta,
+        matthews_corrcoef,
+        top_k_accuracy,
+        false_positive_rate,
+        specificity,
+        negative_predictive_value,
+        selection_rate,
+        expected_cost,
+        roc_auc,
+        average_precision,
+        log_loss,
+        brier_score,
+        observed_expected,
+        calibration_slope,
+        mean_absolute_error,
+        root_mean_squared_error,
+        r2,
+        bias,
+        pinball_loss,
+        interval_coverage,
+    )
+}
+"""By the catalogue's names. Facts (finite answers, shared rows) are counted by the engine."""

@@ -1,0 +1,182 @@
+"""Metrics of probabilities, by rank or by size.
+
+The influence values of ROC AUC are DeLong's placements (DeLong, DeLong & Clarke-Pearson 1988).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .point import (
+    STEADY_PRECISIONS,
+    STEADY_SCORES,
+    Floats,
+    Point,
+    Sample,
+    UndefinedError,
+    average,
+    both_classes,
+    everywhere,
+    mean,
+    proportion,
+    rarest,
+    scores,
+    tally,
+    total,
+    weighed,
+)
+
+TINY = float(np.finfo(np.float64).eps)
+"""Probabilities are clipped to [TINY, 1 - TINY] before a logarithm, as scikit-learn's log_loss does."""
+
+
+def roc_auc(sample: Sample) -> Point:
+    """P(score of a positive > of a negative) + ½ P(equal), with DeLong's placements as influence."""
+    score = scores(sample)
+    positives, negatives = both_classes(sample)
+    distinct, place = np.unique(score, return_inverse=True)
+    hits = tally(place, sample.share, size=len(distinct), values=sample.actual)
+    misses = tally(place, sample.share, size=len(distinct), values=~sample.actual)
+    below = (np.cumsum(misses) - misses / 2)[place] / negatives  # share of negatives a score is above, ties half
+    above = 1.0 - (np.cumsum(hits) - hits / 2)[place] / positives  # share of positives it is below
+    value = min(total(np.where(sample.actual, below, 0.0), sample.share) / positives, 1.0)
+    rows = len(sample)
+    psi = np.where(sample.actual, (below - value) * (rows / positives), (above - value) * (rows / negatives))
+    return Point(
+        value=value,
+        psi=weighed(psi, sample.share),
+        stratum=sample.actual.astype(np.intp),
+        events=rarest(sample),
+        unit="minority",
+        link="Logit",
+        weight=sample.share,
+    )
+
+
+def average_precision(sample: Sample) -> Point:
+    """Σ (recall step) × precision over distinct thresholds (scikit-learn's average_precision_score).
+
+    Influence by differentiating AP = Σ y w A/B / Σ y w, with A and B the weights of positives and of all rows scored
+    at least as high.
+    """
+    score = scores(sample)
+    positives, _ = both_classes(sample)
+    distinct, place = np.unique(score, return_inverse=True)
+    weight = tally(place, sample.share, size=len(distinct)).astype(np.float64)
+    hits = tally(place, sample.share, size=len(distinct), values=sample.actual)
+    at_least = np.cumsum(weight[::-1])[::-1]
+    hits_at_least = np.cumsum(hits[::-1])[::-1]
+    precision_at = hits_at_least / at_least
+    value = min(float(np.sum(hits * precision_at)) / positives, 1.0)
+    gain = np.cumsum(hits / at_least)
+    loss = np.cumsum(hits * precision_at / at_least)
+    psi = (sample.actual * (precision_at[place] - value + gain[place]) - loss[place]) * (len(sample) / positives)
+    return Point(
+        value=value,
+        psi=weighed(psi, sample.share),
+        stratum=everywhere(len(sample)),
+        events=rarest(sample),
+        unit="minority",
+        link="Logit",
+        weight=sample.share,
+        steady=STEADY_PRECISIONS,
+    )
+
+
+def top_k_accuracy(sample: Sample) -> Point:
+    """Share of rows whose actual class is among the `sample.declared.top_k` likeliest; a tie for a place misses it.
+
+    scikit-learn's top_k_accuracy_score, but for ties, which that one gives to the later class.
+    """
+    k = sample.declared.top_k
+    if k is None:
+        raise UndefinedError("NotDeclared", "top-k accuracy needs k; declare task.topK")
+    if k >= sample.classes:
+        raise UndefinedError("AllClasses", f"of {sample.classes} classes the actual one is always among {k}")
+    score = scores(sample)
+    hit = np.count_nonzero(score >= _given(sample)[:, None], axis=1) <= k  # its own among them
+    return proportion(hit, np.ones(len(hit), dtype=np.bool_), sample.share, unit="rows", empty="there are no rows")
+
+
+def log_loss(sample: Sample) -> Point:
+    """Mean of -ln P(what happened), probabilities clipped to [TINY, 1 - TINY]."""
+    score = scores(sample)
+    given = np.where(sample.actual, score, 1.0 - score) if sample.binary else _given(sample)
+    return mean(
+        -np.log(np.clip(given, TINY, 1.0 - TINY)),
+        sample.share,
+        events=rarest(sample),
+        unit="minority",
+        link="Log",
+        steady=STEADY_SCORES,
+    )
+
+
+def brier_score(sample: Sample) -> Point:
+    """Mean squared distance of the probabilities from what happened, between 0 and 1.
+
+    Of P(positive) from 0 or 1; for Multiclass half the sum over the classes, which is the same where there are two
+    (scikit-learn's brier_score_loss with scale_by_half=True).
+    """
+    score = scores(sample)
+    if sample.binary:
+        distance = (score - sample.actual) ** 2
+    else:
+        # Σ (p - y)² = Σ p² + 1 - 2 P(what happened)
+        distance = (np.einsum("nk,nk->n", score, score) + 1.0 - 2.0 * _given(sample)) / 2.0
+    return mean(distance, sample.share, events=rarest(sample), unit="minority", link="Log", steady=STEADY_SCORES)
+
+
+def observed_expected(sample: Sample) -> Point:
+    """Number of positives over the sum of their predicted probabilities."""
+    score = scores(sample)
+    positives, _ = both_classes(sample)
+    expected = average(score, sample.share)
+    if expected <= 0:
+        raise UndefinedError("ZeroExpected", "every predicted probability is 0, so observed / expected has no value")
+    value = positives / len(sample) / expected
+    return Point(
+        value=value,
+        psi=weighed((sample.actual - value * score) / expected, sample.share),
+        stratum=everywhere(len(sample)),
+        events=rarest(sample),
+        unit="minority",
+        link="Log",
+        weight=sample.share,
+    )
+
+
+def calibration_slope(sample: Sample) -> Point:
+    """Slope of a logistic regression of the label on the score's logit (Cox 1958); sandwich influence.
+
+    Newton's method on two parameters; `UndefinedError` where the score separates the classes or is constant.
+    """
+    score = np.clip(scores(sample), TINY, 1.0 - TINY)
+    both_classes(sample)
+    design = np.column_stack([np.ones(len(sample)), np.log(score) - np.log1p(-score)])
+    beta = np.array([0.0, 1.0])
+    for _ in range(50):
+        fitted = 1.0 / (1.0 + np.exp(-np.clip(design @ beta, -500, 500)))
+        information = design.T @ (design * weighed(fitted * (1.0 - fitted), sample.share)[:, None])
+        if np.linalg.det(information) <= 1e-12 * np.trace(information) ** 2:
+            break
+        step = np.linalg.solve(information, design.T @ weighed(sample.actual - fitted, sample.share))
+        beta = beta + step * min(1.0, 5.0 / float(np.abs(step).max() or 1.0))
+        if np.abs(step).max() < 1e-10:
+            residual = weighed(sample.actual - fitted, sample.share)[:, None] * design
+            return Point(
+                value=float(beta[1]),
+                psi=len(sample) * (residual @ np.linalg.inv(information)[1]),
+                stratum=everywhere(len(sample)),
+                events=rarest(sample),
+                unit="minority",
+                weight=sample.share,
+            )
+    raise UndefinedError(
+        "NoSlope", "the calibration slope has no finite value: scores are constant or separate the classes"
+    )
+
+
+def _given(sample: Sample) -> Floats:
+    """Multiclass: the probability of what happened, per row."""
+    return np.asarray(scores(sample)[np.arange(len(sample)), sample.actual], dtype=np.float64)

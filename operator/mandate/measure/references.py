@@ -1,0 +1,166 @@
+"""The baselines that say in words what they are made of: guesses, one-column rules and what looks back in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mandate.api import spec
+from mandate.api.references import KINDS
+from mandate.evidence.schema import Fault
+
+from . import baselines, guesses, history, threshold
+from .answers import Voice
+from .metrics import Floats
+from .metrics.point import average
+from .split import Split
+from .table import MeasureError
+
+WITH_WORDS = ("Uniform", "Stratified", "Threshold", "PreviousValue", "SeasonalNaive", "LastPeriodMean")
+MOST_WITHOUT = 0.5
+"""A baseline that has nothing to look back to on more of the test rows than this is another baseline: the mean."""
+
+
+def make(
+    reference: spec.Baseline,
+    table: pa.Table,
+    split: Split,
+    actual: NDArray[Any],
+    *,
+    task: spec.Task,
+    features: Sequence[str],
+    classes: Sequence[str],
+    cutoff: float,
+    weight: Floats | None = None,
+) -> tuple[Voice, str]:
+    """Answers on all rows of `table`, and what they are made of in words; a fault where they can't be had.
+
+    `actual` (n,) is the truth as metrics take it. `cutoff`: Binary, from which probability on the answer is positive.
+    `weight`: of the training rows, with mean 1; shares and means hear of it, a Threshold is found without.
+    """
+    try:
+        if task.type not in KINDS[reference.type].tasks:
+            kinds = " and ".join(KINDS[reference.type].tasks)
+            raise MeasureError("WrongTask", f"baseline {reference.type} is for {kinds}; use another type")
+        match reference.type:
+            case "Uniform" | "Stratified":
+                return _guess(reference, split, actual, weight, classes=len(classes))
+            case "Threshold":
+                return _threshold(table, split, actual, task=task, features=features, classes=classes)
+            case _:
+                return _looking_back(reference, table, split, actual, weight, task=task, cutoff=cutoff)
+    except MeasureError as error:
+        return Voice(fault=Fault(code=error.code, message=str(error)[:1024])), ""
+
+
+def _voice(*, label: NDArray[Any] | None = None, score: Floats) -> Voice:
+    return Voice(label=label, score=score, finite=np.ones(len(score), dtype=np.bool_))
+
+
+def _guess(
+    reference: spec.Baseline, split: Split, actual: NDArray[Any], weight: Floats | None, *, classes: int
+) -> tuple[Voice, str]:
+    binary = actual.dtype == np.bool_
+    seed = reference.seed or 0
+    drawn = guesses.draws(split.keys, split.part, seed=seed)
+    words = f"labels drawn by row with seed {seed}, probabilities as they are drawn with"
+    if reference.type == "Uniform":
+        label, score = guesses.uniform(drawn, binary=binary, classes=classes)
+        return _voice(label=label, score=score), words
+    score = baselines.prior(actual, split.rows("train"), weight, classes=classes)
+    return _voice(label=guesses.stratified(drawn, score), score=score), words
+
+
+def _threshold(
+    table: pa.Table,
+    split: Split,
+    actual: NDArray[Any],
+    *,
+    task: spec.Task,
+    features: Sequence[str],
+    classes: Sequence[str],
+) -> tuple[Voice, str]:
+    # A Binary label is an index, too: of the negative class, then of the positive one.
+    names = sorted(classes, key=lambda name: name == task.positive) if task.type == "Binary" else list(classes)
+    found = threshold.best_rule(
+        table,
+        features,
+        actual,
+        classes=len(names),
+        train=split.rows("train"),
+        validation=split.rows("validation"),
+    )
+    if found is None:
+        raise MeasureError(
+            "NoThreshold",
+            "baseline Threshold: in the training rows no numeric feature varies, or the truth doesn't; "
+            "use MostFrequent or Median",
+        )
+    rule, group = found
+    words = _rule_words(rule, names=names, missing=bool(np.any(group == threshold.MISSING)))
+    if task.type == "Regression":
+        return _voice(score=rule.answers[group]), words
+    if task.type == "Binary":
+        return _voice(label=rule.labels[group] == 1, score=rule.answers[group, 1]), words
+    return _voice(label=rule.labels[group], score=rule.answers[group]), words
+
+
+def _rule_words(rule: threshold.Rule, *, names: Sequence[str], missing: bool) -> str:
+    def answer(group: int) -> str:
+        return _short(names[rule.labels[group]]) if names else f"{rule.answers[group]:.4g}"
+
+    score = "balanced accuracy" if names else "R²"
+    validated = (
+        "" if rule.on_validation is None else f", {rule.on_validation:.3f} on the validation rows, which chose it"
+    )
+    without = f", without a value: {answer(threshold.MISSING)}" if missing else ""
+    return (
+        f"{_short(rule.name)} above {rule.cutoff:.6g}: {answer(threshold.ABOVE)}, up to it: {answer(threshold.BELOW)}"
+        f"{without}; {score} {rule.on_train:.3f} on the training rows{validated}"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 128 else text[:127] + "…"
+
+
+def _looking_back(
+    reference: spec.Baseline,
+    table: pa.Table,
+    split: Split,
+    actual: NDArray[Any],
+    weight: Floats | None,
+    *,
+    task: spec.Task,
+    cutoff: float,
+) -> tuple[Voice, str]:
+    if task.time is None:
+        raise MeasureError("NoTime", f"baseline {reference.type} needs task.time")
+    given = history.past(table, task.time, zone=reference.time_zone, delay=reference.delay)
+    code = history.series(table, reference.by or ())
+    values, train, test = actual.astype(np.float64), split.rows("train"), split.rows("test")
+    period = reference.period or ""
+    match reference.type:
+        case "PreviousValue":
+            score = history.previous(values, code, given)
+        case "SeasonalNaive":
+            score = history.seasonal(values, code, given, season=period)
+        case _:
+            score = history.last_period(values, code, given, period=period)
+    without = np.isnan(score)
+    missing, rows = int(np.count_nonzero(without & test)), int(np.count_nonzero(test))
+    if missing > MOST_WITHOUT * rows:
+        raise MeasureError(
+            "NoHistory",
+            f"baseline {reference.type}: {missing} of {rows} test rows have no earlier value to look back to; "
+            "correct by, period or delay, or use another baseline",
+        )
+    mean = average(values[train], weight)
+    score = np.where(without, mean, score)
+    label = score >= cutoff if task.type == "Binary" else None
+    words = f"{missing} of {rows} test rows have nothing to look back to and get the training rows' mean, {mean:.4g}"
+    return _voice(label=label, score=score), words

@@ -1,0 +1,101 @@
+"""Units that can't be had."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mandate.api import spec
+from mandate.evidence.schema import computed_bytes
+from mandate.measure.split import divide
+from mandate.measure.table import MeasureError
+from tests.unit.measure.test_engine import Case, find
+
+
+def rolled(case: Case, *, column: str = "who", answers: str = "Mean", labels: str = "Max", **changes):
+    """The case with its rows in parts by `who`."""
+    unit = spec.Unit(column=column, answers=answers, labels=labels)
+    task = case.task.model_copy(update={"id": None, "cluster": "who", "unit": unit} | changes)
+    table = case.table
+    split = divide(table, how=spec.Split(method="Group", seed=1), task=task)
+    data = spec.Data(source=spec.TableSource(uri="t.csv"))
+    return {"table": table, "split": split, "task": task, "data": data}
+
+
+def test_the_rows_are_units_in_every_place():
+    case = Case()
+    given = rolled(case)
+    computed = case.compute(**given)
+    who = np.array(case.table["who"])
+    for part in ("train", "test"):
+        units = len(set(who[given["split"].rows(part)].tolist()))
+        assert find(computed, "accuracy", on=part).support.rows == units
+        assert find(computed, "accuracy", on=part, versus="linear").support.rows == units
+    assert any("task.unit: " in finding and "of 'who'" in finding for finding in computed.findings)
+
+
+def test_row_order_changes_no_byte():
+    case = Case(rows=600)
+    given = rolled(case)
+    order = np.random.default_rng(1).permutation(600)
+    shuffled = given | {
+        "table": given["table"].take(pa.array(order)),
+        "split": given["split"].take(order),
+        "answers": case.answers.take(order),
+    }
+    assert computed_bytes(case.compute(**shuffled)) == computed_bytes(case.compute(**given))
+
+
+def test_units_of_one_row_are_rows():
+    case = Case("Regression", rows=600)
+    given = rolled(case, column="id", labels="Mean")
+    plain = given | {"task": given["task"].model_copy(update={"unit": None})}
+    one, other = case.compute(**given), case.compute(**plain)
+    for estimate, same in zip(one.estimates, other.estimates, strict=True):
+        assert (estimate.quantity, estimate.support) == (same.quantity, same.support)
+        if estimate.estimate is not None:
+            assert estimate.estimate == pytest.approx(same.estimate, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"column": "sex"}, "UnitInParts", "2 values of 'sex' have rows in several parts; split by method Group"),
+        ({"cluster": "id"}, "ClusterInUnit", "rows of one 'who' are in several clusters"),
+    ],
+)
+def test_units_across_parts_or_clusters_are_refused(changes, code, message):
+    case = Case(rows=600)
+    with pytest.raises(MeasureError, match=message) as error:
+        case.compute(**(rolled(case) | {"task": rolled(case, **changes)["task"]}))
+    assert error.value.code == code
+
+
+def test_a_row_of_no_unit_is_refused():
+    case = Case(rows=600)
+    given = rolled(case)
+    who = pa.array([None, *case.table["who"].to_pylist()[1:]])
+    table = case.table.set_column(case.table.column_names.index("who"), "who", who)
+    with pytest.raises(MeasureError, match="column 'who' is missing on 1 rows") as error:
+        case.compute(**(given | {"table": table}))
+    assert error.value.code == "MissingUnit"
+
+
+def test_a_slice_within_units_needs_a_time():
+    case = Case(rows=600)
+    given = rolled(case)
+    given["data"] = spec.Data(source=spec.TableSource(uri="t.csv"), slices=(spec.Slice(name="sex", column="sex"),))
+    with pytest.raises(MeasureError, match="and the last one counts"):
+        case.compute(**given)
+    timed = given["task"].model_copy(update={"time": "id"})
+    assert find(case.compute(**(given | {"task": timed})), "accuracy", slice="sex", value="f").fault is None
+
+
+def test_an_answer_that_is_no_number_takes_its_unit_along():
+    case = Case(rows=600)
+    given = rolled(case)
+    values = case.answers.values.copy()
+    values[np.flatnonzero(given["split"].rows("test"))[0]] = np.nan
+    computed = case.compute(**given, answers=type(case.answers)(values=values))
+    units = find(computed, "finite_answers").support.rows
+    assert find(computed, "finite_answers").estimate == pytest.approx(1 - 1 / units)
+    assert find(computed, "accuracy").fault.code == "NonFinitePredictions"
