@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -177,15 +178,32 @@ async def test_killed_before_and_after_every_write(cluster: Path, tmp_path: Path
     _, expected, _ = await run(cluster, tmp_path, deadly=False)
     proxy, left, twice = await run(cluster, tmp_path, deadly=True)
 
-    writes = len(proxy.writes)
+    writes, superseded = len(proxy.writes), _superseded(proxy.writes)
     double_jobs = sum(count - 1 for count in proxy.jobs_created.values()) + twice
     differing = sorted(name for name in expected.keys() | left.keys() if expected.get(name) != left.get(name))
     print(f"\nwrites={writes} kills={proxy.kills} double_jobs={double_jobs} state_diffs={len(differing)}")
+    if superseded:
+        print(f"superseded={len(superseded)} (killed before it was done, then written otherwise)")
 
     assert writes > 20, "the scenario didn't run"
-    assert proxy.kills == 2 * writes, [write for write, count in proxy.writes.items() if count < 2]
+    assert len(superseded) <= writes // 10, superseded
+    assert proxy.kills == 2 * writes - len(superseded), [write for write, count in proxy.writes.items() if count < 2]
     assert double_jobs == 0, proxy.jobs_created
     assert differing == [], "\n".join(_lines(expected, differing, "undisturbed") + _lines(left, differing, "killed"))
+
+
+def _superseded(writes: Counter[str]) -> list[str]:
+    """Writes that never came a second time, where the same object was written in another form instead.
+
+    What an operator finds after its predecessor's death may tell it more than the dead one knew: a grant that was to be
+    made empty is made with the entry of an evaluation that has come by then.
+    """
+
+    def target(write: str) -> tuple[str, ...]:
+        return tuple(write.split(" ", 2)[:2])
+
+    done = {target(write) for write, count in writes.items() if count >= 2}
+    return [write for write, count in writes.items() if count < 2 and target(write) in done]
 
 
 def _lines(found: dict[str, Object], names: list[str], run: str) -> list[str]:
