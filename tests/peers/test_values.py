@@ -248,6 +248,9 @@ def test_errors_of_a_regression():
     assert value("bias", sample) == pytest.approx(math.fsum(errors) / rows, **NEAR)
     middle = math.fsum(sample.actual) / rows
     spread = math.fsum((y - middle) ** 2 for y in sample.actual.tolist())
+    assert value("standardized_bias", sample) == pytest.approx(
+        math.fsum(errors) / rows / math.sqrt(spread / rows), **NEAR
+    )
     assert value("r2", sample) == pytest.approx(1 - squares / spread, **NEAR)
 
 

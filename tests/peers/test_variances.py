@@ -189,6 +189,9 @@ def weighted(name: str, sample: Sample) -> Callable[[np.ndarray], float]:
             np.average((actual >= sample.quantiles.min(axis=1)) & (actual <= sample.quantiles.max(axis=1)), weights=w)
         ),
         "bias": lambda w: float(np.average(score - actual, weights=w)),
+        "standardized_bias": lambda w: float(
+            np.average(score - actual, weights=w) / np.sqrt(np.cov(actual, aweights=w, ddof=0))
+        ),
     }[name]
 
 

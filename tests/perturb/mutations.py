@@ -344,6 +344,21 @@ MUTATIONS = (
         f"{VALUES}::test_errors_of_a_regression",
         metrics=("bias",),
     ),
+    mutation(
+        "bias in variances rather than standard deviations",
+        NUMBERS,
+        "spread = float(np.sqrt(average(squares, sample.share)))",
+        "spread = float(average(squares, sample.share))",
+        f"{VALUES}::test_errors_of_a_regression",
+        metrics=("standardized_bias",),
+    ),
+    mutation(
+        "the standard deviation of a bias taken for known",
+        NUMBERS,
+        " - value * (squares / spread**2 - 1) / 2",
+        "",
+        *influences("regression", "standardized_bias"),
+    ),
     # What is counted or timed
     mutation(
         "finite answers of all parts together",

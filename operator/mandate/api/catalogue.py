@@ -190,6 +190,16 @@ _METRICS = (
         needs="Value",
     ),
     Metric(
+        name="standardized_bias",
+        title="Bias in standard deviations of the actual values",
+        better="Nearest",
+        ideal=0.0,
+        tasks=("Regression",),
+        low=-math.inf,
+        high=math.inf,
+        needs="Value",
+    ),
+    Metric(
         name="pinball_loss",
         title="Pinball loss",
         better="Lower",

@@ -57,6 +57,11 @@ def default_gates(spec: ModelDeploymentSpec) -> tuple[Gate, ...]:
                         "Automate": "better than median by 10 %",
                     },
                 ),
+                _gate(
+                    "unbiased",
+                    "standardized_bias",
+                    {"Suggest": "within -0.10 .. 0.10", "Automate": "within -0.05 .. 0.05"},
+                ),
                 _champion(primary),
             ]
     return tuple(gates)

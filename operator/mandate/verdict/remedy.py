@@ -6,6 +6,7 @@ from mandate.evidence.schema import Quantity
 
 _FASTER = "give the container more CPU (serving.resources), or serve a smaller model"
 _DIFFER = "give the annotators clearer rules, and let a third settle the rows on which they differ"
+_BIASES = ("bias", "standardized_bias")
 _TOO_LOW = {
     "throughput": _FASTER,
     "recall": "lower model.output.cutoff, or train on more rows of this kind",
@@ -39,7 +40,7 @@ _TOO_HIGH = {
     "cold_start": "serve a smaller model, or one that loads faster",
     "crashes": "read the model container's log; raise its memory limit if it was killed",
     "failed_requests": "read the model container's log; give it more CPU (serving.resources) where answers are late",
-    "bias": "the model answers too high on average: recalibrate it on the validation rows",
+    **dict.fromkeys(_BIASES, "the model answers too high on average: recalibrate it on the validation rows"),
 }
 _ELSE = "train on more rows of this kind, or on columns that tell more about them"
 
@@ -56,6 +57,6 @@ def remedy(quantity: Quantity, *, too_low: bool) -> str:
         return f"{quantity.versus} does as well with less: look for columns or rows that tell the model more"
     if quantity.of_class is not None:
         return _ELSE
-    if quantity.metric == "bias" and too_low:
+    if quantity.metric in _BIASES and too_low:
         return "the model answers too low on average: recalibrate it on the validation rows"
     return (_TOO_LOW if too_low else _TOO_HIGH).get(quantity.metric, _ELSE)

@@ -31,7 +31,7 @@ from .probabilities import (
     top_k_accuracy,
 )
 from .quantiles import interval_coverage, pinball_loss
-from .regression import bias, mean_absolute_error, r2, root_mean_squared_error
+from .regression import bias, mean_absolute_error, r2, root_mean_squared_error, standardized_bias
 
 __all__ = ["METRICS", "Declared", "Floats", "Point", "Sample", "UndefinedError", "Unit"]
 
@@ -63,6 +63,7 @@ METRICS: dict[str, Callable[[Sample], Point]] = {
         root_mean_squared_error,
         r2,
         bias,
+        standardized_bias,
         pinball_loss,
         interval_coverage,
     )

@@ -77,3 +77,28 @@ def bias(sample: Sample) -> Point:
     """Mean of prediction - actual."""
     events = whole(rows_of(sample))
     return mean(_errors(sample), sample.share, events=events, unit="rows", link="Identity", steady=STEADY_MEAN)
+
+
+def standardized_bias(sample: Sample) -> Point:
+    """Mean of prediction - actual, in standard deviations of the actual values (over n rows, by weight if they have any).
+
+    At least two distinct actual values. The influence is that of a ratio (delta method): (e - b)/s - b (d² - s²)/(2 s³)
+    for an error e and a distance d of the actual value from its mean.
+    """
+    errors = _errors(sample)
+    squares = (sample.actual - average(sample.actual, sample.share)) ** 2
+    spread = float(np.sqrt(average(squares, sample.share)))
+    if spread == 0 or sample.actual.min() == sample.actual.max():
+        raise UndefinedError(
+            "ConstantTarget", f"all {len(sample)} rows have the same actual value, so it has no standard deviation"
+        )
+    value = average(errors, sample.share) / spread
+    return Point(
+        value=value,
+        psi=weighed(errors / spread - value - value * (squares / spread**2 - 1) / 2, sample.share),
+        stratum=everywhere(len(sample)),
+        events=whole(rows_of(sample)),
+        link="Identity",
+        weight=sample.share,
+        steady=STEADY_RATIO,
+    )
