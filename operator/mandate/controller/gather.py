@@ -29,7 +29,7 @@ from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeEr
 from mandate.controller.ledger import Ledger
 from mandate.controller.live import LiveSource
 from mandate.controller.plan import Key
-from mandate.controller.progress import pod_to_read
+from mandate.controller.progress import pod_to_read, untold
 from mandate.controller.replay_source import ReplaySource
 from mandate.controller.serve import is_serving
 from mandate.controller.settings import Settings
@@ -124,7 +124,12 @@ class Gatherer:
         model = str((meval.get("spec") or {}).get("modelDeployment", ""))
         status = evaluation_status(meval)
         job = job_name(name, attempt_of(status))
+        jobs = self._owned(JOBS, namespace, model, meval)
         pods = store.labelled(PODS, namespace, LABEL_EVALUATION, job)
+        present = next((item for item in jobs if item["metadata"]["name"] == job), None)
+        if status.evidence is None and untold(present, pods):
+            # Kinds are watched apart: the Job's end may be heard of before its Pod is. Only the API server knows.
+            pods = (await self._client.list(PODS, namespace=namespace, selector=f"{LABEL_EVALUATION}={job}")).items
         result, unread = None, ""
         read = pod_to_read(pods) if status.evidence is None else None
         if read is not None:
@@ -134,7 +139,7 @@ class Gatherer:
             mdep=store.get(MODEL_DEPLOYMENTS, namespace, model),
             grant=store.get(AUTONOMY_GRANTS, namespace, GRANT_NAME),
             mevals=self._measurements(namespace, model),
-            jobs=self._owned(JOBS, namespace, model, meval),
+            jobs=jobs,
             pods=pods,
             seals=self._owned(NETWORK_POLICIES, namespace, model, meval),
             result=result,

@@ -101,7 +101,7 @@ def _progress(
 ) -> Progress:
     if job is None:
         return Under("Pending", "the Job isn't created yet", disruptions)
-    over = _condition(job, "Failed") or _condition(job, "Complete")
+    over = _over(job)
     if pod is None or _disrupted(pod):
         if over is not None:
             return Failed("PodLost", f"the Job ended and its Pod is gone: {over.get('message') or 'no reason given'}")
@@ -120,6 +120,13 @@ def _progress(
     return Under(*_waiting(pod), disruptions)
 
 
+def untold(job: Object | None, pods: Iterable[Object]) -> bool:
+    """Whether the Job has ended and none of these Pods says how."""
+    every = tuple(pods)
+    pod = latest(every)
+    return job is not None and finished(job) and (pod is None or _disrupted(pod) or not ending(every))
+
+
 def latest(pods: Iterable[Object]) -> Object | None:
     """The youngest Pod."""
     return max(pods, key=age, default=None)
@@ -133,7 +140,12 @@ def ending(pods: Iterable[Object]) -> bool:
 
 def finished(job: Object) -> bool:
     """Whether the Job controller has ended the Job."""
-    return _condition(job, "Failed") is not None or _condition(job, "Complete") is not None
+    return _over(job) is not None
+
+
+def _over(job: Object) -> Object | None:
+    """The condition by which the Job controller has ended the Job."""
+    return _condition(job, "Failed") or _condition(job, "Complete")
 
 
 def _cause(pod: Object, *, over: bool) -> tuple[str, str] | None:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mandate.api.moments import instant, stamp
+from mandate.api.names import LABEL_EVALUATION, LABEL_MODEL
 from mandate.controller.assess import NotJudged, assess
 from mandate.controller.choice import evaluation_status
+from mandate.controller.conditions import find
 from mandate.controller.decide_evaluation import decide_evaluation
-from mandate.controller.plan import SetStatus
+from mandate.controller.desired import owner
+from mandate.controller.identity import job_name
+from mandate.controller.loop import Controller
+from mandate.controller.plan import Key, SetStatus
 from mandate.controller.progress import UNLOADABLE
 from mandate.controller.snapshot import EvaluationSnapshot, ModelSnapshot
+from mandate.evaluate.frame import Result, frame
+from mandate.kube.resources import JOBS, MODEL_EVALUATIONS, PODS
+from tests.unit.controller.fake_api import FakeApi
 from tests.unit.controller.judged import SETTINGS, declared, judged
+from tests.unit.controller.samples import evidence
 
 NOW = instant("2026-01-02T00:00:00Z")
 CODES = (*UNLOADABLE, "PredictorCrashLoop", "JudgeOutOfMemory", "PodRefused", "ResultTooLarge", "DeadlineExceeded")
@@ -65,3 +75,34 @@ def test_none_is_promised_where_the_evaluation_is_not_understood() -> None:
     assert told.code == "SpecNotUnderstood"
     assert "by itself" not in told.message
     assert "delete it" in told.message
+
+
+@pytest.mark.parametrize("seen", [None, "Pending", "Running"])
+async def test_a_job_heard_to_end_before_its_pod_is_measured_all_the_same(seen: str | None) -> None:
+    """Kinds are watched apart: the Pod's end, or all of it, may be heard of later."""
+    api: Any = FakeApi(random.Random(0))
+    controller = Controller(api, SETTINGS, identity="x", operator_namespace="mandate-system", now=lambda: NOW)
+    snapshot = failed("Waiting", attempt=1)
+    (meval,) = snapshot.mevals
+    meval["status"] = {"attempt": 1}
+    space, name = meval["metadata"]["namespace"], meval["metadata"]["name"]
+    controller.store.upsert(MODEL_EVALUATIONS, api.put(MODEL_EVALUATIONS, meval))
+    (meval,) = api.all(MODEL_EVALUATIONS)
+    labels = {LABEL_EVALUATION: job_name(name, 1), LABEL_MODEL: meval["spec"]["modelDeployment"]}
+    metadata = {"name": job_name(name, 1), "namespace": space, "labels": labels, "ownerReferences": [owner(meval)]}
+    complete = {"conditions": [{"type": "Complete", "status": "True"}]}
+    controller.store.upsert(JOBS, api.put(JOBS, {"metadata": metadata, "spec": {}, "status": complete}))
+    pod = api.put(PODS, {"metadata": {"name": "p", "namespace": space, "labels": labels}, "status": {"phase": seen}})
+    if seen is not None:
+        controller.store.upsert(PODS, pod)
+    log, ending = frame(Result(evidence=evidence(0.8).dump()))
+    api.logs["p"] = log.encode()
+    judge = {"name": "judge", "state": {"terminated": {"exitCode": 0, "message": ending.dump()}}}
+    api.change(PODS, space, "p", status={"phase": "Succeeded", "containerStatuses": [judge]})
+
+    await controller.reconcile(Key("Evaluation", space, name))
+
+    status = evaluation_status(api.all(MODEL_EVALUATIONS)[0])
+    complete_now = find(status.conditions, "Complete")
+    assert complete_now is not None
+    assert (status.attempt, complete_now.status) == (1, "True"), status.conditions

@@ -80,7 +80,7 @@ def bias(sample: Sample) -> Point:
 
 
 def standardized_bias(sample: Sample) -> Point:
-    """Mean of prediction - actual, in standard deviations of the actual values (over n rows, by weight if they have any).
+    """Mean of prediction - actual, in standard deviations of the actual values, by weight where rows have one.
 
     At least two distinct actual values. The influence is that of a ratio (delta method): (e - b)/s - b (d² - s²)/(2 s³)
     for an error e and a distance d of the actual value from its mean.
