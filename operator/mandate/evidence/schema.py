@@ -253,3 +253,10 @@ def computed_bytes(computed: Computed) -> bytes:
 def computed_digest(computed: Computed) -> str:
     """The digest under which the computed part is known."""
     return sha256(computed_bytes(computed))
+
+
+def digests(evidence: Evidence) -> tuple[str, str]:
+    """The digests of the computed part and of `evidence.dump()`, writing the computed part, which is large, once."""
+    computed = computed_bytes(evidence.computed)
+    whole = b'{"computed":' + computed + b',"measured":' + canonical(dump(evidence.measured)) + b"}"
+    return sha256(computed), sha256(whole)

@@ -161,7 +161,7 @@ def search(
             break
         first, second = np.divmod(np.arange(sizes[0] * sizes[1]), max(sizes[1], 1))
         parts = (pools[one].take(first), pools[other].take(second))
-        tested.append(_tested(_crossed(axes_[one], axes_[other]), tests, parts, least_rows=least_rows))
+        tested.append(_tested(_crossed(grids[one], grids[other]), tests, parts, least_rows=least_rows))
         count += len(tested[-1].p)
     return _found(
         tested,
@@ -244,14 +244,12 @@ class _Grid:
     sides: tuple[tuple[Side, ...], ...]
 
 
-def _crossed(one: Axis, other: Axis) -> _Grid:
-    a, b = len(one.values), len(other.values)
+def _crossed(one: _Grid, other: _Grid) -> _Grid:
+    a, b = len(one.sides), len(other.sides)
     inside = (one.code < a) & (other.code < b)
     return _Grid(
         code=np.where(inside, one.code * b + other.code, a * b),
-        sides=tuple(
-            (Side(name=one.name, value=u), Side(name=other.name, value=v)) for u in one.values for v in other.values
-        ),
+        sides=tuple(u + v for u in one.sides for v in other.sides),
     )
 
 

@@ -14,7 +14,6 @@ from mandate.api.catalogue import METRICS, Metric, derived, metrics_for
 from mandate.api.criteria import CHAMPION, OVERALL, Level, Requirement, describe, number_text, requirements
 from mandate.api.kinds import ModelDeploymentSpec, Transition, VerdictWord
 from mandate.api.spec import Burden, Gate, Slice
-from mandate.evidence.canonical import digest
 from mandate.evidence.data import Comparison, DataEvidence
 from mandate.evidence.intervals import AllPairs, Beta, StudentT, Table, Unbounded
 from mandate.evidence.schema import (
@@ -28,7 +27,7 @@ from mandate.evidence.schema import (
     ReliabilityBin,
     Saturated,
     UnderLoad,
-    computed_digest,
+    digests,
 )
 from mandate.evidence.slices import CROSS, MISSING, range_names
 from mandate.verdict.criteria import criteria_digest
@@ -296,6 +295,7 @@ def build(
     alpha = share_of_alpha(confidence=CONFIDENCE, look=verdict.look)
     cells = {estimate.quantity.sort_key(): estimate for estimate in computed.estimates}
     values = _values(spec, computed)
+    computed_digest, evidence_digest = digests(evidence)
     inputs = {
         "model": computed.inputs.model or "none: the answers are columns of the data",
         **dict(sorted(computed.inputs.data.items())),
@@ -347,8 +347,8 @@ def build(
         findings=computed.findings,
         data=computed.data,
         criteria_digest=criteria_digest(spec),
-        computed_digest=computed_digest(computed),
-        evidence_digest=digest(evidence.dump()),
+        computed_digest=computed_digest,
+        evidence_digest=evidence_digest,
         inputs=inputs,
         versions=dict(sorted(evidence.measured.versions.items())),
         seconds=evidence.measured.seconds,

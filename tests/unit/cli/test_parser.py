@@ -40,3 +40,14 @@ def test_exit_codes_are_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     help_ = capsys.readouterr().out
     for code in ("0  the target level's gates hold", "1  they don't", "2  what was given", "3  not judged"):
         assert code in help_
+
+
+def test_evaluating_loads_no_large_library_that_it_does_not_need() -> None:
+    # Each takes a good part of what a whole evaluation of a small table takes; some are for what few evaluations ask.
+    large = ("scipy.stats", "scipy.optimize", "sklearn", "onnxruntime", "aiohttp", "urllib3", "jinja2")
+    code = f"import sys, mandate.cli.evaluate; print([name for name in {large!r} if name in sys.modules])"
+    source = str(Path(mandate.__path__[0]).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": source}
+    )
+    assert done.stdout.strip() == "[]"

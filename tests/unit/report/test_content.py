@@ -11,6 +11,7 @@ import pytest
 
 from mandate.api.check import load_spec
 from mandate.api.defaults import effective
+from mandate.evidence.canonical import digest
 from mandate.evidence.schema import Evidence
 from mandate.evidence.weakest import Side, Weakest, WeakSlice
 from mandate.report import document, html, markdown, model_card, text
@@ -345,3 +346,9 @@ def test_every_form_tells_where_it_is_weakest() -> None:
     assert document.document(dataclasses.replace(told, weakest=None))["weakest"] is None
     (line,) = [line for line in text.render(report()).splitlines() if line.startswith("  Searched: ")]
     assert line
+
+
+def test_digests_are_those_of_what_is_written() -> None:
+    found = report()
+    assert found.computed_digest == digest(evidence().dump()["computed"])
+    assert found.evidence_digest == digest(evidence().dump())

@@ -226,6 +226,13 @@ def test_levels_that_hold_are_marked() -> None:
     assert [value for tag, name, value in page.attributes if tag == "li" and name == "class"] == ["held", "", ""]
 
 
+def test_a_page_without_obstacles_says_what_comes_next() -> None:
+    spec = changed(autonomy={"target": "Shadow"})
+    text = " ".join(Page(html.render(judged(spec, evidence()))).text)
+    assert "Nothing up to Shadow." in text
+    assert "apply the manifest" in text
+
+
 def outcome(**fields: object) -> Outcome:
     return dataclasses.replace(Outcome("Pass", ">= 0.5", "overall", ""), **fields)  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from mandate.evidence.data import Finding, Unasked
 
@@ -100,9 +100,12 @@ def shared_content(table: pa.Table, split: Split, *, names: Sequence[str]) -> tu
         usual = (float(twins[twins > 1].sum()) + 2) / (len(ours) + 2)
         copied = np.isin(theirs, different)
         shared, groups = int(copied.sum()), len(np.unique(theirs[copied]))
-        # Rows alike are copied together or not at all, so groups of them are counted.
-        chance = float(stats.binom.sf(groups - 1, round(len(theirs) * groups / shared), usual)) if shared else 1.0
-        if shared > split.shared(one, other) and chance <= CHANCE:
+        if shared <= split.shared(one, other):
+            continue
+        # Rows alike are copied together or not at all, so groups of them are counted: P(Binomial(n, usual) >= groups).
+        # The beta form of it, since scipy.stats takes longer to import than all else here takes to run.
+        others = round(len(theirs) * groups / shared) - groups
+        if special.betainc(groups, others + 1, usual) <= CHANCE:
             what = f"the content of {shared:,} of {len(theirs):,} rows"
             found.append(_shared("SharedContent", one, other, shared, len(theirs), what=what, numbers={"usual": usual}))
     return tuple(found)
