@@ -26,6 +26,8 @@ THROUGHPUT, CPU, COST = "throughput", "cpu_per_prediction", "cost_per_million"
 ROBUSTNESS = "robustness_failures"
 SILENT = "the container doesn't say what it uses; Mandate's own server for model files does"
 
+AGAIN = "the server was started again while it was measured, so its account is of a part; read its container's log"
+
 
 def rate_of(load: str) -> float:
     """Requests per second of a load such as `50/s`."""
@@ -103,14 +105,21 @@ def under_load(loads: Mapping[str, Loaded]) -> dict[str, UnderLoad]:
     }
 
 
-def used(usage: Usage | None, *, first_answer: float) -> list[Estimate]:
-    """What the server used, and how long it took until it could be asked; `first_answer` is its first one's seconds."""
-    if usage is None:
+def used(before: Usage | None, after: Usage | None, *, first_answer: float | None) -> list[Estimate]:
+    """What the server used, and how long it took until it could be asked.
+
+    `before` and `after` are its accounts on both sides of the load, `first_answer` its first answer's seconds, None
+    where that was none.
+    """
+    if before is None or after is None:
         return [_missing(metric, reason=SILENT) for metric in (MEMORY, COLD)]
-    return [
-        _fact(MEMORY, usage.memory / 2**20, rows=1),
-        _fact(COLD, usage.cold + first_answer, rows=1),
-    ]
+    # Accounts of one process only grow: a server that was started again, maybe since memory ran out, has a new one.
+    if after.cold != before.cold or after.cpu < before.cpu or after.memory < before.memory:
+        return [_missing(metric, reason=AGAIN) for metric in (MEMORY, COLD)]
+    memory = _fact(MEMORY, after.memory / 2**20, rows=1)
+    if first_answer is None:
+        return [memory, _missing(COLD, reason="the first request got no right answer; read the model container's log")]
+    return [memory, _fact(COLD, after.cold + first_answer, rows=1)]
 
 
 def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
@@ -168,6 +177,9 @@ def _price(serving: Serving) -> float | str:
     prices = serving.prices
     if prices is None:
         return "no prices are declared; set serving.prices"
+    named = {name for side in ("limits", "requests") for name in serving.resources.get(side, {})}
+    if unpriced := sorted(named - {"cpu", "memory", "ephemeral-storage"}):  # disks come with their machines
+        return f"serving.resources has {', '.join(unpriced)}, which serving.prices has no price of"
     total = 0.0
     for name, price, size in (("cpu", prices.cpu_hour, 1), ("memory", prices.gib_hour, 2**30)):
         declared = (serving.resources.get(side, {}).get(name) for side in ("limits", "requests"))

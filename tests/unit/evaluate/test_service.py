@@ -55,7 +55,7 @@ def test_without_loads_only_the_answers_themselves_count():
 
 def test_the_same_quantities_are_faulty_where_nothing_was_measured():
     done = {e.quantity for e in measured({"50/s": seen()}, timeout=10, requests=1)}
-    done |= {e.quantity for e in (*used(None, first_answer=1), *capacity(FOUND, rows=1, serving=Serving()))}
+    done |= {e.quantity for e in (*used(None, None, first_answer=1), *capacity(FOUND, rows=1, serving=Serving()))}
     asked = ModelEvaluationSpec.model_validate(declare() | {"loads": ["50/s"], "service": ["Capacity"]})
     faulty = not_measured(asked, reason="offline")
     assert {e.quantity for e in faulty} == done
@@ -149,6 +149,7 @@ def test_where_no_rate_held_nothing_is_shown_to_be_enough():
     [
         ({"limits": {"cpu": "1", "memory": "1Gi"}}, None, "set serving.prices"),
         ({"limits": {"cpu": "1"}}, PRICES, "set serving.resources.limits.memory"),
+        ({"limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"}}, PRICES, "has nvidia.com/gpu, which"),
     ],
 )
 def test_a_cost_that_cannot_be_had_says_why(resources, prices, words):
@@ -170,8 +171,25 @@ def test_cpu_time_varies_from_block_to_block():
     assert isinstance(by_metric(capacity(still, rows=1, serving=Serving()))["cpu_per_prediction"].interval, Unbounded)
 
 
+USED = Usage(cold=2.5, cpu=1, memory=300 * 2**20)
+
+
 def test_what_the_server_used_is_a_fact_or_not_measured():
-    memory, cold = used(Usage(cold=2.5, cpu=1, memory=300 * 2**20), first_answer=0.25)
-    assert (memory.quantity.metric, memory.estimate) == ("memory_peak", 300)
+    memory, cold = used(USED, replace(USED, cpu=9, memory=400 * 2**20), first_answer=0.25)
+    assert (memory.quantity.metric, memory.estimate) == ("memory_peak", 400)
     assert (cold.quantity.metric, cold.estimate) == ("cold_start", 2.75)
-    assert {e.fault.code for e in used(None, first_answer=0.25)} == {"NotMeasured"}
+    assert {e.fault.code for e in used(None, None, first_answer=0.25)} == {"NotMeasured"}
+    assert {e.fault.code for e in used(USED, None, first_answer=0.25)} == {"NotMeasured"}
+
+
+@pytest.mark.parametrize("other", [{"cold": 3.5}, {"cpu": 0.1}, {"memory": 2**20}])
+def test_a_server_that_was_started_again_meanwhile_has_no_account_of_the_whole(other):
+    found = used(USED, replace(USED, **other), first_answer=0.25)
+    assert {(e.estimate, e.fault.code) for e in found} == {(None, "NotMeasured")}
+    assert "started again" in found[0].fault.message
+
+
+def test_a_start_that_ended_in_no_right_answer_has_no_duration():
+    memory, cold = used(USED, USED, first_answer=None)
+    assert memory.estimate == 300
+    assert (cold.estimate, cold.fault.code) == (None, "NotMeasured")
