@@ -42,7 +42,7 @@ def measured(loads: Mapping[str, Loaded], *, timeout: float, requests: int) -> t
     estimates: list[Estimate] = []
     for load, seen in loads.items():
         for metric, share in QUANTILES.items():
-            value, interval = _latency(seen, share, timeout=timeout)
+            value, interval = _latency(seen, share, rate=rate_of(load), timeout=timeout)
             beyond = round(seen.requests * min(share, 1 - share))
             estimates.append(
                 Estimate(
@@ -60,14 +60,15 @@ def measured(loads: Mapping[str, Loaded], *, timeout: float, requests: int) -> t
     return in_order(estimates)
 
 
-def _latency(seen: Loaded, share: float, *, timeout: float) -> tuple[float, Interval]:
+def _latency(seen: Loaded, share: float, *, rate: float, timeout: float) -> tuple[float, Interval]:
     """A quantile from the moments due, with limits that hold although requests may have left late.
 
     What a late request waited for this process isn't the server's, so the lower limit is of latencies from the moment
     of sending; the upper one is of those from the moment due. A server that got less than the declared rate wasn't
-    under that load at all: then there are no limits.
+    under that load at all: then there are no limits. One that doesn't keep pace with the rate has no latency under it,
+    only one that grows for as long as the load lasts: then there is no upper limit.
     """
-    from mandate.inference.latency import quantile  # SciPy, which isn't needed where nothing was measured
+    from mandate.inference.latency import quantile, rising  # SciPy, which isn't needed where nothing was measured
 
     value, interval = quantile(seen.blocks, share, censored=timeout)
     if seen.kept < KEPT:
@@ -87,11 +88,14 @@ def _latency(seen: Loaded, share: float, *, timeout: float) -> tuple[float, Inte
         None if due is None or own is None else min(due, own)
         for due, own in zip(interval.lower, sent.lower, strict=True)
     )
-    return value, Table(levels=interval.levels, lower=lower, upper=interval.upper)
+    upper = (None,) * len(lower) if rising(seen.blocks, rate=rate) else interval.upper
+    return value, Table(levels=interval.levels, lower=lower, upper=upper)
 
 
 def under_load(loads: Mapping[str, Loaded]) -> dict[str, UnderLoad]:
     """What became of the requests of each load."""
+    from mandate.inference.latency import rising  # SciPy, which isn't needed where nothing was measured
+
     return {
         load: UnderLoad(
             requests=seen.requests,
@@ -100,6 +104,7 @@ def under_load(loads: Mapping[str, Loaded]) -> dict[str, UnderLoad]:
             crashes=seen.crashes,
             timeouts=seen.timeouts,
             refused=seen.refused,
+            rising=rising(seen.blocks, rate=rate_of(load)) or None,
         )
         for load, seen in loads.items()
     }

@@ -1,5 +1,6 @@
 """Estimates from what the load generator saw."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,9 @@ from mandate.evaluate.service import capacity, measured, not_measured, rate_of, 
 from mandate.evidence.intervals import StudentT, Table, Unbounded
 from mandate.inference.capacity import Capacity
 from mandate.inference.client import Usage
-from mandate.inference.load import Loaded
+from mandate.inference.load import Loaded, Plan
 from tests.evaluation import declare
+from tests.unit.inference.test_load import virtually
 
 FOUND = Capacity(
     answers=(100, 110, 90, 105, 95),
@@ -88,6 +90,27 @@ def test_what_the_generator_was_late_counts_against_passing_only():
     assert found.interval.upper[0] == pytest.approx(on_time.interval.upper[0] + 0.1)
 
 
+@pytest.mark.parametrize(("answered", "keeps"), [(600, False), (900, False), (1500, True)])
+def test_a_server_that_cannot_keep_pace_has_no_latency_under_that_load(answered, keeps):
+    """At 1000/s a block lasts 0.1 s: the queue is short at its end, and would grow for as long as the load lasted."""
+
+    def of(loop):
+        free = asyncio.Semaphore(1)
+
+        async def send(number):
+            async with free:
+                await asyncio.sleep(1 / answered)
+
+        return send
+
+    loaded = virtually(of, Plan(rate=1000))
+    found = measured({"1000/s": loaded}, timeout=10, requests=0)
+    uppers = {e.interval.upper[0] is not None for e in found if e.quantity.metric in ("latency_p50", "latency_p95")}
+    assert uppers == {keeps}
+    rising = under_load({"1000/s": loaded})["1000/s"].rising
+    assert rising is None if keeps else rising == pytest.approx(1 - answered / 1000, rel=0.8)
+
+
 def test_a_generator_that_cannot_keep_up_says_so():
     found = p99(replace(seen(), kept=0.6, late=1500))
     assert isinstance(found.interval, Unbounded)
@@ -97,7 +120,7 @@ def test_a_generator_that_cannot_keep_up_says_so():
 
 def test_what_became_of_each_load_is_kept():
     [(load, record)] = under_load({"50/s": seen(crashes=3)}).items()
-    counts = {"requests": 2000, "crashes": 3, "timeouts": 1, "refused": 2, "late": 0, "kept": 1.0}
+    counts = {"requests": 2000, "crashes": 3, "timeouts": 1, "refused": 2, "late": 0, "kept": 1.0, "rising": None}
     assert (load, record.model_dump()) == ("50/s", counts)
 
 
