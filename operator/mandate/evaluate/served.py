@@ -74,9 +74,7 @@ async def over_http(
             bodies = [client.body(fed, row, row + size, output=output, metadata=metadata) for row in starts]
 
             async def ask(place: int) -> Array:
-                return await client.ask(
-                    bodies[place], output=output, task=spec.task, rows=size, timeout=limits.loaded
-                )
+                return await client.ask(bodies[place], output=output, task=spec.task, rows=size, timeout=limits.loaded)
 
             loads = {}
             if spec.loads or "Capacity" in spec.service:

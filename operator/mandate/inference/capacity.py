@@ -207,8 +207,9 @@ def holds(loaded: Loaded, *, patience: float) -> bool:
 def limits(found: Capacity) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
     """One-sided limits of the highest rate that holds, at `LEVELS`; None where there is none.
 
-    Upper: of the capacity, Student-t on the logarithms of the blocks' rates. Where this process was the limit,
-    or more requests might have been answered faster, the server could do more, so there is none. Lower: the rate that held, or the capacity's lower limit where that is less.
+    Upper: of the capacity, Student-t on the logarithms of the blocks' rates. Where this process was the limit, or more
+    requests under way might have been answered faster, the server could do more, so there is none. Lower: the rate that
+    held, or the capacity's lower limit where that is less.
     """
     rates = np.array(found.answers) / np.array(found.seconds)
     nothing: tuple[float | None, ...] = (None,) * len(LEVELS)
