@@ -78,8 +78,10 @@ def alike(before: Array, after: Array, *, room: float) -> bool:
     """Whether two answers to one question are the same: numbers up to `room`, absolute and relative to each."""
     if before.shape != after.shape:
         return False
+    if np.array_equal(before, after):
+        return True
     if before.dtype.kind != "f" or after.dtype.kind != "f":
-        return bool((before == after).all())
+        return False
     return bool(np.allclose(before, after, rtol=room, atol=room, equal_nan=True))
 
 
