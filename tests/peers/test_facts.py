@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from mandate.evidence.intervals import StudentT, Table
 from mandate.evidence.schema import Estimate
 from mandate.inference.capacity import Capacity
 from mandate.inference.client import Usage
+from mandate.inference.latency import rising
 from mandate.inference.load import Loaded
 from mandate.inference.robustness import Probed
 from mandate.measure.answers import Answers
@@ -161,9 +163,23 @@ SERVING = spec.Serving(
 )
 
 
+STARTED = Usage(2.0, 1.0, 3 * 2**28)
+
+
 def at_the_server(name: str) -> Estimate:
-    found = [*capacity(FOUND, rows=3, serving=SERVING), *used(Usage(2.0, 9.0, 3 * 2**28), first_answer=0.5)]
+    found = [*capacity(FOUND, rows=3, serving=SERVING), *used(STARTED, replace(STARTED, cpu=9.0), first_answer=0.5)]
     return next(e for e in found if e.quantity.metric == name)
+
+
+def test_a_server_falls_behind_by_the_slope_of_its_latencies_over_time():
+    """Once the queue has come about: in each block's first quarter there is none yet."""
+    random, due = np.random.default_rng(3), np.arange(100) / 500
+    settled = due >= 0.05
+    blocks = [0.4 * due * settled + random.normal(0.01, 1e-3, 100) for _ in range(20)]
+    slopes = [stats.linregress(due[settled], block[settled]).slope for block in blocks]
+    assert stats.ttest_1samp(slopes, 0, alternative="greater").pvalue < 0.01
+    assert rising(blocks, rate=500) == pytest.approx(np.mean(slopes), rel=0.01)
+    assert rising([random.normal(0.01, 1e-3, 100) for _ in range(20)], rate=500) == 0
 
 
 def test_throughput_has_scipys_interval_of_the_mean_of_logs_above_and_what_held_below():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.inference import capacity, probes, robustness
-from mandate.inference.client import Client, Limits, connect
+from mandate.inference.answers import alike
+from mandate.inference.client import Limits, Usage, connect
 from mandate.inference.errors import InferenceError
-from mandate.inference.load import Plan, run
+from mandate.inference.load import Plan, Send, run
 from mandate.measure.answers import Answers
+from mandate.predictor.datatypes import Array
 
 from . import service
 from .data import Rows
@@ -20,6 +23,8 @@ from .predict import Predicted, inputs_of
 
 RECOVERY = 30.0
 """Seconds that a container has to come back after bad input."""
+REPEATED = 1e-3
+"""How far answers to the same question may differ: servers that join requests round otherwise from time to time."""
 _LOAD_ROWS = 500
 """Different rows that the load consists of."""
 
@@ -40,6 +45,12 @@ async def over_http(
     else those of its process do. `probing` is set before bad inputs are sent, which may end it.
     """
     seconds: dict[str, float] = {}
+    own = spec.model.source.image is None
+
+    async def usage() -> Usage | None:
+        # Only our own server's word is taken: an image of the user's could say that it used nothing.
+        return await client.usage(container=container) if own else None
+
     async with connect(url, model=model, limits=limits) as client:
         with failing("Predict", field="spec.model"):
             seconds["ready"] = await client.wait_ready()
@@ -49,10 +60,11 @@ async def over_http(
             fed = client.features(rows.table, inputs=inputs, output=output, metadata=metadata)
             size = fed.batch or 1
             first = client.body(fed, 0, size, output=output, metadata=metadata)
+            first_answer = None
             began = time.monotonic()
             with suppress(InferenceError):  # asked again below, where the words name the rows
-                await client.answer(first)
-            first_answer = time.monotonic() - began
+                await client.ask(first, output=output, task=spec.task, rows=size)
+                first_answer = time.monotonic() - began
             values = await client.predict(fed, output=output, task=spec.task, metadata=metadata)
             seconds["predict"] = time.monotonic() - start
         with failing("Load", field="spec.loads"):
@@ -60,21 +72,27 @@ async def over_http(
             test = [int(row) for row in rows.split.rows("test").nonzero()[0][:_LOAD_ROWS]]
             starts = [row - row % size for row in test]
             bodies = [client.body(fed, row, row + size, output=output, metadata=metadata) for row in starts]
+
+            async def ask(place: int) -> Array:
+                return await client.ask(bodies[place], output=output, task=spec.task, rows=size, timeout=limits.loaded)
+
             loads = {}
+            if spec.loads or "Capacity" in spec.service:
+                send = await repeated(ask, places=len(bodies))
+            before = await usage()
             for load in spec.loads:
-                plan = Plan(rate=service.rate_of(load), timeout=limits.loaded)
-                loads[load] = await run(lambda i: client.answer(bodies[i % len(bodies)], timeout=limits.loaded), plan)
+                loads[load] = await run(send, Plan(rate=service.rate_of(load), timeout=limits.loaded))
             estimates = [*service.measured(loads, timeout=limits.loaded, requests=fed.rows)]
             found = None
             if "Capacity" in spec.service:
-                found = await capacity.measure(
-                    lambda i: client.answer(bodies[i % len(bodies)], timeout=limits.loaded),
-                    capacity.Effort(),
-                    timeout=limits.loaded,
-                    cpu=lambda: _cpu(client, container=container),
-                )
+
+                async def cpu() -> float | None:
+                    used = await usage()
+                    return None if used is None else used.cpu
+
+                found = await capacity.measure(send, capacity.Effort(), timeout=limits.loaded, cpu=cpu)
                 estimates += service.capacity(found, rows=size, serving=spec.serving)
-            estimates += service.used(await client.usage(container=container), first_answer=first_answer)
+            estimates += service.used(before, await usage(), first_answer=first_answer)
             seconds["load"] = time.monotonic() - start
         survived = None
         if "Robustness" in spec.service:
@@ -106,6 +124,22 @@ async def over_http(
     )
 
 
-async def _cpu(client: Client, *, container: bool) -> float | None:
-    used = await client.usage(container=container)
-    return None if used is None else used.cpu
+async def repeated(ask: Callable[[int], Awaitable[Array]], *, places: int) -> Send:
+    """What sends request i of a load: `ask` about place i modulo `places`, whose answer must be its first one again.
+
+    A server that answers something else when it is busy doesn't answer what its quality was measured by. Of one that
+    answers the same question otherwise at rest, such as by sampling, an answer is enough.
+    """
+    known: dict[int, Array] = {}
+    steady = False
+    with suppress(InferenceError):  # what fails is counted under load
+        known[0] = await ask(0)
+        steady = alike(known[0], await ask(0), room=REPEATED)
+
+    async def send(number: int) -> None:
+        place = number % places
+        found = await ask(place)
+        if steady and not alike(known.setdefault(place, found), found, room=REPEATED):
+            raise InferenceError("OtherAnswer", "the same question got another answer than before")
+
+    return send

@@ -26,6 +26,8 @@ THROUGHPUT, CPU, COST = "throughput", "cpu_per_prediction", "cost_per_million"
 ROBUSTNESS = "robustness_failures"
 SILENT = "the container doesn't say what it uses; Mandate's own server for model files does"
 
+AGAIN = "the server was started again while it was measured, so its account is of a part; read its container's log"
+
 
 def rate_of(load: str) -> float:
     """Requests per second of a load such as `50/s`."""
@@ -40,7 +42,7 @@ def measured(loads: Mapping[str, Loaded], *, timeout: float, requests: int) -> t
     estimates: list[Estimate] = []
     for load, seen in loads.items():
         for metric, share in QUANTILES.items():
-            value, interval = _latency(seen, share, timeout=timeout)
+            value, interval = _latency(seen, share, rate=rate_of(load), timeout=timeout)
             beyond = round(seen.requests * min(share, 1 - share))
             estimates.append(
                 Estimate(
@@ -58,14 +60,15 @@ def measured(loads: Mapping[str, Loaded], *, timeout: float, requests: int) -> t
     return in_order(estimates)
 
 
-def _latency(seen: Loaded, share: float, *, timeout: float) -> tuple[float, Interval]:
+def _latency(seen: Loaded, share: float, *, rate: float, timeout: float) -> tuple[float, Interval]:
     """A quantile from the moments due, with limits that hold although requests may have left late.
 
     What a late request waited for this process isn't the server's, so the lower limit is of latencies from the moment
     of sending; the upper one is of those from the moment due. A server that got less than the declared rate wasn't
-    under that load at all: then there are no limits.
+    under that load at all: then there are no limits. One that doesn't keep pace with the rate has no latency under it,
+    only one that grows for as long as the load lasts: then there is no upper limit.
     """
-    from mandate.inference.latency import quantile  # SciPy, which isn't needed where nothing was measured
+    from mandate.inference.latency import quantile, rising  # SciPy, which isn't needed where nothing was measured
 
     value, interval = quantile(seen.blocks, share, censored=timeout)
     if seen.kept < KEPT:
@@ -85,11 +88,14 @@ def _latency(seen: Loaded, share: float, *, timeout: float) -> tuple[float, Inte
         None if due is None or own is None else min(due, own)
         for due, own in zip(interval.lower, sent.lower, strict=True)
     )
-    return value, Table(levels=interval.levels, lower=lower, upper=interval.upper)
+    upper = (None,) * len(lower) if rising(seen.blocks, rate=rate) else interval.upper
+    return value, Table(levels=interval.levels, lower=lower, upper=upper)
 
 
 def under_load(loads: Mapping[str, Loaded]) -> dict[str, UnderLoad]:
     """What became of the requests of each load."""
+    from mandate.inference.latency import rising  # SciPy, which isn't needed where nothing was measured
+
     return {
         load: UnderLoad(
             requests=seen.requests,
@@ -98,19 +104,27 @@ def under_load(loads: Mapping[str, Loaded]) -> dict[str, UnderLoad]:
             crashes=seen.crashes,
             timeouts=seen.timeouts,
             refused=seen.refused,
+            rising=rising(seen.blocks, rate=rate_of(load)) or None,
         )
         for load, seen in loads.items()
     }
 
 
-def used(usage: Usage | None, *, first_answer: float) -> list[Estimate]:
-    """What the server used, and how long it took until it could be asked; `first_answer` is its first one's seconds."""
-    if usage is None:
+def used(before: Usage | None, after: Usage | None, *, first_answer: float | None) -> list[Estimate]:
+    """What the server used, and how long it took until it could be asked.
+
+    `before` and `after` are its accounts on both sides of the load, `first_answer` its first answer's seconds, None
+    where that was none.
+    """
+    if before is None or after is None:
         return [_missing(metric, reason=SILENT) for metric in (MEMORY, COLD)]
-    return [
-        _fact(MEMORY, usage.memory / 2**20, rows=1),
-        _fact(COLD, usage.cold + first_answer, rows=1),
-    ]
+    # Accounts of one process only grow: a server that was started again, maybe since memory ran out, has a new one.
+    if after.cold != before.cold or after.cpu < before.cpu or after.memory < before.memory:
+        return [_missing(metric, reason=AGAIN) for metric in (MEMORY, COLD)]
+    memory = _fact(MEMORY, after.memory / 2**20, rows=1)
+    if first_answer is None:
+        return [memory, _missing(COLD, reason="the first request got no right answer; read the model container's log")]
+    return [memory, _fact(COLD, after.cold + first_answer, rows=1)]
 
 
 def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
@@ -168,6 +182,9 @@ def _price(serving: Serving) -> float | str:
     prices = serving.prices
     if prices is None:
         return "no prices are declared; set serving.prices"
+    named = {name for side in ("limits", "requests") for name in serving.resources.get(side, {})}
+    if unpriced := sorted(named - {"cpu", "memory", "ephemeral-storage"}):  # disks come with their machines
+        return f"serving.resources has {', '.join(unpriced)}, which serving.prices has no price of"
     total = 0.0
     for name, price, size in (("cpu", prices.cpu_hour, 1), ("memory", prices.gib_hour, 2**30)):
         declared = (serving.resources.get(side, {}).get(name) for side in ("limits", "requests"))

@@ -190,6 +190,8 @@ class UnderLoad(_Record):
     crashes: int = Field(ge=0)
     timeouts: int = Field(ge=0)
     refused: int = Field(ge=0)
+    rising: float | None = Field(default=None, gt=0)
+    """By what share of each second latencies grew: the server didn't keep pace. None where it did."""
 
 
 class Saturated(_Record):

@@ -74,6 +74,17 @@ def join(parts: Sequence[Array], *, output: ModelOutput) -> Array:
     return np.concatenate(parts)
 
 
+def alike(before: Array, after: Array, *, room: float) -> bool:
+    """Whether two answers to one question are the same: numbers up to `room`, absolute and relative to each."""
+    if before.shape != after.shape:
+        return False
+    if np.array_equal(before, after):
+        return True
+    if before.dtype.kind != "f" or after.dtype.kind != "f":
+        return False
+    return bool(np.allclose(before, after, rtol=room, atol=room, equal_nan=True))
+
+
 def _check_type(output: ModelOutput, datatype: str) -> None:
     if output.kind == "Label" or datatype.startswith("FP"):
         return

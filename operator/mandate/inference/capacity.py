@@ -1,7 +1,8 @@
 """How much a server can do: what it answers when it never runs out of work, and the highest rate that it holds.
 
 Two steps. With a constant number of requests under way the server is busy all the time, so the answers per second are
-its capacity; this is no latency, so a closed loop is right here. Then requests come at random moments (open loop, see
+its capacity; this is no latency, so a closed loop is right here. How many it takes is tried first: one that waits for
+others, or joins requests, answers more the more there are. Then requests come at random moments (open loop, see
 `load`) at a share of that capacity, and at the next lower share until they are kept pace with: the highest rate that
 holds.
 """
@@ -32,7 +33,13 @@ class Effort:
     """How long and how hard to try. Times are in seconds."""
 
     under_way: int = 8
-    """Requests under way at once while capacity is measured."""
+    """Requests under way at once while capacity is measured, at least; they are doubled for as long as that helps."""
+    most: int = 256
+    """Requests under way at once at most."""
+    helps: float = 0.1
+    """By which share more must be answered where there are twice as many."""
+    finding: float = 0.5
+    """Share of `seconds` after which no more are tried."""
     blocks: int = 10
     block: float = 0.5
     """At least, and until each request under way could have ended once."""
@@ -63,6 +70,10 @@ class Capacity:
     """Share of a CPU that this process used meanwhile."""
     held: float | None
     """The highest rate that was tried and held; None where none did."""
+    under_way: int = Effort.under_way
+    """Requests that were under way at once."""
+    more: bool = False
+    """Whether more of them might have been answered faster: there were as many as may be, or time was up."""
 
     @property
     def rate(self) -> float:
@@ -81,34 +92,26 @@ async def measure(
 ) -> Capacity:
     """Find the capacity and the highest rate that holds. `own` is this process's CPU time in seconds."""
     start, start_own = clock(), own()
-    answers, seconds, used, failed = await _saturated(send, effort, cpu=cpu, clock=clock)
-    found = Capacity(
-        answers=answers,
-        seconds=seconds,
-        cpu=used,
-        failed=failed,
-        own=(own() - start_own) / (clock() - start),
-        held=None,
-    )
-    held = None if found.rate == 0 else await _held(send, found.rate, effort, timeout=timeout, clock=clock)
+    found = await _saturated(send, effort, cpu=cpu, clock=clock)
+    found = replace(found, own=(own() - start_own) / (clock() - start))
+    held = None if found.rate == 0 else await _held(send, found, effort, timeout=timeout, clock=clock)
     return replace(found, held=held)
 
 
-async def _saturated(
-    send: Send, effort: Effort, *, cpu: CpuSeconds, clock: Callable[[], float]
-) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...] | None, int]:
-    """By block: right answers, seconds, CPU seconds; and how many requests failed.
+async def _saturated(send: Send, effort: Effort, *, cpu: CpuSeconds, clock: Callable[[], float]) -> Capacity:
+    """The capacity, without `own` and `held`.
 
     Requests go on across blocks, so that the server is as busy at a block's end as in its middle.
     """
     answers: list[int] = []
     seconds: list[float] = []
     used: list[float] = []
-    right, wrong, ended = 0, 0, False
+    right, wrong, allowed, ended = 0, 0, 0, False
+    start = clock()
 
-    async def work() -> None:
+    async def work(place: int) -> None:
         nonlocal right, wrong
-        while not ended:
+        while not ended and place < allowed:
             try:
                 await send(right + wrong)
                 right += 1
@@ -116,37 +119,68 @@ async def _saturated(
                 wrong += 1
                 await asyncio.sleep(0.01)  # a server that fails at once needn't be hammered
 
+    async def block(least: float, *, share: float = 1.0) -> tuple[int, float]:
+        """Right answers and seconds: at `least` so many, and until each request under way could have ended once."""
+        began, counted, done = clock(), right, right + wrong
+        await asyncio.sleep(least)
+        while right + wrong - done < allowed and clock() - start < effort.seconds * share:  # noqa: ASYNC110
+            await asyncio.sleep(effort.block / 10)
+        return right - counted, clock() - began
+
+    async def tried(places: int) -> float:
+        """Answers per second with so many requests under way, once there are."""
+        nonlocal allowed
+        before, allowed = allowed, places
+        for place in range(before, places):
+            group.create_task(work(place))
+        await block(effort.block / 10, share=effort.finding)
+        count, took = await block(effort.block, share=effort.finding)
+        return count / took
+
     async with asyncio.TaskGroup() as group:
-        start = clock()
-        for _ in range(effort.under_way):
-            group.create_task(work())
-        before = await cpu()
+        rate, more = await tried(effort.under_way), False
+        while rate > 0:
+            more = 2 * allowed > effort.most or clock() - start >= effort.seconds * effort.finding
+            if more:
+                break
+            faster = await tried(2 * allowed)
+            if faster < rate * (1 + effort.helps):
+                allowed //= 2
+                await block(effort.block / 10)  # until those beyond have ended
+                break
+            rate = faster
+        before, failed = await cpu(), wrong
         while len(answers) < effort.blocks and clock() - start < effort.seconds:
-            began, counted, done = clock(), right, right + wrong
-            await asyncio.sleep(effort.block)
-            # A slow server's blocks take several of these.
-            while right + wrong - done < effort.under_way and clock() - start < effort.seconds:  # noqa: ASYNC110
-                await asyncio.sleep(effort.block)
-            answers.append(right - counted)
-            seconds.append(clock() - began)
+            count, took = await block(effort.block)
+            answers.append(count)
+            seconds.append(took)
             after = None if before is None else await cpu()
             used.append(math.nan if before is None or after is None else after - before)
             before = after
         ended = True
-    return tuple(answers), tuple(seconds), None if any(map(math.isnan, used)) else tuple(used), wrong
+    return Capacity(
+        answers=tuple(answers),
+        seconds=tuple(seconds),
+        cpu=None if any(map(math.isnan, used)) else tuple(used),
+        failed=wrong - failed,
+        own=math.nan,
+        held=None,
+        under_way=allowed,
+        more=more,
+    )
 
 
 async def _held(
     send: Send,
-    capacity: float,
+    found: Capacity,
     effort: Effort,
     *,
     timeout: float,  # noqa: ASYNC109  # per request
     clock: Callable[[], float],
 ) -> float | None:
-    patience = effort.behind * effort.run + effort.under_way / capacity
+    patience = effort.behind * effort.run + found.under_way / found.rate
     for share in effort.shares:
-        rate = capacity * share
+        rate = found.rate * share
         plan = Plan(
             rate=rate,
             blocks=effort.runs,
@@ -173,8 +207,9 @@ def holds(loaded: Loaded, *, patience: float) -> bool:
 def limits(found: Capacity) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
     """One-sided limits of the highest rate that holds, at `LEVELS`; None where there is none.
 
-    Upper: of the capacity, Student-t on the logarithms of the blocks' rates. Where this process was the limit, the
-    server could do more, so there is none. Lower: the rate that held, or the capacity's lower limit where that is less.
+    Upper: of the capacity, Student-t on the logarithms of the blocks' rates. Where this process was the limit, or more
+    requests under way might have been answered faster, the server could do more, so there is none. Lower: the rate that
+    held, or the capacity's lower limit where that is less.
     """
     rates = np.array(found.answers) / np.array(found.seconds)
     nothing: tuple[float | None, ...] = (None,) * len(LEVELS)
@@ -186,7 +221,7 @@ def limits(found: Capacity) -> tuple[tuple[float | None, ...], tuple[float | Non
         return nothing, nothing
     reach = [float(stdtrit(len(logs) - 1, 1 - level)) * error for level in LEVELS]
     centre = float(logs.mean())
-    upper = nothing if found.own > OWN_CPU else tuple(math.exp(centre + far) for far in reach)
+    upper = nothing if found.more or found.own > OWN_CPU else tuple(math.exp(centre + far) for far in reach)
     held = found.held
     lower = nothing if held is None else tuple(min(held, math.exp(centre - far)) for far in reach)
     return lower, upper

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -87,7 +88,9 @@ class Client:
             patience = min(5.0, self._limits.ready - waited)
             try:
                 timeout = aiohttp.ClientTimeout(total=patience)
-                async with self._session.get(f"{self._model_url}/ready", timeout=timeout) as response:
+                async with self._session.get(
+                    f"{self._model_url}/ready", timeout=timeout, allow_redirects=False
+                ) as response:
                     if response.status == 200:
                         return clock() - start
                     seen = f"status {response.status}: {await _words(response)}"
@@ -107,11 +110,11 @@ class Client:
         """What the server declares; a server that declares nothing isn't at fault."""
         server = await self._json(self._server_url)
         model = await self._json(self._model_url)
-        versions = model.get("versions")
+        versions, extensions = model.get("versions"), server.get("extensions")
         return Metadata(
-            server=f"{server.get('name', 'unknown')} {server.get('version', '')}".strip()[:128],
-            binary=BINARY_EXTENSION in (server.get("extensions") or ()),
-            version=str(versions[0])[:128] if isinstance(versions, list) and versions else None,
+            server=_name(f"{server.get('name', 'unknown')} {server.get('version', '')}"),
+            binary=isinstance(extensions, list) and BINARY_EXTENSION in extensions,
+            version=_name(str(versions[0])) if isinstance(versions, list) and versions else None,
             inputs=_tensors(model.get("inputs")),
             outputs=_tensors(model.get("outputs")),
         )
@@ -124,9 +127,11 @@ class Client:
             return None
         part = (said.get("container") if container else None) or said.get("process")
         try:
-            return Usage(float(said["cold"]), float(part["cpu"]), float(part["memory"]))  # type: ignore[index]
-        except (KeyError, TypeError, ValueError):
+            found = Usage(float(said["cold"]), float(part["cpu"]), float(part["memory"]))  # type: ignore[index]
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
+        known = all(0 <= number < math.inf for number in (found.cold, found.cpu, found.memory))
+        return found if known else None
 
     async def predict(self, fed: Features, *, output: ModelOutput, task: Task, metadata: Metadata) -> Array:
         """The declared output for all rows: (rows,) or (rows, classes). Raises InferenceError."""
@@ -138,13 +143,11 @@ class Client:
             for index, (start, stop) in waiting:
                 body = self.body(fed, start, stop, output=output, metadata=metadata)
                 try:
-                    answer = await self.answer(body)
-                    datatype, array = decode_response(answer, outputs=[output.name])[output.name]
+                    parts[index] = await self.ask(body, output=output, task=task, rows=stop - start)
                 except InferenceError as error:
                     raise InferenceError(
                         error.code, f"rows {start} to {stop - 1} of {fed.rows}: {error}", field=error.field
                     ) from error
-                parts[index] = check_batch(output, task, datatype=datatype, answer=array, rows=stop - start)
 
         try:
             async with asyncio.timeout(self._limits.total), asyncio.TaskGroup() as group:
@@ -189,6 +192,7 @@ class Client:
                 data=body.data,
                 headers=body.headers,
                 timeout=aiohttp.ClientTimeout(total=seconds),
+                allow_redirects=False,  # rows go to the model that is judged, and only its answers count
             ) as response:
                 if response.status >= 500:
                     raise InferenceError("PredictorCrashed", f"status {response.status}: {await _words(response)}")
@@ -202,10 +206,28 @@ class Client:
                 "PredictorCrashed", f"the connection to the predictor was lost: {type(error).__name__}: {error}"
             ) from error
 
+    async def ask(
+        self,
+        body: Body,
+        *,
+        output: ModelOutput,
+        task: Task,
+        rows: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # per request
+    ) -> Array:
+        """The declared output for the `rows` that one request asks about: (rows,) or (rows, classes).
+
+        Raises InferenceError as `answer`, and where the answer is none: MalformedAnswer, UnknownOutput, WrongType,
+        WrongShape.
+        """
+        found = decode_response(await self.answer(body, timeout=timeout), outputs=[output.name])
+        datatype, array = found[output.name]
+        return check_batch(output, task, datatype=datatype, answer=array, rows=rows)
+
     async def _json(self, url: str) -> dict[str, Any]:
         try:
             timeout = aiohttp.ClientTimeout(total=self._limits.request)
-            async with self._session.get(url, timeout=timeout) as response:
+            async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
                 if response.status != 200:
                     return {}
                 document = json.loads(await _read(response))
@@ -228,6 +250,11 @@ async def connect(url: str, *, model: str, limits: Limits) -> AsyncIterator[Clie
         yield Client(session, url=url, model=model, limits=limits)
 
 
+def _name(text: str) -> str:
+    """What a server says of itself, short and without halves of characters, which no evidence could hold."""
+    return text.strip()[:128].encode("utf-8", "replace").decode("utf-8")
+
+
 def _tensors(declared: Any) -> dict[str, Tensor] | None:
     """Declared tensors by name; None where there are none or they can't be read."""
     try:
@@ -235,7 +262,7 @@ def _tensors(declared: Any) -> dict[str, Tensor] | None:
             Tensor(str(item["name"]), str(item["datatype"]), tuple(int(size) for size in item["shape"]))
             for item in declared or ()
         ]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     known = {tensor.name: tensor for tensor in tensors if tensor.datatype in DTYPES}
     return known or None

@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 LEVELS = (0.025, *(0.025 / (look * (look + 1)) for look in range(1, 31)))
 """One-sided levels at which limits are recorded: the first is α itself, the others its share at each look."""
+BACKLOG = 0.03
+"""Share of each second by which latencies must grow for it to be a backlog; busy servers' queues come about slowly."""
 MIN_BLOCKS = 5
 """Below this, a variance between blocks says nothing."""
 
@@ -53,6 +55,24 @@ def quantile(blocks: Sequence[Floats], share: float, *, censored: float) -> tupl
         reached = None if above is None else float(everything[above])
         upper.append(None if reached is None or reached >= censored else reached)
     return estimate, Table(levels=LEVELS, lower=tuple(lower), upper=tuple(upper))
+
+
+def rising(blocks: Sequence[Floats], *, rate: float) -> float:
+    """By what share of each second latencies grew within the blocks; 0 where they surely didn't, or too little to tell.
+
+    Requests that come faster than they are answered wait longer and longer (by 1 - answered / due), so how long they
+    waited in a block tells how long the block was. Of each block the last quarter is held against the second: the
+    first sees a queue come about that stands afterwards. Student-t over the blocks, one-sided at 1 %.
+    """
+    if len(blocks) < MIN_BLOCKS or min(map(len, blocks)) < 8:
+        return 0.0
+    growths = []
+    for block in blocks:
+        quarter = len(block) / 4
+        early, late = block[int(quarter) : int(2 * quarter)].mean(), block[int(3 * quarter) :].mean()
+        growths.append(float(late - early) / (2 * quarter / rate))
+    mean, error = float(np.mean(growths)), float(np.std(growths, ddof=1)) / math.sqrt(len(growths))
+    return mean if mean > max(BACKLOG, float(stdtrit(len(growths) - 1, 0.99)) * error) else 0.0
 
 
 def _design_effect(blocks: Sequence[Floats], threshold: float) -> float:

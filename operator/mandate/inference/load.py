@@ -71,7 +71,7 @@ class Loaded:
     timeouts: int = 0
     """Without an answer in time."""
     refused: int = 0
-    """With another status than 200, or with more than can be read."""
+    """With another status than 200, or with what is no right answer."""
     late: int = 0
     """Sent more than LATE after they were due."""
     kept: float = 1.0

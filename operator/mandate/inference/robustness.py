@@ -18,7 +18,7 @@ import numpy as np
 from mandate.api.spec import ModelOutput, Task
 from mandate.predictor.datatypes import Array
 
-from .answers import check_batch
+from .answers import alike, check_batch
 from .codec import Body, decode_response
 from .errors import InferenceError
 from .probes import Probe
@@ -90,7 +90,7 @@ async def send(
 
     async def well() -> bool:
         try:
-            return _alike(before, await ask(good, rows))
+            return alike(before, await ask(good, rows), room=ROOM)
         except InferenceError:
             return False
 
@@ -126,7 +126,7 @@ async def send(
             continue
         if (wrong := _wrong(values, output)) is not None:
             of_kind.fail(wrong, probe.what)
-        elif probe.same and not _alike(before, values):
+        elif probe.same and not alike(before, values, room=ROOM):
             of_kind.fail("OtherAnswer", probe.what)
         else:
             of_kind.answered += 1
@@ -153,11 +153,3 @@ def _wrong(values: Array, output: ModelOutput) -> Failure | None:
     if output.kind == "Probability" and ((values < -ROOM) | (values > 1 + ROOM)).any():
         return "OutOfBounds"
     return None
-
-
-def _alike(before: Array, after: Array) -> bool:
-    if before.shape != after.shape:
-        return False
-    if before.dtype.kind != "f" or after.dtype.kind != "f":
-        return bool((before == after).all())
-    return bool(np.allclose(before, after, rtol=ROOM, atol=ROOM, equal_nan=True))

@@ -42,7 +42,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One column. `compared`: whether everyone has it, so that it counts for who dominates whom."""
+    """One column. `compared`: whether everyone has it; who lacks it dominates nobody who has it."""
 
     metric: str
     title: str
@@ -92,9 +92,8 @@ def compare(
         asked.append(Quantity(metric=COST))
     alpha = share_of_alpha(confidence=CONFIDENCE, look=look)
     measures = tuple(_measure(candidates, quantity) for quantity in asked)
-    counted = [quantity for quantity, measure in zip(asked, measures, strict=True) if measure.compared]
-    spans: Mapping[str, Sequence[Span]] = {
-        candidate.name: [_span(candidate, quantity, alpha) for quantity in counted] for candidate in candidates
+    spans: Mapping[str, Sequence[Span | None]] = {
+        candidate.name: [_span(candidate, quantity, alpha) for quantity in asked] for candidate in candidates
     }
     dominated = dominators(spans)
     rows = tuple(
@@ -109,7 +108,8 @@ def compare(
         for candidate in candidates
     )
     chosen = tuple(row.name for row in rows if not row.dominated_by and row.passes is not False)
-    return Comparison(measures=measures, rows=rows, chosen=chosen, look=look, notes=_notes(measures, rows, chosen))
+    notes = (*_other_settings(candidates), *_notes(measures, rows, chosen))
+    return Comparison(measures=measures, rows=rows, chosen=chosen, look=look, notes=notes)
 
 
 def _same_question(candidates: Sequence[Candidate]) -> None:
@@ -126,6 +126,27 @@ def _same_question(candidates: Sequence[Candidate]) -> None:
                     f"{first.name} and {other.name} were measured on different {what} ({ours} and {theirs}), so their "
                     "numbers say nothing of each other; evaluate both on the same"
                 )
+    priced = [(one.name, seen.currency) for one in candidates if (seen := one.evidence.measured.saturated)]
+    known = [(name, currency) for name, currency in priced if currency is not None]
+    for name, currency in known[1:]:
+        if currency != known[0][1]:
+            raise ComparisonError(
+                f"{known[0][0]} and {name} were measured on different currencies ({known[0][1]} and {currency}), so "
+                "their costs say nothing of each other; declare serving.prices in the same"
+            )
+
+
+def _other_settings(candidates: Sequence[Candidate]) -> list[str]:
+    """What was declared of the measurement may differ where data and split don't: another target, weights, costs."""
+    first, *others = candidates
+    theirs = first.evidence.computed.inputs.settings
+    different = [other.name for other in others if other.evidence.computed.inputs.settings != theirs]
+    if not different:
+        return []
+    return [
+        f"{', '.join(different)}: measured with other settings than {first.name} (task, output, slices, baselines or "
+        "costs of errors), so make sure that their numbers mean the same; -f MANIFEST refuses whatever differs from it."
+    ]
 
 
 def _questions(one: Evidence, other: Evidence) -> list[tuple[str, str, str]]:
@@ -135,19 +156,13 @@ def _questions(one: Evidence, other: Evidence) -> list[tuple[str, str, str]]:
     def data(evidence: Evidence) -> str:
         return ", ".join(f"{name} {digest}" for name, digest in sorted(evidence.computed.inputs.data.items()))
 
-    def currency(evidence: Evidence) -> str:
-        seen = evidence.measured.saturated
-        return "" if seen is None or seen.currency is None else seen.currency
-
-    questions = [
+    return [
         ("tasks", a.task, b.task),
         ("data", data(one), data(other)),
         ("splits", a.inputs.split, b.inputs.split),
         ("positive classes", str(a.positive), str(b.positive)),
+        ("costs of errors", str(a.currency), str(b.currency)),
     ]
-    if currency(one) and currency(other):
-        questions.append(("currencies", currency(one), currency(other)))
-    return questions
 
 
 def _cell(candidate: Candidate, quantity: Quantity) -> Estimate | None:
@@ -208,7 +223,9 @@ def _measure(candidates: Sequence[Candidate], quantity: Quantity) -> Measure:
     )
 
 
-def _span(candidate: Candidate, quantity: Quantity, alpha: float) -> Span:
+def _span(candidate: Candidate, quantity: Quantity, alpha: float) -> Span | None:
+    if not _has(candidate, quantity):
+        return None
     estimate, metric = _cell(candidate, quantity), METRICS[quantity.metric]
     assert estimate is not None
     assert estimate.estimate is not None
@@ -224,7 +241,8 @@ def _turned(metric: Metric, lower: float, value: float, upper: float) -> Span:
 
 def _notes(measures: Sequence[Measure], rows: Sequence[Row], chosen: Sequence[str]) -> tuple[str, ...]:
     notes = [
-        f"{measure.title} isn't compared, since it wasn't measured of {', '.join(measure.lacking)}."
+        f"{measure.title} wasn't measured of {', '.join(measure.lacking)}: nobody it was measured of is dominated by "
+        "who lacks it."
         for measure in measures
         if measure.lacking
     ]

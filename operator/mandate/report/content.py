@@ -859,7 +859,10 @@ def _load_note(load: str, seen: UnderLoad) -> str:
     )
     late = f"; {count_text(seen.late)} left late" if seen.late else ""
     behind = f", at {seen.kept:.0%} of the rate" if round(seen.kept, 2) < 1 else ""
-    return f"{load}: {count_text(seen.requests)} requests, {failed or 'none failed'}{late}{behind}."
+    rising = ""
+    if seen.rising is not None:
+        rising = f"; the server fell behind by {seen.rising:.0%} of the time, so latencies have no upper limit"
+    return f"{load}: {count_text(seen.requests)} requests, {failed or 'none failed'}{late}{behind}{rising}."
 
 
 def _probed_note(kind: str, seen: Probed) -> str:

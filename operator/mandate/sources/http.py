@@ -236,11 +236,11 @@ def refused(status: int, *, name: str) -> SourceError:
 
 
 def _redirected(url: str, location: str, *, name: str) -> str:
-    target = urljoin(url, location)
     try:
+        target = urljoin(url, location)
         (scheme, host, _), (before, *_) = origin(target), origin(url)
     except ValueError:
-        scheme, host, before = "", "", ""
+        target, scheme, host, before = "", "", "", ""
     if not location or not host or scheme not in ("http", "https") or urlsplit(target).username is not None:
         words = "was redirected to what is no http(s) address"
         raise SourceError("BadRedirect", f"{name}: {words}; name where the file is")
@@ -292,5 +292,5 @@ def _asked_for(text: str) -> float:
         return float(seconds)
     try:
         return parsedate_to_datetime(text).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

@@ -27,6 +27,8 @@ MANIFESTS = (
 )
 MOST = 4 << 20
 """Bytes of a manifest, what registries allow; of a token's answer as well."""
+SHOWN = 128
+"""Characters of a registry's own words that are quoted."""
 TITLE = "org.opencontainers.image.title"
 _URI = re.compile(
     r"oci://(?P<host>[^/]+)/(?P<repository>[^:@#]+)(:(?P<tag>[^#]+)|@(?P<digest>sha256:[0-9a-f]{64}))(#(?P<file>.+))?"
@@ -150,23 +152,24 @@ def _manifest(body: bytes, told: Mapping[str, str], *, name: str) -> dict[str, A
     if "manifests" in manifest or kind.endswith(("index.v1+json", "manifest.list.v2+json")):
         raise _bad(name, "is an index of several platforms; name one manifest in it by @sha256:…")
     if kind not in MANIFESTS or not isinstance(manifest.get("layers"), list):
-        raise _bad(name, f"is {kind or 'of no known type'}, expected {' or '.join(MANIFESTS)}")
+        raise _bad(name, f"is {kind[:SHOWN] or 'of no known type'}, expected {' or '.join(MANIFESTS)}")
     return manifest
 
 
 def _layer(manifest: dict[str, Any], *, file: str | None, name: str) -> dict[str, Any]:
     """The one layer that holds the file."""
     layers = [layer for layer in manifest["layers"] if isinstance(layer, dict)]
-    titled = [(str((layer.get("annotations") or {}).get(TITLE, "")), layer) for layer in layers]
-    fitting = [layer for title, layer in titled if file is None or title == file]
+    noted = [found if isinstance(found := layer.get("annotations"), dict) else {} for layer in layers]
+    titles = [str(notes.get(TITLE, "")) for notes in noted]
+    fitting = [index for index, title in enumerate(titles) if file is None or title == file]
     if len(fitting) != 1:
-        listed = ", ".join(title or "(without a title)" for title, _ in titled[:50]) or "nothing"
+        listed = ", ".join(title[:SHOWN] or "(without a title)" for title in titles[:50]) or "nothing"
         wanted = "holds more or less than one file; say which with #FILE" if file is None else f"has no file {file!r}"
         raise _bad(name, f"{wanted}; it has {listed}")
-    layer = fitting[0]
+    layer, notes = layers[fitting[0]], noted[fitting[0]]
     kind, digest, size = str(layer.get("mediaType", "")), layer.get("digest"), layer.get("size")
-    if _PACKED.search(kind) or "io.deis.oras.content.unpack" in (layer.get("annotations") or {}):
-        raise _bad(name, f"the file is packed as {kind}; push the file itself, for example with oras push")
+    if _PACKED.search(kind) or "io.deis.oras.content.unpack" in notes:
+        raise _bad(name, f"the file is packed as {kind[:SHOWN]}; push the file itself, for example with oras push")
     if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or type(size) is not int:
         raise _bad(name, "states no sha256 and size of the file; push it again")
     return layer

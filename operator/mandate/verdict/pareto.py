@@ -15,18 +15,24 @@ class Span:
     upper: float
 
 
-def dominates(one: Sequence[Span], other: Sequence[Span]) -> bool:
+def dominates(one: Sequence[Span | None], other: Sequence[Span | None]) -> bool:
     """Whether `one` is nowhere worse than `other` (neither the number nor a limit) and surely better somewhere.
 
-    Surely: its interval lies wholly above. This is a strict partial order: nobody dominates itself, no two each other,
-    and whom the dominated dominates is dominated too.
+    Surely: its interval lies wholly above. None: not measured, which is worse than any number, but never surely so.
+    This is a strict partial order: nobody dominates itself, no two each other, and whom the dominated dominates is
+    dominated too.
     """
-    pairs = list(zip(one, other, strict=True))
-    nowhere_worse = all(a.lower >= b.lower and a.value >= b.value and a.upper >= b.upper for a, b in pairs)
-    return nowhere_worse and any(a.lower > b.upper for a, b in pairs)
+    surely = False
+    for a, b in zip(one, other, strict=True):
+        if b is None:
+            continue
+        if a is None or a.lower < b.lower or a.value < b.value or a.upper < b.upper:
+            return False
+        surely = surely or a.lower > b.upper
+    return surely
 
 
-def dominators(candidates: Mapping[str, Sequence[Span]]) -> dict[str, tuple[str, ...]]:
+def dominators(candidates: Mapping[str, Sequence[Span | None]]) -> dict[str, tuple[str, ...]]:
     """By candidate: who dominates it, in the given order. Those whom nobody dominates are the Pareto front."""
     return {
         name: tuple(rival for rival, theirs in candidates.items() if dominates(theirs, spans))

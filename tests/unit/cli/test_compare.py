@@ -19,7 +19,7 @@ from mandate.controller.desired import EVIDENCE_KEY
 from mandate.controller.identity import evidence_name
 from mandate.evidence.canonical import canonical, sha256
 from mandate.evidence.intervals import Table
-from mandate.evidence.schema import Estimate, Evidence, Measured, Quantity, Saturated, Support
+from mandate.evidence.schema import Estimate, Evidence, Fault, Measured, Quantity, Saturated, Support
 from mandate.kube.client import Listing
 from mandate.kube.resources import CONFIG_MAPS, MODEL_EVALUATIONS, Resource
 from tests.unit.cli.conftest import Project
@@ -100,8 +100,38 @@ def test_who_does_not_pass_is_not_to_be_chosen(project: Project) -> None:
 def test_what_somebody_lacks_is_shown_but_not_compared(project: Project) -> None:
     found = compared(project, *write(project, small=of(0.01, 0.2), bare=of(0.05, None)))
     assert [m["compared"] for m in found["measures"]] == [True, True, False]
-    assert found["notes"][0] == "Cost of a million predictions (EUR) isn't compared, since it wasn't measured of bare."
+    assert found["notes"][0].startswith("Cost of a million predictions (EUR) wasn't measured of bare: nobody")
     assert found["candidates"][1]["dominatedBy"] == ["small"]
+
+
+def test_what_was_not_measured_wins_nothing(project: Project) -> None:
+    """A faster and cheaper model whose quality isn't known is no better than one whose quality is."""
+    good, unknown = of(0.05, 0.9), of(0.01, 0.2)
+    fault = Fault(code="NotMeasured", message="gone")
+    without = [
+        estimate.model_copy(update={"estimate": None, "interval": None, "fault": fault})
+        if estimate.quantity == Quantity(metric="roc_auc")
+        else estimate
+        for estimate in unknown.computed.estimates
+    ]
+    unknown = Evidence(
+        computed=unknown.computed.model_copy(update={"estimates": tuple(without)}), measured=unknown.measured
+    )
+    found = compared(project, *write(project, good=good, unknown=unknown))
+    assert found["chosen"] == ["good", "unknown"]
+    assert "ROC AUC wasn't measured of unknown" in found["notes"][0]
+
+
+def test_other_currencies_are_told_where_the_first_has_none(project: Project) -> None:
+    files = write(project, bare=of(0.05, None), one=of(0.01, 0.2), two=of(0.01, 0.2, currency="USD"))
+    assert project.run("compare", *files) == 2
+    assert "one and two were measured on different currencies (EUR and USD)" in project.err
+
+
+def test_other_settings_on_the_same_rows_are_told(project: Project) -> None:
+    """Data and split are the same where only the target, the weights or the costs of errors differ."""
+    found = compared(project, *write(project, one=of(0.01, 0.2), two=of(0.05, 0.9, settings="sha256:" + "1" * 64)))
+    assert found["notes"][0].startswith("two: measured with other settings than one (task, output")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Estimates from what the load generator saw."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,9 @@ from mandate.evaluate.service import capacity, measured, not_measured, rate_of, 
 from mandate.evidence.intervals import StudentT, Table, Unbounded
 from mandate.inference.capacity import Capacity
 from mandate.inference.client import Usage
-from mandate.inference.load import Loaded
+from mandate.inference.load import Loaded, Plan
 from tests.evaluation import declare
+from tests.unit.inference.test_load import virtually
 
 FOUND = Capacity(
     answers=(100, 110, 90, 105, 95),
@@ -55,7 +57,7 @@ def test_without_loads_only_the_answers_themselves_count():
 
 def test_the_same_quantities_are_faulty_where_nothing_was_measured():
     done = {e.quantity for e in measured({"50/s": seen()}, timeout=10, requests=1)}
-    done |= {e.quantity for e in (*used(None, first_answer=1), *capacity(FOUND, rows=1, serving=Serving()))}
+    done |= {e.quantity for e in (*used(None, None, first_answer=1), *capacity(FOUND, rows=1, serving=Serving()))}
     asked = ModelEvaluationSpec.model_validate(declare() | {"loads": ["50/s"], "service": ["Capacity"]})
     faulty = not_measured(asked, reason="offline")
     assert {e.quantity for e in faulty} == done
@@ -88,6 +90,27 @@ def test_what_the_generator_was_late_counts_against_passing_only():
     assert found.interval.upper[0] == pytest.approx(on_time.interval.upper[0] + 0.1)
 
 
+@pytest.mark.parametrize(("answered", "keeps"), [(600, False), (900, False), (1500, True)])
+def test_a_server_that_cannot_keep_pace_has_no_latency_under_that_load(answered, keeps):
+    """At 1000/s a block lasts 0.1 s: the queue is short at its end, and would grow for as long as the load lasted."""
+
+    def of(loop):
+        free = asyncio.Semaphore(1)
+
+        async def send(number):
+            async with free:
+                await asyncio.sleep(1 / answered)
+
+        return send
+
+    loaded = virtually(of, Plan(rate=1000))
+    found = measured({"1000/s": loaded}, timeout=10, requests=0)
+    uppers = {e.interval.upper[0] is not None for e in found if e.quantity.metric in ("latency_p50", "latency_p95")}
+    assert uppers == {keeps}
+    rising = under_load({"1000/s": loaded})["1000/s"].rising
+    assert rising is None if keeps else rising == pytest.approx(1 - answered / 1000, rel=0.8)
+
+
 def test_a_generator_that_cannot_keep_up_says_so():
     found = p99(replace(seen(), kept=0.6, late=1500))
     assert isinstance(found.interval, Unbounded)
@@ -97,7 +120,7 @@ def test_a_generator_that_cannot_keep_up_says_so():
 
 def test_what_became_of_each_load_is_kept():
     [(load, record)] = under_load({"50/s": seen(crashes=3)}).items()
-    counts = {"requests": 2000, "crashes": 3, "timeouts": 1, "refused": 2, "late": 0, "kept": 1.0}
+    counts = {"requests": 2000, "crashes": 3, "timeouts": 1, "refused": 2, "late": 0, "kept": 1.0, "rising": None}
     assert (load, record.model_dump()) == ("50/s", counts)
 
 
@@ -149,6 +172,7 @@ def test_where_no_rate_held_nothing_is_shown_to_be_enough():
     [
         ({"limits": {"cpu": "1", "memory": "1Gi"}}, None, "set serving.prices"),
         ({"limits": {"cpu": "1"}}, PRICES, "set serving.resources.limits.memory"),
+        ({"limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"}}, PRICES, "has nvidia.com/gpu, which"),
     ],
 )
 def test_a_cost_that_cannot_be_had_says_why(resources, prices, words):
@@ -170,8 +194,25 @@ def test_cpu_time_varies_from_block_to_block():
     assert isinstance(by_metric(capacity(still, rows=1, serving=Serving()))["cpu_per_prediction"].interval, Unbounded)
 
 
+USED = Usage(cold=2.5, cpu=1, memory=300 * 2**20)
+
+
 def test_what_the_server_used_is_a_fact_or_not_measured():
-    memory, cold = used(Usage(cold=2.5, cpu=1, memory=300 * 2**20), first_answer=0.25)
-    assert (memory.quantity.metric, memory.estimate) == ("memory_peak", 300)
+    memory, cold = used(USED, replace(USED, cpu=9, memory=400 * 2**20), first_answer=0.25)
+    assert (memory.quantity.metric, memory.estimate) == ("memory_peak", 400)
     assert (cold.quantity.metric, cold.estimate) == ("cold_start", 2.75)
-    assert {e.fault.code for e in used(None, first_answer=0.25)} == {"NotMeasured"}
+    assert {e.fault.code for e in used(None, None, first_answer=0.25)} == {"NotMeasured"}
+    assert {e.fault.code for e in used(USED, None, first_answer=0.25)} == {"NotMeasured"}
+
+
+@pytest.mark.parametrize("other", [{"cold": 3.5}, {"cpu": 0.1}, {"memory": 2**20}])
+def test_a_server_that_was_started_again_meanwhile_has_no_account_of_the_whole(other):
+    found = used(USED, replace(USED, **other), first_answer=0.25)
+    assert {(e.estimate, e.fault.code) for e in found} == {(None, "NotMeasured")}
+    assert "started again" in found[0].fault.message
+
+
+def test_a_start_that_ended_in_no_right_answer_has_no_duration():
+    memory, cold = used(USED, USED, first_answer=None)
+    assert memory.estimate == 300
+    assert (cold.estimate, cold.fault.code) == (None, "NotMeasured")

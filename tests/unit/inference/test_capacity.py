@@ -62,6 +62,21 @@ def test_the_capacity_is_what_the_workers_can_do():
     assert 100 < upper[0] < 110
 
 
+def test_a_server_that_answers_many_at_once_is_given_many():
+    """What waits for others takes 50 ms, whether for one or for hundred: eight at once are no measure of it."""
+    found = measured(workers(100, 0.05))
+    assert found.rate == pytest.approx(2000, rel=0.05)
+    assert (found.under_way, found.more) == (128, False)
+    assert found.held > 0.8 * found.rate
+    assert limits(found)[1][0] > 1950
+
+
+def test_where_more_at_once_might_be_answered_faster_there_is_no_upper_limit():
+    lower, upper = limits(measured(workers(1000, 0.05), effort=Effort(most=32)))
+    assert lower[0] > 500
+    assert set(upper) == {None}
+
+
 def test_a_rate_that_a_busy_server_answers_but_callers_at_random_cannot_have_does_not_hold():
     """It answers 100 a second to eight who wait their turn, but fails where more than nine wait."""
 
@@ -92,6 +107,7 @@ def test_a_slow_server_is_no_backlog():
     found = measured(workers(8, 2.0), effort=Effort(blocks=5, run=20.0))
     assert found.rate == pytest.approx(4, rel=0.1)
     assert found.held is not None
+    assert (found.under_way, found.more) == (8, False)
 
 
 def test_a_server_that_fails_is_counted_and_not_hammered():

@@ -269,6 +269,48 @@ async def test_unreadable_metadata_counts_as_none():
     assert len(answers) == ROWS
 
 
+@pytest.mark.parametrize(
+    "metadata", [{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1e400]}]}, {"versions": ["\ud800"]}]
+)
+async def test_hostile_metadata_ends_nothing(metadata):
+    fake = Fake(metadata=metadata)
+    fake.about = says({"name": "\ud800", "extensions": 7})
+    async with serving(fake) as url, connect(url, model="model", limits=Limits()) as client:
+        found = await client.metadata()
+    assert (found.server, found.binary, found.inputs) == ("?", False, None)
+    assert found.version in (None, "?")
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+async def test_rows_are_sent_to_the_model_alone_and_only_it_is_heard(status):
+    """Not to where it redirects: that gets the rows, and may be another model, such as the champion beside it."""
+
+    async def redirect(request, x):
+        return web.Response(status=status, headers={"Location": f"{elsewhere}/v2/models/model/infer"})
+
+    other = Fake()
+    async with serving(other) as elsewhere:
+        code, message = await refusal(Fake(answer=redirect))
+    assert (code, other.seen) == ("RequestRefused", [])
+    assert f"status {status}" in message
+
+
+async def test_a_model_that_redirects_to_another_ones_readiness_is_not_ready():
+    fake = Fake()
+    async with serving(Fake()) as elsewhere:
+        fake.readiness = redirects(f"{elsewhere}/v2/models/model/ready")
+        async with serving(fake) as url, connect(url, model="model", limits=Limits()) as client:
+            with pytest.raises(InferenceError, match="status 302"):
+                await client.wait_ready(clock=iter([0.0, 0.0, 1e9]).__next__)
+
+
+def redirects(where):
+    async def answer(request):
+        return web.Response(status=302, headers={"Location": where})
+
+    return answer
+
+
 def says(document):
     async def usage(request):
         return web.json_response(document)
@@ -293,6 +335,9 @@ BOTH = {"cold": 2, "process": {"cpu": 1, "memory": 10}, "container": {"cpu": 3, 
         (says({"status": "ok"}), False, None),
         (says([1]), True, None),
         (says(BOTH | {"container": "much"}), True, None),
+        (says(BOTH | {"cold": -1}), True, None),
+        (says(BOTH | {"container": {"cpu": 3, "memory": float("nan")}}), True, None),
+        (says(BOTH | {"container": {"cpu": 10**400, "memory": 1}}), True, None),
         (None, True, None),
         (hangs, True, None),
     ],

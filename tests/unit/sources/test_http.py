@@ -151,7 +151,11 @@ def test_a_file_whose_end_nothing_marks_is_not_taken(tmp_path: Path, head: bytes
 
 
 @pytest.mark.parametrize(
-    "asked", [b"\xb2", b"9" * 30, b"Fri, 31 Dec 9999 23:59:59 -0100", b"Mon, 01 Jan 0001 00:00:00"]
+    "asked",
+    [
+        *(b"\xb2", b"9" * 30, b"Fri, 31 Dec 9999 23:59:59 -0100", b"Mon, 01 Jan 0001 00:00:00"),
+        *(b"Mon, 01 Jan 99999999999999999999 00:00:00 GMT", b"Mon, 01 Jan 2020 00:00:00 +99999999999999"),
+    ],
 )
 def test_a_server_that_asks_for_nonsense_is_asked_again(tmp_path: Path, asked: bytes) -> None:
     with saying(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\nRetry-After: " + asked + b"\r\n\r\n") as url:
@@ -179,7 +183,9 @@ def test_redirects_are_followed_a_few_times(site: Site, tmp_path: Path) -> None:
     assert [path for path, _ in site.asked].count("/a") == 1 + 6
 
 
-@pytest.mark.parametrize("target", ["", "file:///etc/passwd", "ftp://127.0.0.1/t", "http://", "http://u:p@127.0.0.1/t"])
+@pytest.mark.parametrize(
+    "target", ["", "file:///etc/passwd", "ftp://127.0.0.1/t", "http://", "http://[", "http://u:p@127.0.0.1/t"]
+)
 def test_redirects_lead_to_web_addresses_only(site: Site, tmp_path: Path, target: str) -> None:
     site.redirects = {"/a": target}
     assert refused(Web(), site.url + "/a", tmp_path / "t").code == "BadRedirect"

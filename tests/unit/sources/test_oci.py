@@ -127,6 +127,8 @@ def test_one_of_several_files(shelf: Shelf, tmp_path: Path) -> None:
         (manifest(layer(digest="sha512:" + "0" * 128)), "states no sha256"),
         (manifest(layer(digest="sha256:../../../token")), "states no sha256"),
         (manifest(layer(size="8")), "states no sha256"),
+        (manifest(layer(annotations="x", size="8")), "states no sha256"),
+        (manifest(layer(annotations=["x"]), layer()), "it has (without a title), t"),
     ],
 )
 def test_artefacts_that_hold_no_such_file(shelf: Shelf, tmp_path: Path, content: bytes, words: str) -> None:
@@ -134,6 +136,12 @@ def test_artefacts_that_hold_no_such_file(shelf: Shelf, tmp_path: Path, content:
     found = refused(place(shelf), tmp_path / "t")
     assert found.code == "BadArtefact"
     assert words in str(found)
+
+
+def test_a_registrys_own_words_are_cut_short(shelf: Shelf, tmp_path: Path) -> None:
+    for content in (manifest(*[layer(title="x" * 10_000)] * 60), manifest(mediaType="x" * 10_000)):
+        shelf.manifest = content
+        assert len(str(refused(place(shelf), tmp_path / "t"))) < 10_000
 
 
 def test_what_is_not_what_its_manifest_says_is_not_taken(shelf: Shelf, tmp_path: Path) -> None:
