@@ -61,16 +61,19 @@ def assign_all(table: pa.Table, declared: Sequence[spec.Slice], *, train: NDArra
 
 
 def value_names(texts: Iterable[str]) -> tuple[str, ...]:
-    """Names of values by their texts, which differ: short, and none of them like another's or like MISSING.
+    """Names of values by their texts, short, and none of them like another's or like MISSING.
+
+    Texts differ but for those of a cross, whose pairs may read alike.
 
     A long text, or one that reads like a name already given, gets a digest of itself at its end.
     """
     names: list[str] = []
     taken = {MISSING}
     for text in texts:
-        name = text
-        if len(name) > MAX_NAME or name in taken:
-            name = f"{text[: MAX_NAME - 13]}…{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        name, again = text, 0
+        while len(name) > MAX_NAME or name in taken:
+            salted = text if not again else f"{text}\x1f{again}"
+            name, again = f"{text[: MAX_NAME - 13]}…{hashlib.sha256(salted.encode()).hexdigest()[:12]}", again + 1
         names.append(name)
         taken.add(name)
     return tuple(names)
