@@ -483,7 +483,9 @@ def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower
         case AllPairs(pairs=pairs):
             # In the pairs' own scale: every pair that still reaches over the limit must come inside.
             limit = -math.log(end) if estimate.quantity.shape == "ratio" else end
-            reach = [(abs(pair.interval.centre), pair.interval) for pair in pairs if isinstance(pair.interval, StudentT)]
+            reach = [
+                (abs(pair.interval.centre), pair.interval) for pair in pairs if isinstance(pair.interval, StudentT)
+            ]
             return max(
                 (
                     growth_to_decide(gap=limit - gap, se=interval.se, alpha=alpha)
