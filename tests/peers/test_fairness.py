@@ -15,7 +15,7 @@ import pytest
 from scipy import stats
 
 from mandate.api import spec
-from mandate.evidence.intervals import AllPairs
+from mandate.evidence.intervals import AllPairs, Beta, GroupPair, Proportions, Unbounded
 from mandate.evidence.schema import Computed, Estimate
 from mandate.measure.answers import from_columns
 from mandate.measure.engine import compute
@@ -109,3 +109,15 @@ def test_limits_of_pairs_are_welchs_and_the_spreads_are_simultaneous():
             far, near = max(far, abs(centre) + each), max(near, abs(centre) - all_)
         expected = (math.exp(-far), math.exp(-near)) if shape == "ratio" else (near, far)
         assert spread_limits(interval, alpha, ratio=shape == "ratio") == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_zero_rates_ratio_is_bounded_by_both_groups_exact_limits():
+    beta = stats.beta
+    pair = Proportions(first=Beta(successes=0, trials=300), second=Beta(successes=120, trials=400))
+    why = Unbounded(reason="a: no variation", unit="rows", found=300, needed=600)
+    interval = AllPairs(pairs=(GroupPair(first="a", second="b", interval=pair),), hindrance=why)
+    lower, upper = spread_limits(interval, 0.02, ratio=True)
+    assert lower == -math.inf
+    assert upper == pytest.approx(beta.isf(0.01, 1, 300) / beta.ppf(0.01, 120, 281))
+    halved = spread_limits(interval.model_copy(update={"left_out": 1}), 0.04, ratio=True)
+    assert halved == pytest.approx((lower, upper)), "pairs that couldn't be had count among the tests"

@@ -1278,7 +1278,7 @@ MUTATIONS = (
     mutation(
         "a spread broken by the luckiest of many pairs",
         LIMITS,
-        "student_limits(pair.interval, alpha / len(interval.pairs))",
+        "student_limits(pair.interval, share)",
         "student_limits(pair.interval, alpha)",
         f"{FAIRNESS}::test_limits_of_pairs_are_welchs_and_the_spreads_are_simultaneous",
     ),
@@ -1288,6 +1288,20 @@ MUTATIONS = (
         "far = max(far, high, -low)",
         "far = max(far, low, -high)",
         f"{FAIRNESS}::test_limits_of_pairs_are_welchs_and_the_spreads_are_simultaneous",
+    ),
+    mutation(
+        "pairs that couldn't be had aren't among the tests",
+        LIMITS,
+        "(interval.left_out or 0)",
+        "0",
+        f"{FAIRNESS}::test_a_zero_rates_ratio_is_bounded_by_both_groups_exact_limits",
+    ),
+    mutation(
+        "both of two proportions at the whole level",
+        LIMITS,
+        "beta_limits(side, alpha / 2)",
+        "beta_limits(side, alpha)",
+        f"{FAIRNESS}::test_a_zero_rates_ratio_is_bounded_by_both_groups_exact_limits",
     ),
     # The search for weak parts
     mutation(

@@ -90,11 +90,21 @@ class AllPairs(_Record):
     """A spread over groups: one `StudentT` per ordered-by-name pair of groups, on differences or log ratios.
 
     Passes when every pair's limit meets the requirement, so no maximum of noisy numbers is ever compared. The worst of
-    several metrics' spreads holds the pairs of each.
+    several metrics' spreads holds the pairs of each. `hindrance` says what keeps some pairs, of which `left_out` have
+    no interval at all, from being bounded: then it can fail by the others, and never passes.
     """
 
     family: Literal["AllPairs"] = "AllPairs"
     pairs: tuple[GroupPair, ...] = Field(min_length=1)
+    hindrance: Unbounded | None = None
+    left_out: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> AllPairs:
+        partly = self.left_out is not None or any(isinstance(pair.interval, Proportions) for pair in self.pairs)
+        if partly and self.hindrance is None:
+            raise ValueError("pairs that aren't bounded on both sides need a hindrance that says why")
+        return self
 
 
 class GroupPair(_Record):
@@ -106,7 +116,15 @@ class GroupPair(_Record):
     first: str = Field(max_length=256)
     second: str = Field(max_length=256)
     metric: str | None = Field(default=None, max_length=64)
-    interval: StudentT
+    interval: Annotated[StudentT | Proportions, Field(discriminator="family")]
+
+
+class Proportions(_Record):
+    """The proportions of a pair's groups where one is 0: their ratio is bounded on the side towards 1 alone."""
+
+    family: Literal["Proportions"] = "Proportions"
+    first: Beta
+    second: Beta
 
 
 class Fact(_Record):

@@ -932,15 +932,20 @@ def _worst(quantity: Quantity, parts: Mapping[str, Estimate]) -> Estimate:
     values = [part.estimate for part in parts.values() if part.estimate is not None]
     pairs: list[GroupPair] = []
     hindrance: Unbounded | None = None
+    each, left_out = 0, 0
     for name, part in parts.items():
         if isinstance(part.interval, AllPairs):
             pairs += [pair.model_copy(update={"metric": name}) for pair in part.interval.pairs]
-        elif isinstance(part.interval, Unbounded) and hindrance is None:
-            hindrance = part.interval.model_copy(update={"reason": f"{name}: {part.interval.reason}"[:512]})
+            left_out += part.interval.left_out or 0
+            each = len(part.interval.pairs) + (part.interval.left_out or 0)
+        why = part.interval.hindrance if isinstance(part.interval, AllPairs) else part.interval
+        if isinstance(why, Unbounded) and hindrance is None:
+            hindrance = why.model_copy(update={"reason": f"{name}: {why.reason}"[:512]})
+    left_out += each * sum(isinstance(part.interval, Unbounded) for part in parts.values())
     return Estimate(
         quantity=quantity,
         estimate=min(values) if quantity.shape == "ratio" else max(values),
-        interval=hindrance or AllPairs(pairs=tuple(pairs)),
+        interval=AllPairs(pairs=tuple(pairs), hindrance=hindrance, left_out=left_out or None) if pairs else hindrance,
         support=min((part.support for part in parts.values()), key=lambda support: support.events),
     )
 

@@ -21,6 +21,8 @@ MAX_VALUES = 100
 """More values than this in one slice are no slices but rows."""
 MAX_NAME = 256
 """Characters of a value's name; of a longer one, the start and 12 hex digits of its SHA-256."""
+LARGEST = 1e300
+"""Edges beyond this aren't rounded: their differences, or what they are rounded to, may be infinite."""
 
 Codes = NDArray[np.intp]
 
@@ -61,16 +63,19 @@ def assign_all(table: pa.Table, declared: Sequence[spec.Slice], *, train: NDArra
 
 
 def value_names(texts: Iterable[str]) -> tuple[str, ...]:
-    """Names of values by their texts, which differ: short, and none of them like another's or like MISSING.
+    """Names of values by their texts, short, and none of them like another's or like MISSING.
+
+    Texts differ but for those of a cross, whose pairs may read alike.
 
     A long text, or one that reads like a name already given, gets a digest of itself at its end.
     """
     names: list[str] = []
     taken = {MISSING}
     for text in texts:
-        name = text
-        if len(name) > MAX_NAME or name in taken:
-            name = f"{text[: MAX_NAME - 13]}…{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        name, again = text, 0
+        while len(name) > MAX_NAME or name in taken:
+            salted = text if not again else f"{text}\x1f{again}"
+            name, again = f"{text[: MAX_NAME - 13]}…{hashlib.sha256(salted.encode()).hexdigest()[:12]}", again + 1
         names.append(name)
         taken.add(name)
     return tuple(names)
@@ -80,7 +85,7 @@ def quantile_edges(values: NDArray[np.float64], ranges: int) -> tuple[float, ...
     """Rising edges that cut finite `values` into `ranges` of about equally many; ties make them fewer.
 
     The k-th edge is the value with k n // ranges values before it in their order, unless nothing lies below it. Rounded
-    to a tenth of the narrowest range's order of magnitude: an edge is seldom the value of one row.
+    down to a tenth of the narrowest range's order of magnitude: an edge is seldom the value of one row.
     """
     finite = np.sort(values[np.isfinite(values)])
     if not len(finite):
@@ -90,9 +95,17 @@ def quantile_edges(values: NDArray[np.float64], ranges: int) -> tuple[float, ...
     edges = [float(edge) for edge in np.unique(finite[places]) if edge > least]
     if not edges:
         return ()
+    if max(abs(least), abs(edges[0]), abs(edges[-1])) > LARGEST:
+        return tuple(edges)
     gap = float(np.min(np.diff([least, *edges])))
     digits = 1 - math.floor(math.log10(gap))
-    return tuple(edge for edge in (round(edge, digits) for edge in edges) if edge > least)
+    return tuple(edge for edge in (_rounded(edge, digits) for edge in edges) if edge > least)
+
+
+def _rounded(edge: float, digits: int) -> float:
+    """Down, never up: many rows may share an edge's value, and they belong above it."""
+    near = round(edge, digits)
+    return near if near <= edge else round(near - 10.0**-digits, digits)
 
 
 def edge_text(edge: float) -> str:
@@ -111,7 +124,7 @@ def ranges(values: NDArray[np.float64], edges: Sequence[float], names: Sequence[
 def _by_column(table: pa.Table, declared: spec.Slice, *, train: NDArray[np.bool_]) -> Sliced:
     column = declared.column or ""
     if declared.edges or declared.quantiles is not None:
-        if not is_numeric(table, column):
+        if not is_numeric(table, column) and not pa.types.is_null(table.schema.field(column).type):
             raise MeasureError(
                 "SliceNotNumeric",
                 f"data.slices {declared.name!r}: column {column!r} isn't numeric; remove edges and quantiles",

@@ -57,6 +57,7 @@ def texts(values: pa.Array, *, name: str = "") -> pa.Array:
     Raises NotText, with the column's `name`, for bytes that aren't UTF-8.
     """
     if pa.types.is_floating(values.type):
+        values = values.cast(pa.float32()) if pa.types.is_float16(values.type) else values
         values = pc.if_else(pc.is_nan(values), None, values)
         whole = pc.fill_null(pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**53)), False)
         as_whole = pc.if_else(whole, values, None).cast(pa.int64(), safe=False).cast(pa.string())

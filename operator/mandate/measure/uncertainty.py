@@ -21,7 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from mandate.evidence.intervals import AllPairs, Beta, GroupPair, Interval, Link, Paired, StudentT, Unbounded
+from mandate.evidence.intervals import (
+    AllPairs,
+    Beta,
+    GroupPair,
+    Interval,
+    Link,
+    Paired,
+    Proportions,
+    StudentT,
+    Unbounded,
+)
 from mandate.evidence.schema import Support
 
 from .metrics import Floats, Point, Unit
@@ -158,28 +168,58 @@ def _pair(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["dis
 
 
 def all_pairs(groups: dict[str, tuple[Point, Clusters | None]], *, ratio: bool) -> AllPairs | Unbounded:
-    """Every group against every other, on differences or log ratios; the first hindrance makes it all Unbounded."""
+    """Every group against every other, on differences or log ratios.
+
+    A group or a pair that can't be bounded is the hindrance, and the others still show how far apart they are: a small
+    group mustn't hide the gap between large ones. Unbounded where nothing is left. The ratio of a proportion to one
+    that is 0 has its two sides.
+    """
     pairs: list[GroupPair] = []
+    hindered: dict[str, Unbounded] = {}
     for name, (point, clusters) in sorted(groups.items()):
         hindrance = _too_few(point, clusters) or (_no_variance(point) if ratio and point.value <= 0 else None)
         if hindrance is not None:
-            return _of(name, hindrance)
+            hindered[name] = _of(name, hindrance)
+    hindrances, left_out = list(hindered.values()), 0
     for first, second in combinations(sorted(groups), 2):
-        (a, codes_a), (b, codes_b) = groups[first], groups[second]
-        u, v = _aligned(a, b, (codes_a, codes_b))
-        scale_a, scale_b = (1 / a.value, 1 / b.value) if ratio else (1.0, 1.0)
-        spread = Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom), u.clusters)
-        interval = _student(
-            spread,
-            (a, b),
-            centre=math.log(a.value / b.value) if ratio else a.value - b.value,
-            link="Identity",
-            step=max(a.step * scale_a, b.step * scale_b),
-        )
-        if isinstance(interval, Unbounded):
-            return _of(f"{first} and {second}", interval)
-        pairs.append(GroupPair(first=first, second=second, interval=interval))
-    return AllPairs(pairs=tuple(pairs))
+        interval: StudentT | Proportions | Unbounded | None
+        if first in hindered or second in hindered:
+            interval = _sides(groups[first], groups[second]) if ratio else None
+        else:
+            interval = _between(groups[first], groups[second], ratio=ratio)
+        if interval is None or isinstance(interval, Unbounded):
+            left_out += 1
+            hindrances += [] if interval is None else [_of(f"{first} and {second}", interval)]
+        else:
+            pairs.append(GroupPair(first=first, second=second, interval=interval))
+    if not pairs:
+        return hindrances[0]
+    return AllPairs(pairs=tuple(pairs), hindrance=next(iter(hindrances), None), left_out=left_out or None)
+
+
+def _between(
+    one: tuple[Point, Clusters | None], other: tuple[Point, Clusters | None], *, ratio: bool
+) -> StudentT | Unbounded:
+    """The difference or log ratio of two groups."""
+    (a, codes_a), (b, codes_b) = one, other
+    u, v = _aligned(a, b, (codes_a, codes_b))
+    scale_a, scale_b = (1 / a.value, 1 / b.value) if ratio else (1.0, 1.0)
+    return _student(
+        Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom), u.clusters),
+        (a, b),
+        centre=math.log(a.value / b.value) if ratio else a.value - b.value,
+        link="Identity",
+        step=max(a.step * scale_a, b.step * scale_b),
+    )
+
+
+def _sides(one: tuple[Point, Clusters | None], other: tuple[Point, Clusters | None]) -> Proportions | None:
+    """Two proportions of which one is 0; None where they aren't, or where there are too few clusters to bound them."""
+    if any(point.proportion is None or _too_few(point, clusters) is not None for point, clusters in (one, other)):
+        return None
+    if (one[0].value > 0) == (other[0].value > 0):
+        return None
+    return Proportions(first=_proportion(*one), second=_proportion(*other))
 
 
 def _proportion(point: Point, clusters: Clusters | None) -> Beta:

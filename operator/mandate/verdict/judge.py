@@ -271,18 +271,7 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
         return Outcome("Error", asked, where, f"{where}: NotMeasured: the evidence holds no number")
     interval = estimate.interval
     if isinstance(interval, Unbounded):
-        missing = max(interval.needed - interval.found, 1)
-        return Outcome(
-            "Inconclusive",
-            asked,
-            where,
-            f"{where}: {_value(estimate.estimate, metric)}, {interval.reason}; "
-            f"{_thousands(missing)} more {_unit(interval.unit)} needed",
-            estimate=estimate.estimate,
-            reference=estimate.reference,
-            needed=missing,
-            unit=_unit(interval.unit),
-        )
+        return _unknown(estimate, interval, metric=metric, where=where, asked=asked)
     if isinstance(requirement, Against):
         return _compared(estimate, requirement, metric=metric, alpha=alpha, where=where, asked=asked)
     limits = _limits(estimate, metric=metric, alpha=alpha)
@@ -290,12 +279,13 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
         return _zero_variance(estimate, metric=metric, where=where, asked=asked)
     lower, upper = limits
     low, high = bounds(requirement)
-    if lower >= low and upper <= high:
-        verdict: VerdictWord = "Pass"
-    elif upper < low or lower > high:
+    verdict: VerdictWord = "Inconclusive"
+    if upper < low or lower > high:
         verdict = "Fail"
-    else:
-        verdict = "Inconclusive"
+    elif isinstance(interval, AllPairs) and interval.hindrance is not None:
+        return _unknown(estimate, interval.hindrance, metric=metric, where=where, asked=asked)
+    elif lower >= low and upper <= high:
+        verdict = "Pass"
     value = _measured(estimate)
     needed, unit, advice = None, "rows", ""
     if verdict == "Inconclusive":
@@ -319,6 +309,23 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
         needed=needed,
         unit=unit,
         shortfall=max(low - value, value - high, 0.0),
+    )
+
+
+def _unknown(estimate: Estimate, hindrance: Unbounded, *, metric: Metric, where: str, asked: str) -> Outcome:
+    """Inconclusive, since something of the number can't be bounded."""
+    assert estimate.estimate is not None
+    missing = max(hindrance.needed - hindrance.found, 1)
+    return Outcome(
+        "Inconclusive",
+        asked,
+        where,
+        f"{where}: {_value(estimate.estimate, metric)}, {hindrance.reason}; "
+        f"{_thousands(missing)} more {_unit(hindrance.unit)} needed",
+        estimate=estimate.estimate,
+        reference=estimate.reference,
+        needed=missing,
+        unit=_unit(hindrance.unit),
     )
 
 
@@ -476,7 +483,9 @@ def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower
         case AllPairs(pairs=pairs):
             # In the pairs' own scale: every pair that still reaches over the limit must come inside.
             limit = -math.log(end) if estimate.quantity.shape == "ratio" else end
-            reach = [(abs(pair.interval.centre), pair.interval) for pair in pairs]
+            reach = [
+                (abs(pair.interval.centre), pair.interval) for pair in pairs if isinstance(pair.interval, StudentT)
+            ]
             return max(
                 (
                     growth_to_decide(gap=limit - gap, se=interval.se, alpha=alpha)

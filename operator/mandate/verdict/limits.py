@@ -7,7 +7,7 @@ from typing import Literal
 
 from scipy.special import betaincinv, ndtri, stdtrit
 
-from mandate.evidence.intervals import AllPairs, Beta, Link, Paired, StudentT, Table
+from mandate.evidence.intervals import AllPairs, Beta, Link, Paired, Proportions, StudentT, Table
 
 Limits = tuple[float, float]
 """Lower and upper limit, each one-sided at the level asked for; infinite where there is none."""
@@ -39,15 +39,29 @@ def spread_limits(interval: AllPairs, alpha: float, *, ratio: bool) -> Limits:
     """Limits of a spread over groups from all its pairs.
 
     The spread meets a limit when every pair's far limit does (no correction needed: all must hold); it breaks it when
-    one pair's near limit does at alpha / pairs (Bonferroni, which bounds Holm's first step).
+    one pair's near limit does at alpha / pairs (Bonferroni, which bounds Holm's first step; pairs that couldn't be had
+    count). With a hindrance there is no far limit: the lower one of a ratio, the upper one of a difference is infinite.
     """
-    far, near = 0.0, 0.0
+    far, near = 0.0 if interval.hindrance is None else math.inf, 0.0
+    share = alpha / (len(interval.pairs) + (interval.left_out or 0))
     for pair in interval.pairs:
+        if isinstance(pair.interval, Proportions):
+            near = max(near, _apart(pair.interval, share))
+            continue
         low, high = student_limits(pair.interval, alpha)
         far = max(far, high, -low)
-        low, high = student_limits(pair.interval, alpha / len(interval.pairs))
+        low, high = student_limits(pair.interval, share)
         near = max(near, low, -high)
-    return (math.exp(-far), math.exp(-near)) if ratio else (near, far)
+    if ratio:
+        return (math.exp(-far) if math.isfinite(far) else -math.inf), math.exp(-near)
+    return near, far
+
+
+def _apart(interval: Proportions, alpha: float) -> float:
+    """How far apart two proportions' logarithms surely are; half of `alpha` for each of them."""
+    (low, high), (least, most) = (beta_limits(side, alpha / 2) for side in (interval.first, interval.second))
+    gaps = (math.log(a / b) for a, b in ((low, most), (least, high)) if a > 0 and b > 0)
+    return max(gaps, default=0.0)
 
 
 def contrast_limits(

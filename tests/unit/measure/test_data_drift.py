@@ -174,3 +174,14 @@ def test_few_expected_rows_are_pooled_or_leave_no_test():
     assert distances.chi_square(np.array([0, 0]), np.array([20, 20])) is None
     assert distances.chi_square(np.array([100, 3, 2]), np.array([90, 4, 3])).df == 1
     assert distances.chi_square(np.array([100, 50, 1]), np.array([90, 60, 0])).df == 1
+
+
+def test_texts_that_are_always_new_are_no_change_because_a_few_more_are_missing():
+    def table(rows, missing, start):
+        return pa.table({"note": [None if n < missing else f"note {start + n}" for n in range(rows)]})
+
+    (column,) = drift(profile([table(9000, 90, 0)]), profile([table(5000, 150, 9000)]))
+    assert column.adjusted < 1e-9
+    assert not column.changed
+    (column,) = drift(profile([table(9000, 90, 0)]), profile([table(5000, 650, 9000)]))
+    assert column.changed

@@ -200,10 +200,42 @@ def test_a_feature_that_gives_a_number_away():
         label=label,
         tax=3 * label + RNG.normal(0, 0.01, ROWS),
         z=RNG.normal(size=ROWS),
-        part=np.sqrt(label),
+        root=np.sqrt(label),
+        part=np.sqrt(label) * RNG.lognormal(0, 0.2, ROWS),
     )
-    assert set(found) == {"tax"}
+    assert set(found) == {"tax", "root"}
     assert found["tax"].numbers["r2"] > 0.99
+
+
+def test_a_hundred_rows_are_enough_to_see_the_label():
+    half = np.arange(200) < 100
+    for seed in range(20):
+        y = np.arange(200) % 2
+        table = pa.table({"y": y, "x": np.random.default_rng(seed).normal(size=200) + 100 * y})
+        assert codes(giveaways(table, half, ~half, target="y", features=["x"])) == [("GivesLabelAway", "test", "x")]
+
+
+def test_a_time_that_is_written_because_of_the_outcome():
+    y = np.arange(400) % 2
+    hours = RNG.permutation(400) + 1000 * y
+    for kind in ("datetime64[us]", "datetime64[D]"):
+        table = pa.table({"y": y, "closed": hours.astype(kind)})
+        half = np.arange(400) < 200
+        (found,) = giveaways(table, half, ~half, target="y", features=["closed"])
+        assert (found.code, found.column, found.effect) == ("GivesLabelAway", "closed", 1.0)
+    table = pa.table({"y": y, "at": RNG.permutation(400).astype("datetime64[h]").astype("datetime64[us]")})
+    assert giveaways(table, half, ~half, target="y", features=["at"]) == ()
+
+
+def test_a_rising_function_of_a_number_with_a_long_tail_gives_it_away():
+    log = 1.5 * RNG.normal(size=2000)
+    half = np.arange(2000) < 1000
+    table = pa.table({"y": np.exp(log), "log": log, "near": log + 0.5 * RNG.normal(size=2000)})
+    found = giveaways(table, half, ~half, target="y", features=["log", "near"], regression=True)
+    assert codes(found) == [("GivesLabelAway", "test", "log")]
+    often = np.where(np.arange(2000) % 4 > 0, 0.0, np.exp(log))
+    table = pa.table({"y": often, "some": (often > 0).astype(int)})
+    assert giveaways(table, half, ~half, target="y", features=["some"], regression=True) == ()
 
 
 def test_too_few_rows_or_no_labels_show_nothing():

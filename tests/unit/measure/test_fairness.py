@@ -8,6 +8,7 @@ from mandate.api import spec
 from mandate.evidence.schema import Evidence, Measured
 from mandate.measure.answers import from_columns
 from mandate.measure.engine import compute
+from mandate.measure.slices import value_names
 from mandate.measure.split import join
 from mandate.verdict.judge import judge
 
@@ -112,3 +113,34 @@ def test_equalized_odds_fails_by_either_rate():
     for groups, verdict in ((even, "Pass"), (apart, "Fail")):
         assert outcome(groups, metric="equalized_odds", shape="difference", require="<= 0.1").verdict == verdict
         assert outcome(groups, metric="equalized_odds", shape="ratio", require=">= 0.8").verdict == verdict
+
+
+def test_a_small_group_hides_no_gap_between_large_ones():
+    apart = [("a", 3000, 0.5, 0.5), ("b", 3000, 0.5, 0.8)]
+    for metric in ("selection_rate", "equalized_odds"):
+        for shape, limit in (("difference", "<= 0.1"), ("ratio", ">= 0.8")):
+            alone = outcome(apart, metric=metric, shape=shape, require=limit)
+            beside = outcome([*apart, ("c", 5, 0.5, 0.5)], metric=metric, shape=shape, require=limit)
+            assert (alone.verdict, beside.verdict) == ("Fail", "Fail"), (metric, shape, beside.message)
+            loose = {"difference": "<= 0.9", "ratio": ">= 0.1"}[shape]
+            found = outcome([*apart, ("c", 5, 0.5, 0.5)], metric=metric, shape=shape, require=loose)
+            assert found.verdict == "Inconclusive"
+            assert "c" in found.message
+
+
+def test_a_group_of_which_nobody_is_chosen_fails_a_ratio_where_it_is_large_enough():
+    def word(rows, require=">= 0.8"):
+        groups = [("a", 800, 0.5, 0.5), ("b", rows, 0.5, 0.0)]
+        return outcome(groups, metric="selection_rate", shape="ratio", require=require).verdict
+
+    assert word(800) == "Fail"
+    assert word(5) == "Inconclusive"
+    assert word(800, ">= 0.001") == "Inconclusive"
+
+
+def test_pairs_of_a_cross_that_read_alike_stay_groups_of_their_own():
+    pairs = [("a", "b × c × d"), ("a × b", "c × d"), ("a × b × c", "d")]
+    texts = [f"{one} × {other}" for one, other in pairs]
+    assert len(set(value_names(texts))) == 3
+    taken = value_names(["ü" * 300])[0]
+    assert len(set(value_names([taken, "ü" * 300]))) == 2

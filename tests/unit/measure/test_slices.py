@@ -87,6 +87,23 @@ def test_ties_and_constants_make_fewer_ranges_and_none_that_is_empty():
     assert slices([float("inf"), 0.0, 1.0, float("-inf")], quantiles=2) == [">=1", "<1", ">=1", "<1"]
 
 
+def test_rounding_leaves_a_value_of_many_rows_above_its_edge():
+    values = np.repeat([0.0, 2 / 3, 1.0], 100)
+    table = pa.table({"c": values})
+    (found,) = assign(table, spec.Slice(name="s", column="c", quantiles=3), train=[True] * 300)
+    assert np.bincount(found.code).tolist() == [100, 100, 100]
+
+
+def test_edges_of_numbers_at_the_ends_of_what_there_is():
+    assert quantile_edges(np.array([-1.79e308, 0.0, 1.79e308]), 3) == (0.0, 1.79e308)
+    assert quantile_edges(np.array([0.0, 1.79e308]), 2) == (1.79e308,)
+    assert quantile_edges(np.array([5e-324, 1e-323]), 2) == (1e-323,)
+
+
+def test_half_floats_have_names_like_other_numbers():
+    assert slices(pa.array(np.array([1.0, 0.5, np.nan], dtype=np.float16))) == ["1", "0.5", "(missing)"]
+
+
 def test_quantiles_without_a_training_row_say_what_to_do():
     table = pa.table({"c": pa.array([1.0, None]), "d": ["a", "b"]})
     declared = (
@@ -105,6 +122,7 @@ def test_a_column_that_is_all_missing_is_one_value():
     assert slices(pa.array([None, None], type=pa.float64())) == ["(missing)"] * 2
     assert slices(pa.array([None, None], type=pa.float64()), edges=("1",)) == ["(missing)"] * 2
     assert slices(pa.array([None, None], type=pa.string())) == ["(missing)"] * 2
+    assert slices(pa.nulls(2), edges=("1",)) == ["(missing)"] * 2
 
 
 def test_a_cross_has_the_pairs_that_occur_and_missing_on_either_side():

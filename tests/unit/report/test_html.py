@@ -282,3 +282,8 @@ def test_facts_and_faults_get_no_picture() -> None:
     limit = Limit("AtLeast", 1)  # type: ignore[arg-type]
     assert plot.plots([(outcome(estimate=1.0, lower=1.0, upper=1.0), limit)], bounds=(0.0, 1.0)) is None
     assert plot.plots([(outcome(verdict="Error"), limit)], bounds=(0.0, 1.0)) is None
+
+
+def test_a_page_of_a_model_in_whose_way_nothing_stands():
+    told = dataclasses.replace(report(), obstacles=())
+    assert "What to do" in html.render(told)

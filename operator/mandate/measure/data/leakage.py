@@ -23,6 +23,8 @@ GIVEAWAY = 0.98
 """A feature whose own AUC, R² or lambda reaches this gives the label away: real ones seldom do."""
 CELLS = 64
 """Ranges into which a number is cut to see what it says of the label on its own."""
+LEAST_IN_RANGE = 4
+"""Training rows of a range at least: emptier ones know nothing of test rows, and hide what a few hundred rows show."""
 LEAST_MINORITY = 20
 """Fewer rows of the rarer class (of all but the commonest) show no giveaway; so few rows no R²."""
 MAX_CLASSES = 20
@@ -199,11 +201,12 @@ def giveaways(
 ) -> tuple[Finding, ...]:
     """Code GivesLabelAway: features that predict the label on their own; of several classes all together.
 
-    Each feature's values are cut into cells (ranges of a number, texts, missing), the mean label of each is learnt on
-    the training rows and tested on the test rows: R² for a regression (or the squared correlation, if greater), of two
-    classes the AUC, of several lambda. Learning and testing on different rows keeps ids, which are learnt by heart, out
-    of it. Rows whose label is missing are left out. Code GivesClassAway: one of several classes, by its AUC against the
-    rest; that happens in honest data, too, so it is told and not counted as a leak.
+    Each feature's values are cut into cells (ranges of a number or of a time, texts, missing), the mean label of each
+    is learnt on the training rows and tested on the test rows: R² for a regression (or the squared correlation, or R²
+    of the label's ranks, if greater), of two classes the AUC, of several lambda. Learning and testing on different rows
+    keeps ids, which are learnt by heart, out of it. Rows whose label is missing are left out. Code GivesClassAway: one
+    of several classes, by its AUC against the rest; that happens in honest data, too, so it is told and not counted as
+    a leak.
     """
     labels, names = _labels(table, target, regression=regression, test=test)
     if not len(labels):
@@ -214,21 +217,22 @@ def giveaways(
     if not train.any() or not test.any():
         return ()
     codes = None if regression or len(labels) == 1 else text_codes(table, target)[1]
+    ranks = _ranks(labels[0], train | test) if regression else None
     for feature in features:
         # Of several classes each may end within a range, so there are as many more ranges.
         cells, count = _cells(table, feature, train, ranges=CELLS * len(labels))
-        sizes = np.bincount(cells[train], minlength=count)
         counts = np.bincount(cells[test], minlength=count).astype(np.float64)
         scores: list[float] = []
         for label in labels:
-            sums = np.bincount(cells[train], weights=label[train], minlength=count)
-            learnt = np.where(sizes > 0, sums / np.maximum(sizes, 1), label[train].mean())
+            learnt = _means(cells[train], label[train], count)
             if regression:
                 scores.append(_r2(learnt[cells[test]], label[test]))
-                if is_numeric(table, feature):
-                    scores.append(_correlation(numbers(table, feature)[test], label[test]))
+                if (values := _numbers(table, feature)) is not None:
+                    scores.append(_correlation(values[test], label[test]))
             else:
                 scores.append(_auc(learnt, cells[test], counts, label[test]))
+        if ranks is not None:
+            scores.append(_r2(_means(cells[train], ranks[train], count)[cells[test]], ranks[test]))
         best = max(scores)
         whole = best if codes is None else _lambda(cells, codes, train, test)
         if whole >= limit:
@@ -296,20 +300,52 @@ def _labels(
 
 def _cells(table: pa.Table, feature: str, train: Rows, *, ranges: int) -> tuple[NDArray[np.intp], int]:
     """Each row's cell, and how many there are; missing is one of its own."""
-    if not is_numeric(table, feature):
+    values = _numbers(table, feature)
+    if values is None:
         names, codes = text_codes(table, feature)
         return codes, len(names)
-    values = numbers(table, feature)
     present = ~np.isnan(values)
     seen = np.sort(values[train & present])
     if not len(seen):
         return np.where(present, 0, 1), 2
+    ranges = min(ranges, max(len(seen) // LEAST_IN_RANGE, 2))
     # Edges are values that occur, so that few-valued numbers keep each value apart.
     edges = np.unique(seen[(len(seen) * np.arange(1, ranges) // ranges)])
     with np.errstate(over="ignore"):
         edges = np.unique(np.concatenate([edges, np.nextafter(edges, np.inf)]))
     codes = np.searchsorted(edges, values, side="right")
     return np.where(present, codes, len(edges) + 1), len(edges) + 2
+
+
+def _numbers(table: pa.Table, feature: str) -> NDArray[np.float64] | None:
+    """Numbers and times as numbers, missing as NaN; None for anything else."""
+    if is_numeric(table, feature):
+        return numbers(table, feature)
+    values = column(table, feature)
+    if not pa.types.is_temporal(values.type) or values.type == pa.month_day_nano_interval():
+        return None
+    whole = values.cast(pa.int32() if values.type.bit_width == 32 else pa.int64())
+    return np.asarray(whole.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _means(cells: NDArray[np.intp], label: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """The mean label in each of `count` cells; that of all where a cell is empty."""
+    sizes = np.bincount(cells, minlength=count)
+    sums = np.bincount(cells, weights=label, minlength=count)
+    return np.where(sizes > 0, sums / np.maximum(sizes, 1), label.mean())
+
+
+def _ranks(label: NDArray[np.float64], rows: Rows) -> NDArray[np.float64] | None:
+    """Mid-ranks among `rows`, so that a logarithm of the label gives it away as well as a copy does.
+
+    None where one value is on a tenth of the rows or more: then ranks say little but whether it is that value.
+    """
+    _, place, counts = np.unique(label[rows], return_inverse=True, return_counts=True)
+    if counts.max() * 10 >= len(place):
+        return None
+    found = np.full(len(label), np.nan)
+    found[rows] = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return found
 
 
 def _lambda(cells: NDArray[np.intp], codes: NDArray[np.intp], train: Rows, test: Rows) -> float:

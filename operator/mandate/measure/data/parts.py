@@ -26,7 +26,7 @@ from ..split import PARTS, Split
 from ..table import MeasureError, text_codes
 from ..table import column as column_of
 from .distances import ks_p
-from .drift import DEFAULT, Rules, drift
+from .drift import DEFAULT, Rules, drift, tested
 from .leakage import contents, leakage
 from .profile import NAME_LENGTH, profile
 from .quality import quality
@@ -182,7 +182,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 def _changes(changed: Sequence[ColumnDrift], first: str, part: str, *, target: str, by_time: bool) -> Iterator[Finding]:
     """Codes Drift and LabelDrift."""
     for column in changed:
-        grave = [distance for distance in column.distances if distance.matters]
+        grave = [distance for distance in tested(column) if distance.matters]
         said = ", ".join(f"{SAID[distance.name]} {distance.value:.3f}" for distance in grave)
         label = column.column == target
         yield Finding(
@@ -191,7 +191,7 @@ def _changes(changed: Sequence[ColumnDrift], first: str, part: str, *, target: s
             column=column.column,
             numbers={"rows": column.rows[1], "referenceRows": column.rows[0]}
             | {distance.name: distance.value for distance in column.distances},
-            effect=_effect(column.distances),
+            effect=_effect(tested(column)),
             message=f"{'the label ' if label else ''}{column.column!r} is distributed otherwise in {part} than in "
             f"{first}: {said}; {column.rows[1]:,} and {column.rows[0]:,} rows",
             advice=_advice(label=label, by_time=by_time),
