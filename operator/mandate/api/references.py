@@ -35,6 +35,8 @@ class Kind:
     """Whether it needs task.time."""
     trained: bool = True
     """Whether it is made from training rows."""
+    fitted: bool = False
+    """Whether it is found on the model's features, so that model.inputs must say which those are."""
 
 
 KINDS: dict[BaselineType, Kind] = {
@@ -42,7 +44,7 @@ KINDS: dict[BaselineType, Kind] = {
     "MostFrequent": Kind(tasks=CLASSIFICATION),
     "Uniform": Kind(tasks=CLASSIFICATION, takes=("seed",), trained=False),
     "Stratified": Kind(tasks=CLASSIFICATION, takes=("seed",)),
-    "Threshold": Kind(),
+    "Threshold": Kind(fitted=True),
     "Mean": Kind(tasks=("Regression",)),
     "Median": Kind(tasks=("Regression",)),
     "PreviousValue": Kind(tasks=("Regression",), takes=("by", "delay"), timed=True),
@@ -50,7 +52,7 @@ KINDS: dict[BaselineType, Kind] = {
     "LastPeriodMean": Kind(
         tasks=("Binary", "Regression"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
     ),
-    "Linear": Kind(),
+    "Linear": Kind(fitted=True),
     "Column": Kind(needs=("column",), trained=False),
     "Human": Kind(tasks=CLASSIFICATION, takes=("against", "seed"), trained=False),
 }

@@ -84,12 +84,13 @@ def _scaled(values: Floats, train: NDArray[np.bool_]) -> list[Floats]:
     known = np.isfinite(values)
     seen = values[train & known]
     with np.errstate(over="ignore"):
-        spread = float(np.std(seen)) if len(seen) else 0.0
-    if spread == 0 or not np.isfinite(spread):  # constant, or numbers so large that their squares overflow
-        return []
-    scaled = np.where(known, (values - np.mean(seen)) / spread, 0.0)
+        # Equal numbers may have a deviation by rounding, and another number would be that many deviations away.
+        spread = float(np.std(seen)) if len(seen) and seen.min() < seen.max() else 0.0
     unknown = (~known).astype(np.float64)
-    return [scaled, unknown] if unknown[train].any() else [scaled]
+    columns = [unknown] if unknown[train].any() and len(seen) else []
+    if spread == 0 or not np.isfinite(spread):  # constant, or numbers so large that their squares overflow
+        return columns
+    return [np.where(known, (values - np.mean(seen)) / spread, 0.0), *columns]
 
 
 def _one_hot(table: pa.Table, name: str, train: NDArray[np.bool_]) -> list[Floats]:

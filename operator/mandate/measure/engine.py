@@ -277,6 +277,15 @@ def _prepare(
             continue  # heard on rows of their own
         if reference.type == "Column":
             others[reference.name] = heard(from_columns(table, [reference.column or ""]))
+        elif KINDS[reference.type].fitted and model.inputs is None:
+            # The table holds only columns that something else names: a fit on those would be easy to beat.
+            others[reference.name] = Voice(
+                fault=Fault(
+                    code="NoInputs",
+                    message=f"baseline {reference.type} is found on model.inputs.columns, and none are declared; "
+                    "declare the columns that the model was fed",
+                )
+            )
         elif KINDS[reference.type].trained and not train.any():
             others[reference.name] = Voice(
                 fault=Fault(code="NoTrainingRows", message=f"baseline {reference.type} needs training rows")
@@ -291,7 +300,7 @@ def _prepare(
                 features=features,
                 classes=classes,
                 cutoff=float(model.output.cutoff),
-                weight=None if weights is None else shares(weights[train]),
+                weights=weights,
             )
             if words:
                 learnt.append(Learnt(baseline=reference.name, words=words))
@@ -520,6 +529,9 @@ def _baseline(
             return Voice(label=baselines.most_frequent(actual, train, weight), score=score, finite=finite)
         case _:
             matrix = baselines.design(table, features, train)
+            if not matrix.shape[1]:
+                message = "baseline Linear: in the training rows no feature varies; use Prior or Mean"
+                return Voice(fault=Fault(code="NoFeatures", message=message))
             if regression:
                 return Voice(score=baselines.ridge(matrix, actual, train, weight), finite=finite)
             score, converged = baselines.logistic(matrix, actual, train, weight, classes=classes)

@@ -2,6 +2,7 @@
 
 These look back from each row: to the rows before it in time, whatever their part, whose values were known by then.
 Days, weeks and months are those of a clock on the wall, so that 8 o'clock stays 8 o'clock when summer time begins.
+Where rows have weights, means are weighted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from mandate.api.criteria import seconds
 
 from .metrics import Floats
+from .metrics.point import weighed
 from .split import instants, moments
 from .table import MeasureError, text_codes
 
@@ -27,6 +29,7 @@ _MONTHS = {"Month": 1, "Quarter": 3, "Year": 12}
 _EQUAL = {"Hour": "1h", "Day": "1d", "Week": "7d"}
 _MONDAY = -3 * 86_400 * SECOND
 """1970-01-01 was a Thursday; weeks begin on Mondays."""
+_LAST = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,12 @@ class Past:
     wall: Ticks | None
     known: Ticks
 
+    def take(self, rows: NDArray[np.intp]) -> Past:
+        """The times of `rows`."""
+        at = self.at[rows]
+        wall = None if self.wall is None else self.wall[rows]
+        return Past(at=at, wall=wall, known=at if self.known is self.at else self.known[rows])
+
 
 def past(table: pa.Table, time: str, *, zone: str | None, delay: str | None) -> Past:
     """The rows' times. `zone` is an IANA name for times with an offset from UTC; without it, the column's own, or UTC.
@@ -51,8 +60,13 @@ def past(table: pa.Table, time: str, *, zone: str | None, delay: str | None) -> 
     if delay is not None and seconds(delay):
         if not scale:
             raise MeasureError("DelayWithoutTime", f"task.time: column {time!r} holds plain numbers; leave delay out")
-        known = at + round(seconds(delay) * SECOND)
+        # No later than the last instant that there is: beyond it the sum would begin anew, long ago.
+        known = at + np.minimum(_microseconds(delay), _LAST - np.maximum(at, 0))
     return Past(at=at, wall=_wall(table, time, zone=zone) if scale else None, known=known)
+
+
+def _microseconds(duration: str) -> int:
+    return min(round(seconds(duration) * SECOND), _LAST)
 
 
 def _wall(table: pa.Table, time: str, *, zone: str | None) -> Ticks:
@@ -94,26 +108,30 @@ def periods(wall: Ticks, period: str) -> tuple[Ticks, Ticks]:
         count = _MONTHS[period]
         within = (times - months.astype("datetime64[us]")).astype(np.int64)
         return number // count, number % count * (32 * 86_400 * SECOND) + within
-    length = round(seconds(_EQUAL.get(period, period)) * SECOND)
+    length = _microseconds(_EQUAL.get(period, period))
     since = wall - (_MONDAY if period == "Week" else 0)
     return since // length, since % length
 
 
-def previous(actual: Floats, code: NDArray[np.intp], given: Past) -> Floats:
+def previous(actual: Floats, code: NDArray[np.intp], given: Past, weight: Floats | None = None) -> Floats:
     """The value before in the same series, of several at one instant their mean; NaN where there is none."""
-    return _look_back(actual, code, given.at, given)
+    return _look_back(actual, code, given.at, given, weight)
 
 
-def seasonal(actual: Floats, code: NDArray[np.intp], given: Past, *, season: str) -> Floats:
+def seasonal(
+    actual: Floats, code: NDArray[np.intp], given: Past, weight: Floats | None = None, *, season: str
+) -> Floats:
     """The value at the same place of the last season that has one (Hyndman & Athanasopoulos 2021, 5.2)."""
     number, place = periods(_clock(given), season)
     both = np.unique(place, return_inverse=True)[1]
-    return _look_back(actual, code * (int(both.max(initial=0)) + 1) + both, number, given)
+    return _look_back(actual, code * (int(both.max(initial=0)) + 1) + both, number, given, weight)
 
 
-def last_period(actual: Floats, code: NDArray[np.intp], given: Past, *, period: str) -> Floats:
+def last_period(
+    actual: Floats, code: NDArray[np.intp], given: Past, weight: Floats | None = None, *, period: str
+) -> Floats:
     """The series' mean over the last earlier period in which it has rows."""
-    return _look_back(actual, code, periods(_clock(given), period)[0], given)
+    return _look_back(actual, code, periods(_clock(given), period)[0], given, weight)
 
 
 def _clock(given: Past) -> Ticks:
@@ -122,14 +140,18 @@ def _clock(given: Past) -> Ticks:
     return given.wall
 
 
-def _look_back(actual: Floats, code: NDArray[np.intp], slot: Ticks, given: Past) -> Floats:
-    """Per row the mean of the latest earlier slot of its series whose values are all known by then."""
+def _look_back(actual: Floats, code: NDArray[np.intp], slot: Ticks, given: Past, weight: Floats | None) -> Floats:
+    """Per row the mean of the latest earlier slot of its series whose values are all known by then.
+
+    `weight` (n,), above 0.
+    """
     order = np.lexsort((slot, code))
     ordered, slots = code[order], slot[order]
     begins = np.ones(len(order), dtype=np.bool_)
     begins[1:] = (ordered[1:] != ordered[:-1]) | (slots[1:] != slots[:-1])
     first = np.flatnonzero(begins)
-    means = np.add.reduceat(actual[order], first) / np.diff([*first, len(order)])
+    mass = np.diff([*first, len(order)]) if weight is None else np.add.reduceat(weight[order], first)
+    means = np.add.reduceat(weighed(actual, weight)[order], first) / mass
     own = np.empty(len(order), dtype=np.intp)
     own[order] = np.cumsum(begins) - 1
     place = own - 1

@@ -67,7 +67,7 @@ class Panel:
 def votes(table: pa.Table, declared: spec.Annotations, *, ids: pa.Array, classes: Sequence[str]) -> Votes:
     """The annotations of rows whose `ids` (canonical texts) are those of the evaluation's rows, in order.
 
-    Missing labels are left out. Raises MissingColumn, MissingId, DuplicateAnnotation, UnknownLabel.
+    Missing labels are left out. Raises MissingColumn, MissingId, AmbiguousRow, DuplicateAnnotation, UnknownLabel.
     """
     rows = texts(column(table, declared.row), name=declared.row)
     labels = texts(column(table, declared.label), name=declared.label)
@@ -87,6 +87,7 @@ def votes(table: pa.Table, declared: spec.Annotations, *, ids: pa.Array, classes
             f"data.annotations: label {first[:64]!r} isn't among the classes {', '.join(map(repr, classes[:10]))}",
         )
     kept = pc.and_(given, pc.is_valid(place)).to_numpy(zero_copy_only=False)
+    _each_names_one_row(rows.filter(pa.array(kept)), ids, name=declared.row)
     row, annotator, label = (
         np.asarray(values, dtype=np.intp)[kept]
         for values in (pc.fill_null(place, 0).to_numpy(), who, pc.fill_null(said, 0).to_numpy())
@@ -109,6 +110,19 @@ def votes(table: pa.Table, declared: spec.Annotations, *, ids: pa.Array, classes
         classes=len(classes),
         strange=int(pc.sum(given).as_py() or 0) - int(kept.sum()),
     )
+
+
+def _each_names_one_row(named: pa.Array, ids: pa.Array, *, name: str) -> None:
+    """Tables given part by part may each count their rows from 1: then nobody knows which row was labelled."""
+    counts = pc.value_counts(ids)
+    repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    both = named.filter(pc.is_in(named, value_set=repeated))
+    if len(both):
+        raise MeasureError(
+            "AmbiguousRow",
+            f"data.annotations: column {name!r} says {both[0].as_py()[:64]!r}, which task.id gives to rows of several "
+            f"parts ({len(both)} such labels); give every row of train, validation and test an id of its own",
+        )
 
 
 def panel(found: Votes, *, against: Literal["Others", "Target"], actual: Indices, keys: Keys, seed: int) -> Panel:

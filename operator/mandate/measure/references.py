@@ -16,7 +16,7 @@ from mandate.evidence.schema import Fault
 from . import baselines, guesses, history, threshold
 from .answers import Voice
 from .metrics import Floats
-from .metrics.point import average
+from .metrics.point import average, shares
 from .split import Split
 from .table import MeasureError
 
@@ -35,12 +35,12 @@ def make(
     features: Sequence[str],
     classes: Sequence[str],
     cutoff: float,
-    weight: Floats | None = None,
+    weights: Floats | None = None,
 ) -> tuple[Voice, str]:
     """Answers on all rows of `table`, and what they are made of in words; a fault where they can't be had.
 
     `actual` (n,) is the truth as metrics take it. `cutoff`: Binary, from which probability on the answer is positive.
-    `weight`: of the training rows, with mean 1; shares and means hear of it, a Threshold is found without.
+    `weights` (n,): how much each row counts for; one of weight 0 is neither learnt from nor looked back to.
     """
     try:
         if task.type not in KINDS[reference.type].tasks:
@@ -48,11 +48,11 @@ def make(
             raise MeasureError("WrongTask", f"baseline {reference.type} is for {kinds}; use another type")
         match reference.type:
             case "Uniform" | "Stratified":
-                return _guess(reference, split, actual, weight, classes=len(classes))
+                return _guess(reference, split, actual, weights, classes=len(classes))
             case "Threshold":
-                return _threshold(table, split, actual, task=task, features=features, classes=classes)
+                return _threshold(table, split, actual, weights, task=task, features=features, classes=classes)
             case _:
-                return _looking_back(reference, table, split, actual, weight, task=task, cutoff=cutoff)
+                return _looking_back(reference, table, split, actual, weights, task=task, cutoff=cutoff)
     except MeasureError as error:
         return Voice(fault=Fault(code=error.code, message=str(error)[:1024])), ""
 
@@ -61,8 +61,13 @@ def _voice(*, label: NDArray[Any] | None = None, score: Floats) -> Voice:
     return Voice(label=label, score=score, finite=np.ones(len(score), dtype=np.bool_))
 
 
+def _of_train(weights: Floats | None, split: Split) -> Floats | None:
+    """The training rows' weights with mean 1."""
+    return None if weights is None else shares(weights[split.rows("train")])
+
+
 def _guess(
-    reference: spec.Baseline, split: Split, actual: NDArray[Any], weight: Floats | None, *, classes: int
+    reference: spec.Baseline, split: Split, actual: NDArray[Any], weights: Floats | None, *, classes: int
 ) -> tuple[Voice, str]:
     binary = actual.dtype == np.bool_
     seed = reference.seed or 0
@@ -71,7 +76,7 @@ def _guess(
     if reference.type == "Uniform":
         label, score = guesses.uniform(drawn, binary=binary, classes=classes)
         return _voice(label=label, score=score), words
-    score = baselines.prior(actual, split.rows("train"), weight, classes=classes)
+    score = baselines.prior(actual, split.rows("train"), _of_train(weights, split), classes=classes)
     return _voice(label=guesses.stratified(drawn, score), score=score), words
 
 
@@ -79,6 +84,7 @@ def _threshold(
     table: pa.Table,
     split: Split,
     actual: NDArray[Any],
+    weights: Floats | None,
     *,
     task: spec.Task,
     features: Sequence[str],
@@ -93,6 +99,7 @@ def _threshold(
         classes=len(names),
         train=split.rows("train"),
         validation=split.rows("validation"),
+        weights=weights,
     )
     if found is None:
         raise MeasureError(
@@ -133,7 +140,7 @@ def _looking_back(
     table: pa.Table,
     split: Split,
     actual: NDArray[Any],
-    weight: Floats | None,
+    weights: Floats | None,
     *,
     task: spec.Task,
     cutoff: float,
@@ -142,25 +149,31 @@ def _looking_back(
         raise MeasureError("NoTime", f"baseline {reference.type} needs task.time")
     given = history.past(table, task.time, zone=reference.time_zone, delay=reference.delay)
     code = history.series(table, reference.by or ())
-    values, train, test = actual.astype(np.float64), split.rows("train"), split.rows("test")
+    train, test = split.rows("train"), split.rows("test")
+    # Rows that count for nothing aren't there.
+    rows = np.arange(len(actual)) if weights is None else np.flatnonzero(weights > 0)
+    weight = None if weights is None else shares(weights[rows])
+    values, codes, given = actual[rows].astype(np.float64), code[rows], given.take(rows)
     period = reference.period or ""
     match reference.type:
         case "PreviousValue":
-            score = history.previous(values, code, given)
+            found = history.previous(values, codes, given, weight)
         case "SeasonalNaive":
-            score = history.seasonal(values, code, given, season=period)
+            found = history.seasonal(values, codes, given, weight, season=period)
         case _:
-            score = history.last_period(values, code, given, period=period)
+            found = history.last_period(values, codes, given, weight, period=period)
+    score = np.full(len(actual), np.nan)
+    score[rows] = found
     without = np.isnan(score)
-    missing, rows = int(np.count_nonzero(without & test)), int(np.count_nonzero(test))
-    if missing > MOST_WITHOUT * rows:
+    missing, every = int(np.count_nonzero(without & test)), int(np.count_nonzero(test))
+    if missing > MOST_WITHOUT * every:
         raise MeasureError(
             "NoHistory",
-            f"baseline {reference.type}: {missing} of {rows} test rows have no earlier value to look back to; "
+            f"baseline {reference.type}: {missing} of {every} test rows have no earlier value to look back to; "
             "correct by, period or delay, or use another baseline",
         )
-    mean = average(values[train], weight)
+    mean = average(actual[train], _of_train(weights, split))
     score = np.where(without, mean, score)
     label = score >= cutoff if task.type == "Binary" else None
-    words = f"{missing} of {rows} test rows have nothing to look back to and get the training rows' mean, {mean:.4g}"
+    words = f"{missing} of {every} test rows have nothing to look back to and get the training rows' mean, {mean:.4g}"
     return _voice(label=label, score=score), words

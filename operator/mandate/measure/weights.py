@@ -66,6 +66,7 @@ def by_class(
             raise MeasureError("MissingClass", message)
     target = np.array([float(declared[name].prevalence or 0) if name in declared else 0.0 for name in classes])
     result = base.astype(np.float64)
+    times: Floats | None = None
     for part in PARTS:
         rows = split.rows(part)
         if not rows.any():
@@ -77,7 +78,13 @@ def by_class(
                 f"data.sampling: no {part} row is of class {classes[missing[0]][:64]!r}, so its share can't be made up "
                 "for; give more rows, or leave the class out",
             )
-        result[rows] *= (target / np.where(mass > 0, mass, 1.0))[code[rows]]
+        # A part's rows keep their mean, so that rows of several parts can be looked back to alike.
+        factor = target / target.sum() * mass.sum() / np.where(mass > 0, mass, 1.0)
+        result[rows] *= factor[code[rows]]
+        times = factor if times is None else times
+    if times is not None:  # what is in no part may still be looked back to: as the first part, which is training's
+        rows = split.part == NONE
+        result[rows] *= times[code[rows]]
     return result
 
 

@@ -174,3 +174,17 @@ def test_what_is_held_against_what_is_a_setting():
     one, two = case.compute(references=HUMAN), case.compute(references=TARGET)
     assert one.inputs.settings != two.inputs.settings
     assert case.compute().inputs.settings != Case().compute().inputs.settings
+
+
+@pytest.mark.parametrize("reference", [HUMAN, TARGET])
+def test_an_id_of_several_rows_names_none(reference):
+    """Where train and test both count from 0, labels of one part's rows must not be held against the other's."""
+    case = annotated()
+    test = case.split.rows("test")
+    ids = np.array(case.table["id"].to_pylist())
+    ids[np.flatnonzero(test)[0]] = ids[np.flatnonzero(~test)[0]]
+    table = case.table.set_column(0, "id", pa.array(ids))
+    computed = case.compute(table=table, references=reference)
+    for found in (find(computed, "accuracy", versus="human"), find(computed, "cohen_kappa")):
+        assert found.fault.code == "AmbiguousRow"
+        assert "an id of its own" in found.fault.message

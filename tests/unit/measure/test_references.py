@@ -10,7 +10,7 @@ from mandate.api import spec
 from mandate.api.references import KINDS
 from mandate.evidence.intervals import Paired, Unbounded
 from mandate.evidence.schema import Computed, computed_bytes
-from mandate.measure import guesses
+from mandate.measure import baselines, guesses
 from mandate.measure.split import PARTS, Split
 from tests.unit.measure.test_engine import TASKS, Case, find
 
@@ -242,3 +242,88 @@ def test_a_wrong_task_or_a_time_that_is_not_declared_is_a_fault():
                 assert find(computed, metric, versus="other").fault.code == "WrongTask"
     computed = Case("Regression").compute(references=(baseline("PreviousValue"),))
     assert find(computed, "mean_absolute_error", versus="other").fault.code == "NoTime"
+
+
+@pytest.mark.parametrize("sampling", ["kept", "prevalence"])
+@pytest.mark.parametrize(("kind", "fields"), [("LastPeriodMean", {"period": "Week"}), ("Threshold", {})])
+def test_rows_drawn_by_class_are_made_up_for(kind, fields, sampling):
+    """Or else probabilities are the sample's, and any constant at production's prevalence beats them."""
+    case = timed("Binary")
+    shares = {"kept": ("0.1", "1"), "prevalence": ("0.9", "0.1")}[sampling]
+    declared = tuple(
+        spec.ClassSampling.model_validate({"class": name, sampling: share})
+        for name, share in zip("01", shares, strict=True)
+    )
+    data = case.data.model_copy(update={"sampling": declared})
+    computed = case.compute(data=data, references=(baseline(kind, **fields), spec.Baseline(name="prior", type="Prior")))
+    prior = find(computed, "log_loss", versus="prior").reference
+    assert find(computed, "log_loss", versus="other").reference < 1.1 * prior
+    assert 0.9 < find(computed, "observed_expected", versus="other").reference < 1.1
+
+
+@pytest.mark.parametrize("kind", ["PreviousValue", "LastPeriodMean", "Threshold"])
+def test_rows_that_count_for_nothing_are_not_there(kind):
+    """Nor are weights that are all equal."""
+    fields = {"period": "Day"} if kind == "LastPeriodMean" else {}
+    case = timed(at=pa.array(np.arange(1500) // 3 * DAY // 24, pa.timestamp("us", "UTC")))
+    weight = np.where(np.arange(1500) % 4 == 0, 0.0, 3.0)
+    table, kept = case.table.append_column("w", pa.array(weight)), np.flatnonzero(weight)
+    task = case.task.model_copy(update={"weight": "w"})
+    whole = case.compute(table=table, task=task, references=(baseline(kind, **fields),))
+    part = case.compute(
+        table=case.table.take(pa.array(kept)),
+        split=case.split.take(kept),
+        answers=case.answers.take(kept),
+        references=(baseline(kind, **fields),),
+    )
+    assert (
+        find(whole, "mean_absolute_error", versus="other").reference
+        == find(part, "mean_absolute_error", versus="other").reference
+    )
+
+
+@pytest.mark.parametrize("kind", ["Linear", "Threshold"])
+def test_without_declared_features_nothing_is_fitted_to_what_happens_to_be_there(kind):
+    case = Case()
+    model = case.model.model_copy(update={"inputs": None})
+    found = find(case.compute(model=model, references=(baseline(kind),)), "log_loss", versus="other")
+    assert found.fault.code == "NoInputs"
+    assert "model.inputs.columns" in found.fault.message
+
+
+def test_a_linear_baseline_of_what_does_not_vary_is_none():
+    found = find(rule_case(same=np.ones(1500)).compute(references=(baseline("Linear"),)), "log_loss", versus="other")
+    assert found.fault.code == "NoFeatures"
+
+
+@pytest.mark.parametrize("kind", ["Linear", "Threshold"])
+def test_whether_a_value_is_there_tells_something(kind):
+    flag = np.where(np.array(Case().table["y"]) == 1, 1.0, np.nan)
+    computed = rule_case(flag=flag).compute(references=(baseline(kind),))
+    assert find(computed, "accuracy", versus="other").reference == 1.0
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 1.1, 2.7, 123.456])
+def test_a_column_that_begins_to_vary_after_training_says_nothing(value):
+    """0.3 has a standard deviation by rounding, of 5e-17 in 600 rows."""
+    train = np.arange(1500) < 900
+    for rows in range(300, 900, 100):
+        seen = train & (np.arange(1500) >= 900 - rows)
+        table = pa.table({"x": np.where(train, value, 2 * value)})
+        assert baselines.design(table, ["x"], seen).shape[1] == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "PreviousValue", "delay": "999999999d"},
+        {"type": "PreviousValue", "delay": "106751990d"},
+        {"type": "SeasonalNaive", "period": "999999999d"},
+    ],
+)
+def test_durations_beyond_all_times_leave_nothing_to_look_back_to(fields):
+    case = timed()
+    later = pa.array(np.arange(1500) * DAY + 1_700_000_000_000_000, pa.timestamp("us", "UTC"))
+    table = case.table.set_column(case.table.column_names.index("at"), "at", later)
+    computed = case.compute(table=table, references=(baseline(**({"kind": fields["type"]} | fields)),))
+    assert find(computed, "mean_absolute_error", versus="other").fault.code == "NoHistory"
