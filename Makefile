@@ -33,10 +33,11 @@ requirements: venv ## pin requirements/*.in anew, with hashes
 	done
 
 .PHONY: generate
-generate: venv ## write crds/ and the chart's generated files from the types and policies
+generate: venv ## write crds/, the chart's generated files and the table of rows from the sources
 	$(BIN)/python -m mandate.api.crds generate crds
 	$(BIN)/python -m mandate.api.crds generate helm/mandate/files/crds
 	$(BIN)/python -m mandate.admission generate
+	$(BIN)/python -m tests.rows generate
 
 .PHONY: lint
 lint: venv ## ruff, mypy, import contracts, drift of generated files
@@ -48,6 +49,7 @@ lint: venv ## ruff, mypy, import contracts, drift of generated files
 	$(BIN)/python -m mandate.api.crds check crds
 	$(BIN)/python -m mandate.api.crds check helm/mandate/files/crds
 	$(BIN)/python -m mandate.admission check
+	$(BIN)/python -m tests.rows check
 
 .PHONY: test-unit
 test-unit: venv ## unit and property tests, no cluster

@@ -183,6 +183,7 @@ def test_baselines_stand_beside_the_model() -> None:
     assert auc.references[0].value == 0.5
 
 
+@pytest.mark.row("R3/no-rows")
 def test_no_row_is_named() -> None:
     ids = {f"a{row}" for row in range(3000)}
     words = set(str(report()).replace("'", " ").replace(",", " ").split())
@@ -216,6 +217,7 @@ def test_what_is_said_of_a_class_is_not_said_of_a_value_by_its_name() -> None:
     assert verdicts() == ["Pass", "Pass"]
 
 
+@pytest.mark.row("R1/table")
 def test_a_sensitive_slice_has_a_table_of_every_notion_whatever_gates_ask() -> None:
     told = report()
     (table_,) = told.fairness
@@ -297,6 +299,7 @@ def weak(**changes: Any) -> Weakest:
     return found.model_copy(update=changes)
 
 
+@pytest.mark.row("T2/sentence")
 def test_the_weakest_part_is_told_in_a_sentence() -> None:
     told = tell(weak())
     assert told is not None
