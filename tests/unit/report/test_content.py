@@ -114,6 +114,7 @@ def test_each_obstacle_has_its_step() -> None:
     needed = next(o.needed for gate in report().gates if gate.name == "fair" for o in gate.outcomes)
     assert needed is not None
     assert f"add {needed:,} more rows".replace(",", " ") in found["Automate", "fair"]
+    assert "or narrow the spread of Selection rate (" in found["Automate", "fair"]
     assert "model.output.cutoff" in found["Automate", "recall"], "the verdict's own remedy"
     assert all(REMEDY not in o.message for o in report().obstacles), "told once"
 
@@ -129,6 +130,13 @@ def test_a_value_on_the_limit_asks_for_no_rows() -> None:
     on_it = {"name": "ranking", "metric": "roc_auc", "require": {"Suggest": f">= {value:.4f}"}}
     (step,) = steps(judged(with_gates(PASSING, on_it), evidence()))
     assert "more rows won't decide" in step
+
+
+def test_a_gap_between_train_and_test_is_to_be_narrowed() -> None:
+    gap = {"name": "overfit", "metric": "roc_auc", "rows": "train-test", "require": {"Suggest": "<= 0.02"}}
+    (step,) = steps(judged(with_gates(PASSING, gap), evidence()))
+    assert step.startswith("overfit: ")
+    assert "narrow the gap of ROC AUC between train and test" in step
 
 
 def test_an_error_says_what_to_do_in_the_judges_words() -> None:

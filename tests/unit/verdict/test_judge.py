@@ -349,6 +349,29 @@ def test_the_gap_between_train_and_test_is_read_in_the_metric_s_direction() -> N
     assert word(judged(loss, gap("log_loss", 0.50, 0.20))) == "Pass"
 
 
+@pytest.mark.parametrize(
+    "interval",
+    [
+        Unbounded(reason="a few rows decide the number", unit="minority", needed=60, found=20),
+        Paired(a=0.995, b=0.99, var_a=1e-5, var_b=1e-5, cov=1e-5, df=500),
+    ],
+    ids=["too few events", "no variance"],
+)
+def test_a_gap_that_is_open_is_told_as_the_gap(interval) -> None:
+    estimate = Estimate(
+        quantity=Quantity(metric="roc_auc", on="train-test"),
+        estimate=0.995,
+        reference=0.99,
+        interval=interval,
+        support=Support(rows=114, events=44),
+    )
+    found = judged(gate({"Shadow": "<= 0.05"}, metric="roc_auc", rows="train-test"), evidence(estimate))
+    (outcome,) = found.at("Shadow").gates[0].outcomes
+    assert outcome.verdict == "Inconclusive"
+    assert outcome.message.startswith("overall: 0.005 (train 0.995, test 0.99), ")
+    assert outcome.estimate == pytest.approx(0.005)
+
+
 @pytest.mark.row("G5/held-out")
 def test_tier_high_wants_proof_that_the_test_rows_were_held_out() -> None:
     asked, estimate = gate({"Shadow": ">= 0.70"}), proportion(900, 1000)
