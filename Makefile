@@ -74,11 +74,13 @@ test-go: ## kind-config.yaml with kind's own Go package, and the node's own Go p
 test-kills: venv ## kill the operator before and after each of its writes
 	$(BIN)/pytest -s tests/kills
 
+FIGURES := docs/contributor
 .PHONY: calibrate
 calibrate: venv ## the gate's own errors: wrong passes, margins, false alarms of drift, 10,000 repeats (three quarters of an hour)
-	$(BIN)/python -m tests.peers.coverage --repeats 10000 --table docs/contributor/calibration.csv
-	$(BIN)/python -m tests.peers.alarms --references 100 --currents 100
-	$(BIN)/python -m tests.peers.anytime --repeats 10000
+	$(BIN)/python -m tests.peers.coverage --repeats 10000 --table $(FIGURES)/calibration.csv
+	$(BIN)/python -m tests.peers.alarms --references 100 --currents 100 --table $(FIGURES)/alarms.csv
+	$(BIN)/python -m tests.peers.anytime --repeats 10000 --table $(FIGURES)/anytime.csv
+	$(BIN)/python -m tests.peers.publish
 
 EVIDENTLY := $(VENV)-evidently
 $(EVIDENTLY)/.installed: requirements/bench-evidently.txt

@@ -503,10 +503,7 @@ def _step(gate: GateVerdict, worst: Sequence[Outcome], *, remedy: str, goal: str
     where = "" if most.where == OVERALL or " across " in most.where else f" with {most.where}"
     rows = f"{count_text(most.needed or 0)} more {most.unit}{where}"
     if not stuck:
-        return (
-            f"add {rows} to the test data (decides with 80 % power if the number stays), "
-            f"or {goal}{_places(worst)}"
-        )
+        return f"add {rows} to the test data (decides with 80 % power if the number stays), or {goal}{_places(worst)}"
     elsewhere = "" if len(stuck) == len(worst) else f"; elsewhere {rows} would"
     limit = stuck[0].requirement
     return f"{goal}{_places(stuck)}: it sits on the limit of {limit}, more rows won't decide{elsewhere}"
