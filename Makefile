@@ -33,10 +33,11 @@ requirements: venv ## pin requirements/*.in anew, with hashes
 	done
 
 .PHONY: generate
-generate: venv ## write crds/ and the chart's generated files from the types and policies
+generate: venv ## write crds/, the chart's generated files and the table of rows from the sources
 	$(BIN)/python -m mandate.api.crds generate crds
 	$(BIN)/python -m mandate.api.crds generate helm/mandate/files/crds
 	$(BIN)/python -m mandate.admission generate
+	$(BIN)/python -m tests.rows generate
 
 .PHONY: lint
 lint: venv ## ruff, mypy, import contracts, drift of generated files
@@ -48,6 +49,7 @@ lint: venv ## ruff, mypy, import contracts, drift of generated files
 	$(BIN)/python -m mandate.api.crds check crds
 	$(BIN)/python -m mandate.api.crds check helm/mandate/files/crds
 	$(BIN)/python -m mandate.admission check
+	$(BIN)/python -m tests.rows check
 
 .PHONY: test-unit
 test-unit: venv ## unit and property tests, no cluster
@@ -72,11 +74,13 @@ test-go: ## kind-config.yaml with kind's own Go package, and the node's own Go p
 test-kills: venv ## kill the operator before and after each of its writes
 	$(BIN)/pytest -s tests/kills
 
+FIGURES := docs/contributor
 .PHONY: calibrate
 calibrate: venv ## the gate's own errors: wrong passes, margins, false alarms of drift, 10,000 repeats (three quarters of an hour)
-	$(BIN)/python -m tests.peers.coverage --repeats 10000 --table docs/contributor/calibration.csv
-	$(BIN)/python -m tests.peers.alarms --references 100 --currents 100
-	$(BIN)/python -m tests.peers.anytime --repeats 10000
+	$(BIN)/python -m tests.peers.coverage --repeats 10000 --table $(FIGURES)/calibration.csv
+	$(BIN)/python -m tests.peers.alarms --references 100 --currents 100 --table $(FIGURES)/alarms.csv
+	$(BIN)/python -m tests.peers.anytime --repeats 10000 --table $(FIGURES)/anytime.csv
+	$(BIN)/python -m tests.peers.publish
 
 EVIDENTLY := $(VENV)-evidently
 $(EVIDENTLY)/.installed: requirements/bench-evidently.txt

@@ -109,6 +109,7 @@ def the_same(cluster: tuple[Evidence, Object], offline: tuple[Evidence, Any]) ->
     assert compared >= 10
 
 
+@pytest.mark.row("G6/evidence")
 def test_flights(examples: Space, flights: Folders, tmp_path: Path) -> None:
     fill(examples, flights)
     offline = CommandLine(tmp_path)
@@ -119,6 +120,7 @@ def test_flights(examples: Space, flights: Folders, tmp_path: Path) -> None:
         the_same(in_cluster, offline.evaluate(manifest, flights))
 
 
+@pytest.mark.row("G6/evidence")
 def test_credit(examples: Space, credit: Folders, tmp_path: Path) -> None:
     fill(examples, credit)
     manifest = ROOT / "examples" / "credit" / "credit.yaml"

@@ -35,6 +35,7 @@ def compared(computed):
     }
 
 
+@pytest.mark.row("G7/measured")
 def test_the_champion_is_compared_on_the_same_rows(pod, declared, rival):
     offline = locally(declared, pod.claims).computed
     code, ended = pod.fetch(declared)

@@ -84,6 +84,7 @@ def diabetes(claims, declared):
     declared["baselines"] = [{"name": "median", "type": "Median"}, {"name": "linear", "type": "Linear"}]
 
 
+@pytest.mark.row("G6/evidence")
 @pytest.mark.parametrize("prepare", [credit, wine, diabetes])
 def test_the_pod_and_the_command_line_agree_byte_for_byte(pod, claims, declared, prepare):
     prepare(claims, declared)

@@ -33,6 +33,7 @@ def estimates(result):
     return {(estimate.quantity.metric, estimate.quantity.load): estimate for estimate in measured}
 
 
+@pytest.mark.row("L1/container")
 def test_latencies_are_measured_under_each_load(pod, declared):
     load = f"{RATE}/s"
     declared["loads"] = [load]
@@ -56,6 +57,7 @@ def test_latencies_are_measured_under_each_load(pod, declared):
     assert found["crashes", None].support.rows == 1200 + 2000
 
 
+@pytest.mark.row("L1/container")
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_predictor_that_dies_or_hangs_under_load_is_seen(pod, declared, sign):
     """Killed: every later request is a crash. Stopped: every later one goes unanswered."""

@@ -1,6 +1,6 @@
 """How often drift is called where there is none: false alarms, reference by reference.
 
-    python -m tests.peers.alarms --references 200 --currents 200
+    python -m tests.peers.alarms --references 200 --currents 200 --table FILE.csv
 
 A reference is drawn once and then stays, in evaluation and in monitoring alike, so what its owner meets is the share
 of alarms *given the reference*. Tables of twelve columns, numbers and categories, are compared as the judge compares
@@ -11,11 +11,13 @@ mean over references and their 95th percentile, with the floors and without, whe
 from __future__ import annotations
 
 import argparse
+import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -109,15 +111,33 @@ def _one(seed: int, *, rows: tuple[int, int], currents: int, cluster: int) -> tu
     return alarms(rows, seed=seed, currents=currents, cluster=cluster)
 
 
+def write(found: Sequence[Alarms], path: Path, *, currents: int) -> None:
+    """One line per pair of sizes, shares in percent."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        told = ["mean, %", "95th, %", "tests mean, %", "tests 95th, %"]
+        table.writerow(["reference rows", "rows", "cluster", "references", "currents", *told])
+        for one in found:
+            both = (one.floored, one.tested)
+            shares = [100 * float(figure) for found in both for figure in (np.mean(found), np.quantile(found, 0.95))]
+            figures = [f"{share:.2f}" for share in shares]
+            table.writerow([*one.rows, one.cluster, len(one.floored), currents, *figures])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--references", type=int, default=200)
     parser.add_argument("--currents", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--table", type=Path, help="where to write the figures as CSV")
     options = parser.parse_args()
     print(f"{options.references} references, {options.currents} tables against each")
+    every = []
     for found in measure(references=options.references, currents=options.currents, jobs=options.jobs):
         print(found, flush=True)
+        every.append(found)
+    if options.table:
+        write(every, options.table, currents=options.currents)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How often our anytime limits are wrong at any row of a path, by simulation with a look at every row.
 
-    python -m tests.peers.anytime --repeats 10000
+    python -m tests.peers.anytime --repeats 10000 --table FILE.csv
 
 A path is wrong on one side where that side's limit excludes the truth after any of its rows; that may happen in at
 most alpha = 2.5 % of paths. Exact limits must stay within that, up to the simulation's own error; asymptotic ones get
@@ -10,10 +10,12 @@ half a point more, as fixed-sample limits do.
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -181,6 +183,16 @@ def score(cell: Cell, *, repeats: int, rows: int, seed: int, alpha: float = ALPH
     return Score(cell=cell.name, kind=cell.kind, repeats=repeats, **shares)
 
 
+def write(scores: Sequence[Score], path: Path, *, rows: int) -> None:
+    """One line per kind of row, shares of paths in percent."""
+    with path.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["kind", "cell", "paths", "rows", "lower, %", "upper, %", "limits, %"])
+        for found in scores:
+            shares = [f"{100 * found.lower:.2f}", f"{100 * found.upper:.2f}", f"{100 * found.limited:.0f}"]
+            table.writerow([found.kind, found.cell, found.repeats, rows, *shares])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print each cell's shares; 1 where one exceeds what is allowed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -188,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--seed", type=int, default=20240)
     parser.add_argument("--only", default="")
+    parser.add_argument("--table", type=Path, help="where to write the figures as CSV")
     options = parser.parse_args(arguments)
     scores = []
     for cell in cells():
@@ -200,6 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"limits at the end {result.limited:4.0%}{flag}",
                 flush=True,
             )
+    if options.table:
+        write(scores, options.table, rows=options.rows)
     return int(not all(result.tolerated() for result in scores))
 
 

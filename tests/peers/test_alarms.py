@@ -13,6 +13,7 @@ MOST = binom.isf(0.001, REFERENCES * CURRENTS, alarms.LEVEL) / (REFERENCES * CUR
 """What chance explains where alarms are as often as they may be."""
 
 
+@pytest.mark.row("D1/change")
 @pytest.mark.parametrize("rows", [(200, 200), (1000, 1000)], ids=str)
 def test_drift_is_seldom_called_where_there_is_none(rows):
     shares = [alarms.alarms(rows, seed=seed, currents=CURRENTS) for seed in range(REFERENCES)]

@@ -54,6 +54,7 @@ def matrix() -> np.ndarray:
     return baselines.design(pa.Table.from_pandas(data(), preserve_index=False), FEATURES, TRAIN)
 
 
+@pytest.mark.row("B1/linear")
 def test_binary():
     rng = np.random.default_rng(1)
     actual = rng.random(700) < 1 / (1 + np.exp(-(data()["age"].to_numpy() - 50) / 15))
@@ -63,6 +64,7 @@ def test_binary():
     assert ours == pytest.approx(pipeline.predict_proba(frame)[:, 1], abs=1e-5)
 
 
+@pytest.mark.row("B1/linear")
 def test_multiclass():
     rng = np.random.default_rng(2)
     actual = np.clip(np.round((data()["age"].to_numpy() - 18) / 20 + rng.normal(size=700)), 0, 2).astype(int)
@@ -72,12 +74,14 @@ def test_multiclass():
     assert ours == pytest.approx(pipeline.predict_proba(frame), abs=1e-5)
 
 
+@pytest.mark.row("B1/linear")
 def test_regression():
     actual = 0.3 * data()["age"].to_numpy() + np.random.default_rng(3).normal(size=700)
     pipeline, frame = fit(Ridge(), actual)
     assert baselines.ridge(matrix(), actual, TRAIN) == pytest.approx(pipeline.predict(frame), abs=1e-9)
 
 
+@pytest.mark.row("B1/training-rows")
 def test_nothing_is_learnt_from_rows_that_do_not_train():
     frame = data()
     changed = frame.copy()
@@ -104,6 +108,7 @@ def test_training_quantiles_are_numpys():
     assert baselines.quantiles(values, levels, weight / weight.mean()).tolist() == expected.tolist()
 
 
+@pytest.mark.row("B1/class-shares")
 def test_simple_baselines_come_from_the_training_rows():
     actual = np.arange(10) < 3
     train = np.arange(10) >= 2

@@ -42,6 +42,7 @@ def situations() -> dict[str, Callable[[], coverage.Cell]]:
     return found
 
 
+@pytest.mark.row("T5/interval")
 @pytest.mark.parametrize("cell", situations().values(), ids=situations())
 def test_limits_are_wrong_no_more_often_than_they_may_be(cell, record_property):
     scores = coverage.score(cell(), repeats=REPEATS, seed=1)

@@ -35,6 +35,7 @@ def found(one, other, name: str):
     return next(item for item in column.distances if item.name == name)
 
 
+@pytest.mark.row("D1/distances")
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_ks_is_scipys_statistic(sizes, ties):
@@ -67,6 +68,7 @@ def test_ks_p_beyond_the_exact_size_is_kolmogorovs_and_near_the_exact_one():
         assert peer.pvalue <= item.p <= 1.15 * peer.pvalue
 
 
+@pytest.mark.row("D1/distances")
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_wasserstein_is_scipys_over_the_references_deviation(sizes, ties):
@@ -83,6 +85,7 @@ def test_edges_are_numpys_by_doane(sizes):
     assert edges == pytest.approx(np.histogram_bin_edges(one, "doane")[1:-1], **NEAR)
 
 
+@pytest.mark.row("D1/distances")
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_jensen_shannon_is_scipys_to_base_2(sizes, ties):
@@ -95,6 +98,7 @@ def test_jensen_shannon_is_scipys_to_base_2(sizes, ties):
     assert found(one, np.append(other, missing), "jensen_shannon").value == pytest.approx(expected, **NEAR)
 
 
+@pytest.mark.row("D1/distances")
 def test_psi_is_its_sum_over_the_references_deciles_and_missing():
     one, other = pair((997, 503), ties=False)
     other = np.append(other, [np.nan] * 20)
@@ -120,6 +124,7 @@ def test_psi_of_texts_has_bins_for_unseen_and_missing():
     assert found(one, other, "jensen_shannon").value == pytest.approx(expected, **NEAR)
 
 
+@pytest.mark.row("D1/distances")
 @pytest.mark.parametrize("sizes", [(300, 300), (5000, 700)])
 def test_chi_square_is_scipys_contingency(sizes):
     rng = np.random.default_rng(sizes)
@@ -160,6 +165,7 @@ def test_ks_holds_its_level_with_unequal_sizes():
     assert 0.025 <= wrong / 1500 <= 0.06
 
 
+@pytest.mark.row("D1/change")
 def test_holm_is_statsmodels():
     from statsmodels.stats.multitest import multipletests
 
@@ -167,6 +173,7 @@ def test_holm_is_statsmodels():
     assert distances.holm(p.tolist()) == pytest.approx(multipletests(p, method="holm")[1].tolist(), **NEAR)
 
 
+@pytest.mark.row("D5/giveaways")
 def test_a_feature_of_few_values_has_scikit_learns_auc():
     from sklearn.metrics import roc_auc_score
 

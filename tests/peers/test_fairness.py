@@ -69,6 +69,7 @@ def by_group(table: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
+@pytest.mark.row("R1/spreads")
 @pytest.mark.parametrize("metric", RATES)
 def test_spreads_are_those_of_the_groups_rates(metric):
     computed, rates = measured(frame()), by_group(frame())[metric]
@@ -88,6 +89,7 @@ def test_equalized_odds_is_the_worse_of_two_rates(metric):
         assert len(found.interval.pairs) == 12, "every pair of groups, of both rates"
 
 
+@pytest.mark.row("R1/all-pairs")
 def test_limits_of_pairs_are_welchs_and_the_spreads_are_simultaneous():
     """Two rates of independent groups: variances add up; log ratios have the delta method's."""
     table, alpha = frame(), 0.0125

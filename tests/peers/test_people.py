@@ -65,6 +65,7 @@ def test_what_others_published(name):
         assert agreement(name, of_counts(FOURTEEN))[0].value == pytest.approx(0.210, abs=5e-4)
 
 
+@pytest.mark.row("P2/agreement")
 @pytest.mark.parametrize("name", ["cohen_kappa", "fleiss_kappa"])
 def test_agreement_is_that_of_others(name):
     for seed in range(3):
@@ -114,6 +115,7 @@ def test_influence_on_fleiss_kappa_is_the_derivative():
         assert point.psi[place] / len(rows) == pytest.approx(slope, abs=1e-8)
 
 
+@pytest.mark.row("P2/agreement")
 @pytest.mark.parametrize("name", ["cohen_kappa", "fleiss_kappa"])
 @pytest.mark.parametrize(("rows", "right"), [(80, 0.6), (200, 0.85)])
 def test_limits_of_agreement_hold(name, rows, right):
@@ -148,6 +150,7 @@ def others_accuracy(labels: np.ndarray, said: np.ndarray | None = None) -> float
     return float(np.mean(hits))
 
 
+@pytest.mark.row("B2/panel", "P2/baseline")
 @pytest.mark.parametrize("annotators", [2, 3, 5])
 def test_an_annotator_is_held_against_the_others(annotators):
     """Two have no ties, and exactly the expected number; several have it on average over seeds."""

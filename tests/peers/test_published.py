@@ -19,6 +19,7 @@ def model(output: spec.ModelOutput) -> spec.Model:
     return spec.Model(version="1", source=spec.ModelSource(columns=("answer",)), output=output)
 
 
+@pytest.mark.row("R1/spreads")
 def test_fairlearns_user_guide():
     """Fairlearn's user guide, "Performing a fairness assessment": 18 rows, three groups."""
     actual = [0, 1, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1]

@@ -39,6 +39,7 @@ def rule_of(frame: pd.DataFrame, actual: np.ndarray, *, classes: int, names=("no
     return found
 
 
+@pytest.mark.row("B1/class-shares")
 @pytest.mark.parametrize("strategy", ["prior", "uniform"])
 def test_probabilities_are_those_of_the_dummy_classifier(strategy):
     actual = classes_of(rows(), 3)
@@ -51,6 +52,7 @@ def test_probabilities_are_those_of_the_dummy_classifier(strategy):
     assert ours == pytest.approx(dummy.predict_proba(np.zeros((900, 1))), abs=1e-12)
 
 
+@pytest.mark.row("B1/constant")
 @pytest.mark.parametrize("strategy", ["mean", "median"])
 def test_numbers_are_those_of_the_dummy_regressor(strategy):
     actual = rows()["skewed"].to_numpy()
@@ -59,6 +61,7 @@ def test_numbers_are_those_of_the_dummy_regressor(strategy):
     assert baselines.constant(float(ours), 2) == pytest.approx(dummy.predict(np.zeros((2, 1))))
 
 
+@pytest.mark.row("B1/guesses")
 @pytest.mark.parametrize("strategy", ["uniform", "stratified"])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_guesses_are_right_as_often_as_the_dummy_classifiers(strategy, classes):
@@ -83,6 +86,7 @@ def test_guesses_are_right_as_often_as_the_dummy_classifiers(strategy, classes):
     assert counts == pytest.approx(chance, abs=5 * np.sqrt(0.25 / size))
 
 
+@pytest.mark.row("B1/threshold")
 def test_the_cut_off_is_youdens():
     """Of one column: the highest TPR - FPR on scikit-learn's ROC curve, in either direction."""
     frame = rows()
@@ -100,6 +104,7 @@ def test_the_cut_off_is_youdens():
         assert balanced_accuracy_score(actual[VALIDATION], said[VALIDATION]) == pytest.approx(rule.on_validation)
 
 
+@pytest.mark.row("B1/threshold")
 def test_the_cut_off_of_several_classes_is_the_best_of_all():
     frame = rows(5)
     actual = classes_of(frame, 4)
@@ -113,6 +118,7 @@ def test_the_cut_off_of_several_classes_is_the_best_of_all():
     assert rule.on_train == pytest.approx(best, abs=1e-12)
 
 
+@pytest.mark.row("B1/threshold")
 def test_the_cut_off_of_numbers_is_a_regression_trees_first():
     frame = rows(6)
     actual = 3.0 * (frame["tied"].to_numpy() > 7.5) + np.random.default_rng(8).normal(size=900) + 1e6
@@ -153,6 +159,7 @@ def looking_back(frame: pd.DataFrame, how, *, delay: str | None = None, zone: st
     return how(frame["sold"].to_numpy(), history.series(table, ["shop"]), given, **settings)
 
 
+@pytest.mark.row("B1/past")
 def test_the_value_before_is_pandas_shift():
     frame = sales()
     theirs = frame.sort_values("at").groupby("shop")["sold"].shift(1).sort_index()
@@ -167,6 +174,7 @@ def test_a_value_that_is_known_late_is_pandas_merge_asof():
     assert ours == pytest.approx(merged["before"].to_numpy(), nan_ok=True)
 
 
+@pytest.mark.row("B1/past")
 @pytest.mark.parametrize("written", ["Berlin", "UTC", "text"])
 def test_a_season_before_is_the_same_hour_on_the_clock(written):
     """A week before by pandas' calendar; where that day is left out, two weeks before, and so on."""
@@ -187,6 +195,7 @@ def test_a_season_before_is_the_same_hour_on_the_clock(written):
     assert ours == pytest.approx(np.array(wanted), nan_ok=True)
 
 
+@pytest.mark.row("B1/past")
 @pytest.mark.parametrize(("period", "code"), [("Week", "W-SUN"), ("Month", "M"), ("Quarter", "Q")])
 def test_the_last_period_is_pandas_period(period, code):
     frame = sales()

@@ -31,6 +31,7 @@ def wilson(successes: float, trials: float, z: float = 1.959963984540054) -> tup
     return middle - reach, middle + reach
 
 
+@pytest.mark.row("T5/events")
 def test_auc_1_on_five_positives_has_no_interval():
     actual = np.arange(100) < 5
     point = METRICS["roc_auc"](Sample(actual=actual, score=np.where(actual, 0.9, 0.1)))
@@ -46,6 +47,7 @@ def test_auc_1_on_many_positives_has_no_interval_either():
     assert isinstance(uncertainty.alone(point, None), Unbounded)
 
 
+@pytest.mark.row("T5/events")
 def test_ten_positives_at_auc_97_have_no_interval():
     rng = np.random.default_rng(1)
     for _ in range(20):
@@ -54,6 +56,7 @@ def test_ten_positives_at_auc_97_have_no_interval():
         assert isinstance(uncertainty.alone(METRICS["roc_auc"](Sample(actual=actual, score=score)), None), Unbounded)
 
 
+@pytest.mark.row("T3/clusters")
 def test_clusters_of_ten_with_icc_0_2():
     """100 clusters of 10 at ICC 0.2: row by row the lower limit is too high in 1 of 8 samples, ours isn't."""
     rng = np.random.default_rng(2)
@@ -74,6 +77,7 @@ def test_clusters_of_ten_with_icc_0_2():
     assert rarely(by_cluster, repeats)
 
 
+@pytest.mark.row("T5/events")
 def test_fewer_than_30_clusters_have_no_interval():
     sample = binary()
     for count, bounded in ((29, False), (30, True)):
@@ -115,6 +119,7 @@ def test_a_dear_error_that_was_not_seen_leaves_the_cost_open():
         assert isinstance(uncertainty.alone(point, None), StudentT if known else Unbounded)
 
 
+@pytest.mark.row("B3/margin")
 def test_a_reference_of_zero_is_kept_as_zero():
     """Whoever asks for a share of it then gets an Error, not a pass."""
     sample = binary(rows=400)
@@ -167,6 +172,7 @@ def spread(interval: AllPairs) -> tuple[float, float]:
     return near, far
 
 
+@pytest.mark.row("R1/all-pairs")
 def test_six_groups_of_33_without_a_gap_show_one_of_0_2_but_no_fail():
     rng = np.random.default_rng(4)
     shown, failed, bounded = [], 0, 0
@@ -183,6 +189,7 @@ def test_six_groups_of_33_without_a_gap_show_one_of_0_2_but_no_fail():
     assert rarely(failed, 2 * 1000)  # either side may be the larger
 
 
+@pytest.mark.row("R1/all-pairs")
 @pytest.mark.parametrize("shares", [[0.5, 0.25], [0.5, 0.5, 0.25], [0.1, 0.35]])
 @pytest.mark.parametrize("size", [50, 200])
 def test_a_gap_of_0_25_rarely_passes_a_limit_of_0_25(shares, size):

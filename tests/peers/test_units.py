@@ -53,6 +53,7 @@ def evidence(frame: pd.DataFrame, split: Split, task: spec.Task, *, sampling=())
     )
 
 
+@pytest.mark.row("T3/units")
 @pytest.mark.parametrize("more", [{}, {"weight": "w"}, {"cluster": "show"}], ids=["plain", "weights", "clusters"])
 @pytest.mark.parametrize(
     ("kind", "answers", "labels"),

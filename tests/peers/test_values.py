@@ -118,6 +118,7 @@ def test_without_positives_f_has_no_value_rather_than_scikit_learns_0(name):
     assert code == "NoRows"
 
 
+@pytest.mark.row("G4/by-class")
 def test_one_class_is_a_binary_model_of_it():
     sample = multiclass()
     for k in range(sample.classes):
@@ -148,6 +149,7 @@ def test_averages_that_are_accuracy():
             assert value("accuracy", sample) == pytest.approx(figure, **NEAR)
 
 
+@pytest.mark.row("G4/calibration")
 def test_the_reliability_curve_is_scikit_learns():
     from sklearn.calibration import calibration_curve
 
@@ -254,6 +256,7 @@ def test_errors_of_a_regression():
     assert value("r2", sample) == pytest.approx(1 - squares / spread, **NEAR)
 
 
+@pytest.mark.row("G4/labels")
 def test_scikit_learn_agrees_wherever_it_has_the_metric():
     from sklearn import metrics as peer
 

@@ -43,6 +43,7 @@ def test_auc_has_delongs_variance(ties):
     assert variance("roc_auc", sample) == pytest.approx(delong(sample, sample)[0], **NEAR)
 
 
+@pytest.mark.row("G7/paired", "B3/paired")
 def test_two_aucs_on_the_same_rows_have_delongs_covariance():
     first, noise = binary(), np.random.default_rng(8).normal(size=120)
     second = Sample(actual=first.actual, score=np.round(1 / (1 + np.exp(-2 * first.score - noise)), 1))
@@ -96,6 +97,7 @@ def test_proportions_are_counts():
     assert interval == Beta(successes=hits, trials=sum(sample.actual.tolist()))
 
 
+@pytest.mark.row("T3/clusters")
 def test_clustered_errors_are_statsmodels():
     """An intercept-only regression with cluster-robust errors: C/(C-1) Σ (cluster sum)²/n²."""
     import statsmodels.api as sm

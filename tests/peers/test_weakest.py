@@ -54,6 +54,7 @@ def test_moments_of_draws_are_those_of_all_draws():
     assert ours[0] == pytest.approx(stats.pearson3.sf(z, skew), rel=1e-9)
 
 
+@pytest.mark.row("T2/search")
 def test_q_values_are_scipys_and_statsmodels():
     p = np.random.default_rng(2).random(300) ** 3
     p[:20], p[-1] = 0.01, 1.0  # ties and a one
@@ -63,6 +64,7 @@ def test_q_values_are_scipys_and_statsmodels():
     assert weakest.benjamini_yekutieli(np.array([])).tolist() == []
 
 
+@pytest.mark.row("T2/search")
 def test_a_planted_part_is_found_with_its_numbers():
     """80 % overall, 55 % for ages 20-30: found, named, and nothing else."""
     rng = np.random.default_rng(5)
@@ -119,6 +121,7 @@ def test_clusters_count_as_one_each():
     assert weakest.search(wrong.astype(float), [axis("few", few)], kind="Error", clusters=codes).found == 0
 
 
+@pytest.mark.row("T2/search")
 @pytest.mark.parametrize("cell", list(CELLS))
 def test_without_a_weak_part_few_runs_list_one(cell):
     share = share_of_runs_that_list(cell, repeats=REPEATS)

@@ -48,6 +48,7 @@ def influence(function: Callable[[np.ndarray], float], weight: np.ndarray, step:
     return result
 
 
+@pytest.mark.row("T4/weights")
 @pytest.mark.parametrize("name", of("Binary"))
 @pytest.mark.parametrize("ties", [False, True])
 def test_weighted_values_are_scikit_learns_binary(name, ties):
@@ -88,6 +89,7 @@ def test_weighted_influence_is_the_derivative_regression(name):
     assert metrics.METRICS[name](sample).psi == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.row("T4/weights")
 def test_weighted_errors_are_statsmodels():
     """An intercept-only weighted regression: robust errors, by row (times n/(n-1)) and by cluster."""
     import statsmodels.api as sm
@@ -153,6 +155,7 @@ def test_influence_under_known_shares_is_the_derivative(name):
     assert found.psi == pytest.approx(influence(lambda w: peer(weigh(w)), base), rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.row("T4/sampling")
 def test_weights_of_classes_are_elkans():
     """Reweighted rows and served scores moved to the other prevalence (Elkan 2001, theorem 2) agree on calibration."""
     rng = np.random.default_rng(8)

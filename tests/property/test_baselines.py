@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -54,6 +55,7 @@ def test_a_rule_is_at_least_as_good_as_chance_in_training(data):
         assert (group == threshold.groups(values, rule.cutoff)).all()
 
 
+@pytest.mark.row("B1/past")
 @given(st.data())
 @settings(deadline=None)
 def test_what_looks_back_sees_earlier_rows_of_its_series_and_no_others(data):

@@ -44,6 +44,7 @@ def table(rows):
     )  # fmt: skip
 
 
+@pytest.mark.row("D2/profile")
 @settings(max_examples=150, deadline=None)
 @given(
     rows=ROWS, cuts=st.lists(st.integers(0, 60), max_size=6), order=st.randoms(use_true_random=False), data=st.data()
@@ -154,6 +155,7 @@ def test_texts_are_counted_by_hash_beyond_their_limit_in_any_order(names, cut, m
         assert bool(counted.hashed) == (len(set(names)) > most)
 
 
+@pytest.mark.row("D2/stored")
 @settings(max_examples=150, deadline=None)
 @given(rows=ROWS, place=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_damaged_profile_is_refused_or_sound(rows, place, byte):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -192,6 +193,7 @@ def test_weights_never_make_more_of_rows_than_there_are(sample):
                 assert interval.trials <= plain.proportion[1] * (1 + 1e-9)
 
 
+@pytest.mark.row("G5/parts")
 @settings(max_examples=60, deadline=None)
 @given(
     values=st.lists(st.tuples(st.integers(0, 30), st.text(max_size=5)), min_size=40, max_size=120),

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def test_whom_the_dominated_dominates_is_dominated(one, other, third):
         assert dominates(one, third)
 
 
+@pytest.mark.row("L4/pareto")
 @given(CANDIDATE, CANDIDATE)
 def test_it_takes_a_sure_difference_and_no_loss(one, other):
     pairs = [(a, b) for a, b in zip(one, other, strict=True) if b is not None]
@@ -51,6 +53,7 @@ def test_there_is_always_somebody_to_choose_who_dominates_the_others(candidates)
         assert name in front or front & set(by), "whoever is dominated is so by one of the front"
 
 
+@pytest.mark.row("L4/pareto")
 @given(EXACT)
 def test_without_intervals_it_is_paretos_own_order(candidates):
     exact = {name: [Span(s.value, s.value, s.value) for s in spans] for name, spans in candidates.items()}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ TEXTS = st.one_of(st.none(), st.sampled_from(["", "a", "(missing)", "a × b", "b
 NUMBERS = st.one_of(st.none(), st.integers(-3, 3).map(float), st.floats(allow_nan=True, allow_infinity=True, width=32))
 
 
+@pytest.mark.row("T2/declared")
 @settings(max_examples=100, deadline=None)
 @given(rows=st.lists(st.tuples(TEXTS, NUMBERS, st.booleans()), min_size=1, max_size=60), ranges=st.integers(2, 20))
 def test_every_row_has_one_named_value_of_every_slice(rows, ranges):

@@ -80,6 +80,13 @@ def _matrix(table: pa.Table, *, inputs: ModelInputs, declared: Mapping[str, Tens
     if declared is None:
         tensor = Tensor(inputs.name, "FP64", (-1, width))
     else:
+        if inputs.name not in declared and len(declared) > 1:
+            raise InferenceError(
+                "UnknownInput",
+                f"{inputs.name!r} isn't an input of the model, which takes {_listed(declared)}: one tensor for each "
+                "column? Then declare encoding: Columns, or export the model from an array without names",
+                field=FIELD,
+            )
         _same_names((inputs.name,), declared)
         tensor = declared[inputs.name]
     if len(tensor.shape) != 2 or tensor.shape[1] not in (-1, width):

@@ -290,7 +290,7 @@ def build(
     target = spec.autonomy.target
     gates = _gates(spec, verdict)
     result = _result(verdict, target)
-    obstacles = _obstacles(verdict)
+    obstacles = _obstacles(spec, verdict)
     computed = evidence.computed
     alpha = share_of_alpha(confidence=CONFIDENCE, look=verdict.look)
     cells = {estimate.quantity.sort_key(): estimate for estimate in computed.estimates}
@@ -460,8 +460,9 @@ def _answer(reached: Level | None, target: Level, result: Result) -> str:
     return f"{reached} holds: {MEANING[reached]}{open_question}. The target is {target}: {MEANING[target]}."
 
 
-def _obstacles(verdict: Verdict) -> tuple[Obstacle, ...]:
+def _obstacles(spec: ModelDeploymentSpec, verdict: Verdict) -> tuple[Obstacle, ...]:
     """Blocking gates, each at the first level where it blocks, and again where a higher level says another word."""
+    goals = {gate.name: _goal(gate) for gate in spec.gates}
     found: list[Obstacle] = []
     told: set[tuple[str, VerdictWord]] = set()
     for gate in blocking(verdict):
@@ -471,37 +472,41 @@ def _obstacles(verdict: Verdict) -> tuple[Obstacle, ...]:
             # What may help is told as the step.
             message, _, remedy = worst[0].message.partition(REMEDY)
             more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
-            step = _step(gate, worst, remedy=remedy)
+            step = _step(gate, worst, remedy=remedy, goal=goals.get(gate.name, ""))
             found.append(
                 Obstacle(level=gate.level, gate=gate.name, verdict=gate.verdict, message=message + more, step=step)
             )
     return tuple(found)
 
 
-def _step(gate: GateVerdict, worst: Sequence[Outcome], *, remedy: str) -> str:
-    """What would help one gate: told from its worst outcomes."""
+def _goal(gate: Gate) -> str:
+    """What meets a gate, if not more rows."""
+    title = METRICS[gate.metric].title
+    if gate.rows == "train-test":
+        return f"narrow the gap of {title} between train and test"
+    return f"narrow the spread of {title}" if gate.across else f"improve {title}"
+
+
+def _step(gate: GateVerdict, worst: Sequence[Outcome], *, remedy: str, goal: str) -> str:
+    """What would help one gate: told from its worst outcomes; `goal` is what it asks, in words."""
     first = worst[0]
     if gate.metric == "held_out":
         return "train on this split and declare its digest, so that the test rows are proven to be held out"
     if gate.verdict == "Error":
         return _cure(gate, first)
     if gate.verdict == "Fail":
-        return f"{remedy or f'improve {METRICS[gate.metric].title}'}{_places(worst)}"
+        return f"{remedy or goal}{_places(worst)}"
     if remedy:
         return remedy
-    title = METRICS[gate.metric].title
     stuck = [outcome for outcome in worst if outcome.needed is None]
     most = max(worst, key=lambda outcome: outcome.needed or 0)
     where = "" if most.where == OVERALL or " across " in most.where else f" with {most.where}"
     rows = f"{count_text(most.needed or 0)} more {most.unit}{where}"
     if not stuck:
-        return (
-            f"add {rows} to the test data (decides with 80 % power if the number stays), "
-            f"or improve {title}{_places(worst)}"
-        )
+        return f"add {rows} to the test data (decides with 80 % power if the number stays), or {goal}{_places(worst)}"
     elsewhere = "" if len(stuck) == len(worst) else f"; elsewhere {rows} would"
     limit = stuck[0].requirement
-    return f"improve {title}{_places(stuck)}: it sits on the limit of {limit}, more rows won't decide{elsewhere}"
+    return f"{goal}{_places(stuck)}: it sits on the limit of {limit}, more rows won't decide{elsewhere}"
 
 
 def _places(outcomes: Sequence[Outcome]) -> str:

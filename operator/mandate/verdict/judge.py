@@ -295,8 +295,7 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
     shown = _value(value, metric)
     if not isinstance(interval, Fact):
         shown += f" [{_value(lower, metric)}, {_value(upper, metric)}]"
-    if estimate.quantity.on == "train-test" and estimate.reference is not None:
-        shown += f" (train {_value(estimate.estimate, metric)}, test {_value(estimate.reference, metric)})"
+    shown += _ends(estimate, metric)
     words = {"Pass": "meets", "Fail": "misses", "Inconclusive": "can't be told from"}[verdict]
     return Outcome(
         verdict,
@@ -314,15 +313,14 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
 
 def _unknown(estimate: Estimate, hindrance: Unbounded, *, metric: Metric, where: str, asked: str) -> Outcome:
     """Inconclusive, since something of the number can't be bounded."""
-    assert estimate.estimate is not None
     missing = max(hindrance.needed - hindrance.found, 1)
     return Outcome(
         "Inconclusive",
         asked,
         where,
-        f"{where}: {_value(estimate.estimate, metric)}, {hindrance.reason}; "
+        f"{where}: {_value(_measured(estimate), metric)}{_ends(estimate, metric)}, {hindrance.reason}; "
         f"{_thousands(missing)} more {_unit(hindrance.unit)} needed",
-        estimate=estimate.estimate,
+        estimate=_measured(estimate),
         reference=estimate.reference,
         needed=missing,
         unit=_unit(hindrance.unit),
@@ -335,6 +333,13 @@ def _measured(estimate: Estimate) -> float:
     if estimate.quantity.on != "train-test" or estimate.reference is None:
         return estimate.estimate
     return _direction(METRICS[estimate.quantity.metric]) * (estimate.estimate - estimate.reference)
+
+
+def _ends(estimate: Estimate, metric: Metric) -> str:
+    """What a gap between train and test lies between, in brackets."""
+    if estimate.quantity.on != "train-test" or estimate.estimate is None or estimate.reference is None:
+        return ""
+    return f" (train {_value(estimate.estimate, metric)}, test {_value(estimate.reference, metric)})"
 
 
 def _limits(estimate: Estimate, *, metric: Metric, alpha: float) -> tuple[float, float] | None:
@@ -417,8 +422,9 @@ def _zero_variance(estimate: Estimate, *, metric: Metric, where: str, asked: str
         "Inconclusive",
         asked,
         where,
-        f"{where}: {_value(estimate.estimate, metric)}, but no variance could be estimated, so nothing is shown",
-        estimate=estimate.estimate,
+        f"{where}: {_value(_measured(estimate), metric)}{_ends(estimate, metric)}, but no variance could be estimated, "
+        "so nothing is shown",
+        estimate=_measured(estimate),
         reference=estimate.reference,
     )
 

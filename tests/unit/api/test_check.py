@@ -144,6 +144,7 @@ def test_all_classes_are_no_top() -> None:
         load_spec(many(topK=3))
 
 
+@pytest.mark.row("G4/defaults")
 @pytest.mark.parametrize("task", ["Binary", "Multiclass", "Regression"])
 def test_default_gates_are_good_specs(task: str) -> None:
     document = changed("gates", ...)

@@ -100,6 +100,7 @@ def test_describe_reads_back(text: str) -> None:
     assert describe(parse(text, metric=metric, field="f")) == text
 
 
+@pytest.mark.row("T6/gap")
 def test_gaps_and_spreads_turn_the_direction() -> None:
     auc = METRICS["roc_auc"]
     assert derived(auc, on="train-test").better == "Lower"

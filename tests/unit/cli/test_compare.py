@@ -62,6 +62,7 @@ def compared(project: Project, *arguments: str | Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.row("L4/compare")
 def test_the_dearer_and_slower_of_two_equals_is_dominated(project: Project) -> None:
     found = compared(project, *write(project, small=of(0.01, 0.2), large=of(0.05, 0.9)))
     assert [m["metric"] for m in found["measures"]] == ["roc_auc", "latency_p99", "cost_per_million"]
@@ -79,6 +80,7 @@ def test_faster_but_dearer_is_a_matter_of_choice(project: Project) -> None:
     assert found["chosen"] == ["fast", "cheap"]
 
 
+@pytest.mark.row("L4/compare")
 def test_who_does_not_pass_is_not_to_be_chosen(project: Project) -> None:
     files = write(project, small=of(0.01, 0.2), large=of(0.05, 0.9))
     gates = [{"name": "fast", "metric": "latency_p99", "load": LOAD, "require": {"Shadow": "<= 20ms"}}]

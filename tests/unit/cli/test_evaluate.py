@@ -37,6 +37,7 @@ def test_the_exit_code_is_the_verdict(project: Project, wanted: Any, code: int, 
     assert project.err == ""
 
 
+@pytest.mark.row("G4/defaults")
 def test_built_in_gates_judge_a_manifest_without_any(project: Project) -> None:
     project.manifest(gates=[], baselines=[])
     assert project.run("evaluate", "-f", "model.yaml") == 1
@@ -73,6 +74,7 @@ def test_text_comes_along_with_files(project: Project) -> None:
     assert project.out.startswith("credit 7 may run in Shadow")
 
 
+@pytest.mark.row("G6/verdict")
 def test_evidence_is_the_same_every_time(project: Project) -> None:
     for name in ("one", "two"):
         project.run("evaluate", "-f", "model.yaml", "-o", f"evidence={name}.json")
@@ -80,6 +82,7 @@ def test_evidence_is_the_same_every_time(project: Project) -> None:
     assert one == two
 
 
+@pytest.mark.row("G6/verdict")
 def test_changed_criteria_are_judged_without_measuring(project: Project) -> None:
     project.run("evaluate", "-f", "model.yaml", "-o", "evidence=e.json")
     (project.folder / "loans.csv").unlink()
@@ -125,6 +128,7 @@ def test_what_is_no_evidence_is_refused(project: Project, content: str) -> None:
     assert "mandate evaluate -o evidence=FILE" in project.err
 
 
+@pytest.mark.row("G5/looks")
 def test_looks_are_assumed_given_or_counted(project: Project) -> None:
     project.run("evaluate", "-f", "model.yaml", "-o", "evidence=e.json")
     assert "look 1 at these test rows, 50 % of the error budget (nobody counted" in project.out

@@ -12,6 +12,7 @@ from tests.unit.cli.conftest import Project
 from tests.unit.report.sample import SPEC, evidence
 
 
+@pytest.mark.row("G8/command")
 def test_sizes_and_digest_are_the_evaluations(project: Project) -> None:
     assert project.run("split", "-f", "model.yaml", "--json") == 0
     told = json.loads(project.out)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from mandate.api.kinds import ModelDeploymentSpec
 from mandate.controller.choice import wanted
 from mandate.controller.pods import evaluation_template, ports_clash
@@ -46,6 +48,7 @@ def mdep(document: Any, *, champion: Any = FIRST) -> dict[str, Any]:
     }
 
 
+@pytest.mark.row("G7/measured")
 def test_a_candidate_is_measured_beside_the_champion_pinned_by_its_digest() -> None:
     asked = wanted(mdep(NEW), [meval(FIRST)]).spec
     assert asked.champion is not None

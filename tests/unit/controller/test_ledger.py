@@ -21,6 +21,7 @@ def ledger(api: FakeApi) -> Ledger:
     return Ledger(api, namespace="mandate-system")  # type: ignore[arg-type]
 
 
+@pytest.mark.row("G5/looks")
 def test_looks_at_overlapping_rows_count_together_and_a_repeat_is_no_new_look() -> None:
     async def main() -> list[int]:
         book = ledger(FakeApi(random.Random(0)))

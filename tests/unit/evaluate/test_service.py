@@ -128,6 +128,7 @@ def by_metric(estimates):
     return {e.quantity.metric: e for e in estimates}
 
 
+@pytest.mark.row("L2/throughput")
 def test_throughput_lies_between_what_held_and_the_capacity():
     found = by_metric(capacity(FOUND, rows=1, serving=Serving(prices=PRICES)))
     throughput = found["throughput"]
@@ -136,6 +137,7 @@ def test_throughput_lies_between_what_held_and_the_capacity():
     assert list(throughput.interval.upper) == sorted(throughput.interval.upper)
 
 
+@pytest.mark.row("L3/cost")
 def test_cost_is_the_price_of_the_resources_over_the_throughput():
     serving = Serving(resources={"limits": {"cpu": "500m", "memory": "2Gi"}}, prices=PRICES)
     found = by_metric(capacity(FOUND, rows=1, serving=serving))
@@ -197,6 +199,7 @@ def test_cpu_time_varies_from_block_to_block():
 USED = Usage(cold=2.5, cpu=1, memory=300 * 2**20)
 
 
+@pytest.mark.row("L2/memory")
 def test_what_the_server_used_is_a_fact_or_not_measured():
     memory, cold = used(USED, replace(USED, cpu=9, memory=400 * 2**20), first_answer=0.25)
     assert (memory.quantity.metric, memory.estimate) == ("memory_peak", 400)

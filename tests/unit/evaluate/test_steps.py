@@ -111,6 +111,7 @@ def test_bad_input_ends_fetch_with_2_and_names_the_cause(pod, declared, path, va
     assert not (pod.data / "inputs.json").exists()
 
 
+@pytest.mark.row("D4/digests")
 def test_a_model_that_mismatches_is_not_left_for_the_predictor(pod, declared):
     declared["model"]["source"]["digest"] = "sha256:" + "0" * 64
     pod.fetch(declared)
@@ -291,6 +292,7 @@ def robustness(evidence):
     return found
 
 
+@pytest.mark.row("R2/probes")
 def test_bad_inputs_are_refused_or_answered_by_our_server_in_the_pod_and_here(pod, declared):
     """The same probes from the Job's judge and from the command line, to real predictors."""
     declared["service"] = ["Robustness"]

@@ -51,6 +51,7 @@ def workers(count, seconds, *, jitter=0.2):
     return of
 
 
+@pytest.mark.row("L2/throughput")
 def test_the_capacity_is_what_the_workers_can_do():
     found = measured(workers(2, 0.02))
     assert found.rate == pytest.approx(100, rel=0.05)

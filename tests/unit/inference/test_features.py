@@ -101,6 +101,9 @@ def test_an_unknown_name_says_what_usually_helps():
     renamed = refusal({"mean radius": [1.0], "area": [1.0]}, two)[1]
     assert "made 'mean_radius' of it. Rename the table's columns so" in renamed
     assert refusal({"else": [1.0], "area": [1.0]}, two)[1].endswith("which takes mean_radius, area")
+    code, columns = refusal({"mean radius": [1.0], "area": [1.0]}, two, encoding="Matrix")
+    assert code == "UnknownInput"
+    assert "takes mean_radius, area: one tensor for each column? Then declare encoding: Columns, or export" in columns
     many = [Tensor(f"x{index}", "FP32", (-1, 1)) for index in range(400)]
     assert refusal({"y": [1.0]}, many)[1].endswith("x9 and 390 more")
 

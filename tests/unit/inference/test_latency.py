@@ -20,6 +20,7 @@ def blocks_of(random, count, size, rho):
     return list(values)
 
 
+@pytest.mark.row("L1/quantiles")
 @pytest.mark.parametrize("rho", [0.0, 0.9])
 @pytest.mark.parametrize("share", [0.5, 0.95, 0.99])
 def test_wrong_passes_and_fails_stay_below_the_level(rho, share):
@@ -36,6 +37,7 @@ def test_wrong_passes_and_fails_stay_below_the_level(rho, share):
     assert failed <= most
 
 
+@pytest.mark.row("L1/quantiles")
 def test_an_average_of_block_quantiles_would_pass_wrongly():
     """The trap this module is for: the same blocks, judged by Student-t across their own p99s."""
     random = np.random.default_rng(5)

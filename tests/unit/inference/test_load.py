@@ -59,6 +59,7 @@ def test_a_steady_server_has_its_own_latency():
     assert (loaded.crashes, loaded.timeouts, loaded.first_error) == (0, 0, None)
 
 
+@pytest.mark.row("L1/load")
 def test_requests_do_not_wait_for_answers():
     """At 100/s and 2 s per answer about 200 are under way; a closed loop would never have more than one."""
     most = 0
@@ -151,6 +152,7 @@ def test_requests_refused_under_load_are_counted():
     assert np.count_nonzero(np.concatenate(loaded.blocks) == PLAN.timeout) == 8
 
 
+@pytest.mark.row("L1/load")
 def test_a_closed_loop_would_hide_the_stall_that_is_seen_here():
     """The same server, asked by one client that waits for each answer: one slow request in 400, p99 is as if nothing
     had been. The open loop sees what callers see: those who came during the second waited for the rest of it."""

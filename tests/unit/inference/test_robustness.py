@@ -50,6 +50,7 @@ def values(probe, name):
     return tensor["data"]
 
 
+@pytest.mark.row("R2/probes")
 def test_every_kind_is_made_and_in_order():
     found = [probe.kind for probe in made()]
     assert list(dict.fromkeys(found)) == list(KINDS)
@@ -107,6 +108,7 @@ def test_a_model_that_takes_two_rows_at_once_is_asked_for_two():
     assert not [probe for probe in found if probe.what.endswith("rows at once")]
 
 
+@pytest.mark.row("R3/no-rows")
 def test_no_value_of_the_data_is_told():
     row = {str(array[3, 0]) for array in fed().arrays.values()}
     assert not [probe for probe in made() if any(value in probe.what for value in row)]
@@ -239,6 +241,7 @@ def saying(value):
     return answer
 
 
+@pytest.mark.row("R2/probes")
 @pytest.mark.parametrize(
     ("act", "how"),
     [

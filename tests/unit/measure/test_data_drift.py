@@ -22,6 +22,7 @@ def distance(column, name):
 RNG = np.random.default_rng(11)
 
 
+@pytest.mark.row("D1/change")
 def test_both_an_effect_and_a_test_make_a_change():
     many = {"x": RNG.normal(size=50_000)}
     slight, far = {"x": RNG.normal(0.05, 1, 50_000)}, {"x": RNG.normal(0.5, 1, 50_000)}

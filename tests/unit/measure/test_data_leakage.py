@@ -40,6 +40,7 @@ def test_a_sound_split_leaks_nothing():
     assert leakage(table, split, target="y", features=["x", "c"], cluster="who", time="at", in_order=True) == ((), ())
 
 
+@pytest.mark.row("D5/rows")
 def test_rows_that_two_parts_share():
     table = pa.table({"x": [1, 2, 3, 1, 9, 2], "y": [0, 1, 0, 0, 1, 1]})
     (found,) = shared_rows(parts(table, [TRAIN, TRAIN, TRAIN, TEST, TEST, TEST]))
@@ -51,6 +52,7 @@ def test_rows_that_two_parts_share():
     ]  # validation's row 2 is in test
 
 
+@pytest.mark.row("D5/rows")
 def test_copies_under_new_ids_are_found_by_their_content():
     x, y = RNG.normal(size=400), RNG.integers(0, 2, 400)
     x[300:320], y[300:320] = x[:20], y[:20]
@@ -103,6 +105,7 @@ def test_content_is_equal_exactly_where_values_are():
     assert len(np.unique(contents(pa.table({"a": [1, 2], "b": [2, 1]}), ["a", "b"]))) == 2
 
 
+@pytest.mark.row("D5/entities")
 def test_entities_with_rows_in_two_parts():
     table = pa.table({"who": ["a", "a", "b", None, "a", "c", None, "b"], "x": range(8), "y": [0, 1] * 4})
     split = parts(table, [TRAIN] * 4 + [TEST] * 4)
@@ -112,6 +115,7 @@ def test_entities_with_rows_in_two_parts():
     )  # fmt: skip
 
 
+@pytest.mark.row("D5/time")
 def test_no_training_row_is_later_than_a_test_row():
     at = np.array(["2024-01-01", "2024-01-02", "2024-01-05", "2024-01-03", "2024-01-05"], "datetime64[us]")
     table = pa.table({"at": at, "x": range(5), "y": [0, 1, 0, 1, 0]})
@@ -141,6 +145,7 @@ def given(regression=False, label=LABEL, **features):
     return {finding.column: finding for finding in found}
 
 
+@pytest.mark.row("D5/giveaways")
 def test_a_feature_that_is_the_label_in_disguise():
     noise = RNG.normal(size=ROWS)
     found = given(

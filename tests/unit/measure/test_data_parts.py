@@ -35,6 +35,7 @@ def test_sound_parts_are_compared_and_nothing_is_found():
     assert (found.counts, found.findings, found.unasked) == ({}, (), ())
 
 
+@pytest.mark.row("D1/advice")
 def test_a_shifted_feature_and_label_are_findings_with_advice():
     table, split = rows()
     last = np.arange(ROWS) >= 2400

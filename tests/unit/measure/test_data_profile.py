@@ -114,6 +114,7 @@ def test_a_table_without_rows_has_a_profile():
     assert (found.rows, found.columns["x"].kind) == (0, "Empty")
 
 
+@pytest.mark.row("D2/profile")
 def test_a_stored_profile_is_small():
     rng = np.random.default_rng(1)
     found = profile([pa.table({"x": rng.normal(size=300_000)})])
@@ -127,6 +128,7 @@ def test_a_stored_profile_is_small():
 GOOD = json.loads(dumps(profile([pa.table({"x": [1.0, 2.0, 2.0], "c": ["a", "b", None]})])))
 
 
+@pytest.mark.row("D2/stored")
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [

@@ -23,6 +23,7 @@ def test_a_sound_table_has_no_findings():
     assert quality(one, part="test", reference=one) == ()
 
 
+@pytest.mark.row("D6/faults")
 def test_what_one_table_shows_by_itself():
     found = quality(
         of(
@@ -106,6 +107,7 @@ def test_schema_beside_a_reference():
     assert found[0].message == "'b' holds texts in test (string), and numbers in the reference (int64)"
 
 
+@pytest.mark.row("D6/faults")
 def test_values_beyond_the_references_range():
     reference = of(x=[0.0, 10.0] * 25_000)
     found = quality(of(x=[5.0] * 95 + [-1.0, 11.0, 12.0, 10.0, 0.0]), part="test", reference=reference)
@@ -140,6 +142,7 @@ def test_as_many_values_beyond_an_end_are_as_likely_as_orders_are():
         assert _ends(outer, of=ours, beside=others) == pytest.approx(expected)
 
 
+@pytest.mark.row("D6/faults")
 def test_unseen_texts_are_named_only_where_they_are_no_single_person():
     reference = of(x=["a", "b"] * 50)
     found = quality(of(x=["a"] * 80 + ["new"] * 10 + ["Ann Smith"]), part="test", reference=reference)
@@ -171,6 +174,7 @@ def test_a_table_without_rows():
     assert codes(quality(of(x=pa.array([], pa.int64())), part="test")) == [("NoRows", None)]
 
 
+@pytest.mark.row("D6/ids")
 def test_ids_occur_once_and_everywhere():
     assert identities(pa.table({"id": ["a", "b", "c"]}), "id", part="test") == ()
     missing, twice = identities(pa.table({"id": [1, 1, 2, None, 3, 3, 3]}), "id", part="test")
@@ -182,6 +186,7 @@ def test_ids_occur_once_and_everywhere():
 NOW = datetime(2024, 5, 10, 12, tzinfo=UTC)
 
 
+@pytest.mark.row("D8/freshness")
 def test_freshness_is_against_the_given_clock():
     stamps = of(t=np.array(["2024-05-08T12:00:00", "2024-05-09T12:00:00"], "datetime64[us]"), x=[1, 2])
     assert freshness(stamps, "t", now=NOW, oldest=86_400, part="live") == ()
@@ -196,6 +201,7 @@ def test_freshness_is_against_the_given_clock():
     assert freshness(stamps, "nowhere", now=NOW, oldest=0, part="live") == ()
 
 
+@pytest.mark.row("D8/volume")
 def test_volume_beside_what_is_usual():
     rows = of(x=list(range(100)))
     assert volume(rows, usual=200, part="live") == volume(rows, usual=50, part="live") == ()

@@ -127,6 +127,7 @@ def find(computed: Computed, metric: str, **place) -> Estimate:
     return found[0]
 
 
+@pytest.mark.row("T1/parts")
 def test_places():
     """Every computed metric of every task is there in every place, with a number or the reason why not."""
     for kind in TASKS:
@@ -196,6 +197,7 @@ def test_row_order_changes_no_byte(kind):
     assert computed_bytes(shuffled) == first
 
 
+@pytest.mark.row("T2/declared")
 def test_a_slices_number_is_that_of_its_rows_alone():
     case = Case()
     rows = case.split.rows("test") & (np.array(case.table["sex"].to_pylist()) == "f")
@@ -207,6 +209,7 @@ def test_a_slices_number_is_that_of_its_rows_alone():
         assert (one.estimate, one.interval, one.support) == (other.estimate, other.interval, other.support)
 
 
+@pytest.mark.row("G7/paired")
 def test_comparisons_hold_both_numbers():
     computed = Case().compute()
     own, linear = find(computed, "roc_auc"), find(computed, "roc_auc", versus="linear")
@@ -245,6 +248,7 @@ def test_facts():
     assert find(computed, "shared_rows").estimate == 100.0
 
 
+@pytest.mark.row("D5/counted")
 def test_what_is_found_about_the_rows_is_counted_for_gates():
     case = Case()
     computed = case.compute()
@@ -270,6 +274,7 @@ def test_without_training_rows_nothing_is_said_of_change_or_leaks():
     assert find(computed, "data_faults").estimate == 0
 
 
+@pytest.mark.row("D5/counted")
 def test_a_count_of_0_is_none_where_something_was_not_looked_at():
     case = Case()
     everything = case.model.model_copy(update={"inputs": None})
@@ -284,6 +289,7 @@ def test_a_count_of_0_is_none_where_something_was_not_looked_at():
     assert [find(computed, metric).fault.code for metric in ("leaks", "changed_columns")] == ["TooFewRows"] * 2
 
 
+@pytest.mark.row("D5/time")
 def test_training_rows_from_after_the_test_are_a_leak():
     """Where tables are given part by part, their times say whether the test comes later; a random split's don't."""
     case = Case()
@@ -301,6 +307,7 @@ def test_training_rows_from_after_the_test_are_a_leak():
     assert find(computed, "leaks").estimate == 0
 
 
+@pytest.mark.row("G4/finite")
 def test_a_nan_answer_faults_every_metric_of_its_rows_and_no_other():
     case = Case()
     row = int(np.flatnonzero(case.split.rows("test"))[0])
@@ -318,6 +325,7 @@ def test_a_nan_answer_faults_every_metric_of_its_rows_and_no_other():
         assert find(computed, metric, on="train").fault is None
 
 
+@pytest.mark.row("G7/paired")
 def test_a_model_against_itself_is_a_fault():
     case = Case()
     computed = case.compute(champion=case.answers)
@@ -326,6 +334,7 @@ def test_a_model_against_itself_is_a_fault():
         assert find(computed, metric, slice="sex", value="f", versus="champion").fault.code == "SameAsReference"
 
 
+@pytest.mark.row("G7/paired")
 def test_a_champion_on_other_rows_is_a_fault():
     case = Case()
     fewer = Answers(values=case.answers.values[1:])
@@ -345,6 +354,7 @@ def test_a_champions_answers_are_matched_by_key():
     )
 
 
+@pytest.mark.row("T2/gated")
 def test_one_class_in_a_slice_is_a_fault_there():
     case = Case()
     sex = np.where(np.array(case.table["y"]) == 1, "f", "m")
@@ -381,6 +391,7 @@ def test_too_many_values_in_a_slice():
     assert find(computed, "accuracy", slice="who").fault.code == "TooManyValues"
 
 
+@pytest.mark.row("T3/clusters")
 def test_clusters_in_two_parts_are_reported_and_widen_intervals():
     case = Case()
     task = case.task.model_copy(update={"cluster": "who"})
@@ -391,6 +402,7 @@ def test_clusters_in_two_parts_are_reported_and_widen_intervals():
     )
 
 
+@pytest.mark.row("G5/held-out")
 def test_held_out_is_proven_by_the_splits_digest():
     case = Case()
     assert case.compute().held_out.status == "Unknown"
@@ -402,6 +414,7 @@ def test_held_out_is_proven_by_the_splits_digest():
         assert case.compute(model=case.model.model_copy(update={"training": training})).held_out.status == status
 
 
+@pytest.mark.row("D4/digests")
 def test_settings_change_the_settings_digest_and_predictions_theirs():
     case = Case()
     first = case.compute().inputs
@@ -481,6 +494,7 @@ def test_the_costs_of_an_unknown_class_cost_only_their_own_number():
     assert find(computed, "recall").fault is None
 
 
+@pytest.mark.row("G4/cost")
 def test_an_error_without_a_cost_is_not_free():
     """Else a model that makes no other error looks cheapest of all."""
     fault = find(Case().compute(error_costs=COSTS[:1]), "expected_cost").fault
@@ -492,6 +506,7 @@ def test_an_error_without_a_cost_is_not_free():
     assert find(Case("Multiclass").compute(), "expected_cost").fault is None
 
 
+@pytest.mark.row("G4/cost")
 @pytest.mark.parametrize("kind", ["Binary", "Multiclass"])
 def test_costs_are_those_of_the_named_classes(kind):
     case = Case(kind)
@@ -503,6 +518,7 @@ def test_costs_are_those_of_the_named_classes(kind):
     assert find(case.compute(), "expected_cost").estimate == pytest.approx(cost)
 
 
+@pytest.mark.row("G4/by-class")
 def test_every_class_is_measured_against_all_others():
     case = Case("Multiclass")
     computed = case.compute()
@@ -524,6 +540,7 @@ def test_too_many_classes_are_told_not_measured_one_by_one(monkeypatch):
     assert "3 classes: none of them is measured by itself, 2 would be at most" in computed.findings
 
 
+@pytest.mark.row("G4/calibration")
 def test_reliability_is_of_the_test_rows_and_of_probabilities():
     case = Case()
     found = case.compute().reliability
@@ -548,6 +565,7 @@ def sliced(*declared):
     return spec.Data(source=spec.TableSource(uri="t.csv"), slices=declared)
 
 
+@pytest.mark.row("T2/crosses")
 def test_quantiles_and_crosses_are_measured_and_their_edges_kept():
     case = Case()
     age, sex = spec.Slice(name="age", column="age", quantiles=3), SLICES[1]
@@ -580,6 +598,7 @@ def test_rows_of_validation_and_test_have_no_say_in_edges():
     assert case.compute(table=changed, data=declared).edges == case.compute(data=declared).edges
 
 
+@pytest.mark.row("D3/parts")
 def test_a_sensitive_value_without_test_rows_is_a_fault_there_and_across():
     case = Case()
     sex = np.array(case.table["sex"]).astype(object)
@@ -597,6 +616,7 @@ def test_a_sensitive_value_without_test_rows_is_a_fault_there_and_across():
     assert not [e for e in plain.estimates if e.quantity.value == "x"]
 
 
+@pytest.mark.row("T2/gated")
 def test_a_slice_that_cannot_be_had_is_a_fault_wherever_a_gate_may_ask():
     case = Case()
     declared = sliced(spec.Slice(name="who", column="id"), spec.Slice(name="both", cross=("who", "sex")), SLICES[1])
@@ -607,6 +627,7 @@ def test_a_slice_that_cannot_be_had_is_a_fault_wherever_a_gate_may_ask():
     assert len(computed_bytes(computed)) < 2 * len(computed_bytes(case.compute(data=sliced(SLICES[1]))))
 
 
+@pytest.mark.row("G4/quantiles")
 def test_one_quantile_is_measured_beside_the_others_and_the_references():
     case = Case("Regression")
     computed = case.compute(champion=Answers(values=case.answers.values + 0.5))

@@ -26,6 +26,7 @@ def kept(case: Case, mask: np.ndarray) -> Case:
     return case
 
 
+@pytest.mark.row("B2/panel")
 def test_people_are_held_against_each_other_and_the_model_with_them():
     case = annotated()
     computed = case.compute(references=HUMAN)

@@ -11,6 +11,7 @@ from mandate.api.references import KINDS
 from mandate.evidence.intervals import Paired, Unbounded
 from mandate.evidence.schema import Computed, computed_bytes
 from mandate.measure import baselines, guesses
+from mandate.measure.answers import Answers
 from mandate.measure.split import PARTS, Split
 from tests.unit.measure.test_engine import TASKS, Case, find
 
@@ -48,6 +49,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.row("B3/slices")
 @pytest.mark.parametrize(("task", "kind", "fields"), EVERY, ids=[f"{task}-{kind}" for task, kind, _ in EVERY])
 def test_every_kind_can_be_beaten_overall_and_per_slice(task, kind, fields):
     case = timed(task)
@@ -59,6 +61,24 @@ def test_every_kind_can_be_beaten_overall_and_per_slice(task, kind, fields):
         assert isinstance(found.interval, Paired | Unbounded)
         assert found.estimate == find(computed, metric, **place).estimate
         assert found.reference is not None
+
+
+@pytest.mark.row("B1/column")
+@pytest.mark.parametrize(("task", "metric"), [("Binary", "roc_auc"), ("Regression", "mean_absolute_error")])
+def test_a_column_of_answers_is_measured_as_a_model_that_gives_them(task, metric):
+    case = Case(task)
+    guess = np.random.default_rng(3).permutation(case.answers.values.reshape(len(case.answers.values), -1)[:, 0])
+    case.table = case.table.append_column("guess", pa.array(guess))
+    if task == "Regression":
+        case.task = case.task.model_copy(update={"quantiles": None})
+        case.model = case.model.model_copy(update={"output": spec.ModelOutput(kind="Value")})
+        case.answers = Answers(values=case.answers.values[:, 1])
+    column = spec.Baseline(name="other", type="Column", column="guess")
+    alone = case.compute(answers=Answers(values=guess), references=())
+    for place in ({}, {"slice": "sex", "value": "f"}, {"on": "validation"}):
+        beside = find(case.compute(references=(column,)), metric, versus="other", **place)
+        assert beside.reference == find(alone, metric, **place).estimate
+        assert beside.estimate != beside.reference
 
 
 @pytest.mark.parametrize("kind", ["Uniform", "Stratified", "Threshold"])
@@ -97,6 +117,7 @@ def test_guesses_of_equal_rows_differ_and_those_of_a_grown_table_stay():
     assert (grown[:-1] == drawn).all()
 
 
+@pytest.mark.row("B1/guesses")
 def test_a_guess_has_the_probabilities_that_it_is_drawn_with():
     case = Case()
     computed = case.compute(references=(baseline("Uniform"),))
@@ -177,6 +198,7 @@ def test_a_rule_without_validation_rows_is_chosen_on_training():
     assert words.endswith("on the training rows")
 
 
+@pytest.mark.row("B1/training-rows")
 def test_nothing_is_learnt_from_test_rows():
     """But for what looks back in time, which sees earlier rows of every part."""
     case = Case()

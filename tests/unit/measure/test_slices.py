@@ -32,6 +32,7 @@ def test_one_edge():
     assert slices([1, 2, 3], edges=("2",)) == ["<2", ">=2", ">=2"]
 
 
+@pytest.mark.row("T2/declared")
 def test_categories_are_their_own_text_and_missing_is_one():
     assert slices(["b", None, "a"]) == ["b", "(missing)", "a"]
     assert slices([1.0, 2.5, None]) == ["1", "2.5", "(missing)"]
@@ -59,6 +60,7 @@ def test_errors_name_slice_and_column():
     assert caught.value.code == "MissingColumn"
 
 
+@pytest.mark.row("T2/declared")
 def test_quantile_edges_come_from_training_rows_alone():
     values = [float(v) for v in range(1, 9)] + [1000.0, -5.0, None]
     train = [True] * 8 + [False] * 3
@@ -125,6 +127,7 @@ def test_a_column_that_is_all_missing_is_one_value():
     assert slices(pa.nulls(2), edges=("1",)) == ["(missing)"] * 2
 
 
+@pytest.mark.row("T2/crosses")
 def test_a_cross_has_the_pairs_that_occur_and_missing_on_either_side():
     table = pa.table({"a": ["x", "x", None, "y"], "n": [1, 5, 5, None]})
     declared = (

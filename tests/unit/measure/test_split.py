@@ -31,6 +31,7 @@ def code(call, *args, **kwargs) -> str:
     return caught.value.code
 
 
+@pytest.mark.row("G8/methods")
 def test_random_meets_its_shares_on_average():
     split = divide(table(20_000), how=how("Random", seed=7), task=TASK)
     shares = [split.rows(part).mean() for part in PARTS]
@@ -45,6 +46,7 @@ def test_shares_below_one_leave_rows_out():
     assert counts["none"] == pytest.approx(2000, abs=150)
 
 
+@pytest.mark.row("G8/digest")
 @pytest.mark.parametrize("method", ["Random", "Group", "Time"])
 def test_row_order_changes_neither_parts_nor_digest(method):
     original = table()
@@ -68,6 +70,7 @@ def test_a_row_keeps_its_part_when_the_table_grows():
     assert (large.part[:500] == small.part).all()
 
 
+@pytest.mark.row("G8/methods")
 def test_group_keeps_clusters_together():
     data = table()
     split = divide(data, how=how("Group", seed=5), task=TASK)
@@ -78,6 +81,7 @@ def test_group_keeps_clusters_together():
     assert len({part for found in parts.values() for part in found}) == 3
 
 
+@pytest.mark.row("G8/methods")
 def test_time_puts_later_rows_later_and_ties_together():
     data = table()
     split = divide(data, how=how("Time"), task=TASK)
@@ -88,6 +92,7 @@ def test_time_puts_later_rows_later_and_ties_together():
     assert split.rows("train").mean() == pytest.approx(0.6, abs=0.02)
 
 
+@pytest.mark.row("G8/methods")
 def test_a_gap_is_left_out_before_each_later_part():
     data = table()
     split = divide(data, how=how("Time", gap="3d"), task=TASK)
@@ -122,6 +127,7 @@ def test_what_time_cannot_do():
     assert code(divide, data, how=how("Time", gap="1000d"), task=TASK) == "NoTestRows"
 
 
+@pytest.mark.row("D6/duplicates")
 def test_ids_must_name_rows_once():
     data = table(10)
     twice = data.set_column(0, "id", pa.array(["a", "a", *"bcdefghi"]))
@@ -158,6 +164,14 @@ def test_file_types_do_not_change_keys():
     assert (whole == other).all()
 
 
+@pytest.mark.row("D6/types")
+def test_given_parts_of_other_types_are_refused():
+    words = pa.table({"id": [1], "x": ["many"], "y": [0]})
+    numbers = pa.table({"id": [2], "x": [1.5], "y": [1]})
+    assert code(join, {"train": words, "test": numbers}, task=TASK) == "DifferentTypes"
+
+
+@pytest.mark.row("G5/overlap")
 def test_given_parts_count_what_they_share():
     data = table(100)
     joined, split = join({"train": data.slice(0, 60), "test": data.slice(50, 50)}, task=TASK)

@@ -21,6 +21,7 @@ def rolled(case: Case, *, column: str = "who", answers: str = "Mean", labels: st
     return {"table": table, "split": split, "task": task, "data": data}
 
 
+@pytest.mark.row("T3/units")
 def test_the_rows_are_units_in_every_place():
     case = Case()
     given = rolled(case)

@@ -75,6 +75,7 @@ def test_the_scale_of_weights_is_nothing(kind):
             assert b.estimate == pytest.approx(a.estimate, rel=1e-9, abs=1e-12), a.quantity
 
 
+@pytest.mark.row("T4/weights")
 def test_weights_reach_every_place():
     case = Case()
     computed, plain = measured(case, uneven(case)), case.compute()
@@ -94,6 +95,7 @@ def test_weights_reach_every_place():
     assert any("tell as much as" in finding for finding in computed.findings)
 
 
+@pytest.mark.row("T4/weights")
 @pytest.mark.parametrize("name", ["prior", "linear"])
 def test_baselines_are_fitted_with_weights(name):
     case = Case()
@@ -199,6 +201,7 @@ RATES = ({"class": "1", "kept": "1"}, {"class": "0", "kept": "0.1"})
 SHARES = ({"class": "1", "prevalence": "0.05"}, {"class": "0", "prevalence": "0.95"})
 
 
+@pytest.mark.row("T4/sampling")
 def test_rows_kept_at_a_rate_stand_for_the_others():
     case = Case()
     weight = np.where(np.array(case.table["y"]) == 1, 1.0, 10.0)
@@ -211,6 +214,7 @@ def test_rows_kept_at_a_rate_stand_for_the_others():
                 assert one.estimate == pytest.approx(other.estimate, rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.row("T3/prevalence")
 @pytest.mark.parametrize("part", PARTS)
 def test_classes_get_their_shares_in_every_part(part):
     case = Case()
@@ -227,6 +231,7 @@ def test_classes_get_their_shares_in_every_part(part):
     assert find(found, "observed_expected", on=part).estimate == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.row("T4/sampling")
 def test_baselines_know_the_shares_of_production():
     found = drawn(Case(), SHARES)
     prior = find(found, "log_loss", versus="prior")

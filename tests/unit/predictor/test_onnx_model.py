@@ -143,6 +143,7 @@ def test_the_runtime_reports_nothing_to_its_maker(path):
     )
 
 
+@pytest.mark.row("R3/formats")
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_a_pickle_is_refused_by_name_and_not_loaded(path, tmp_path, protocol):
     class Trap:
@@ -157,6 +158,7 @@ def test_a_pickle_is_refused_by_name_and_not_loaded(path, tmp_path, protocol):
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.row("R3/formats")
 @pytest.mark.parametrize(
     ("data", "name"), [(b"PK\x03\x04" + b"\0" * 60, "a ZIP"), (b"\x89HDF\r\n\x1a\n" + b"\0" * 60, "HDF5")]
 )

@@ -33,6 +33,7 @@ def test_the_own_age_is_that_of_this_process():
     assert 0 < age() < 86_400
 
 
+@pytest.mark.row("L2/memory")
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

@@ -131,6 +131,7 @@ def test_what_is_printed_commands_no_runner(form: object) -> None:
     assert commands(source) == []
 
 
+@pytest.mark.row("R3/no-rows")
 @pytest.mark.parametrize("form", [text, document, markdown, model_card, html, junit, github])
 def test_no_row_of_the_data_is_told(form: object) -> None:
     """Neither ids nor amounts of single rows, in any form."""

@@ -115,6 +115,7 @@ def test_each_obstacle_has_its_step() -> None:
     needed = next(o.needed for gate in report().gates if gate.name == "fair" for o in gate.outcomes)
     assert needed is not None
     assert f"add {needed:,} more rows".replace(",", " ") in found["Automate", "fair"]
+    assert "or narrow the spread of Selection rate (" in found["Automate", "fair"]
     assert "model.output.cutoff" in found["Automate", "recall"], "the verdict's own remedy"
     assert all(REMEDY not in o.message for o in report().obstacles), "told once"
 
@@ -130,6 +131,13 @@ def test_a_value_on_the_limit_asks_for_no_rows() -> None:
     on_it = {"name": "ranking", "metric": "roc_auc", "require": {"Suggest": f">= {value:.4f}"}}
     (step,) = steps(judged(with_gates(PASSING, on_it), evidence()))
     assert "more rows won't decide" in step
+
+
+def test_a_gap_between_train_and_test_is_to_be_narrowed() -> None:
+    gap = {"name": "overfit", "metric": "roc_auc", "rows": "train-test", "require": {"Suggest": "<= 0.02"}}
+    (step,) = steps(judged(with_gates(PASSING, gap), evidence()))
+    assert step.startswith("overfit: ")
+    assert "narrow the gap of ROC AUC between train and test" in step
 
 
 def test_an_error_says_what_to_do_in_the_judges_words() -> None:
@@ -184,6 +192,7 @@ def test_baselines_stand_beside_the_model() -> None:
     assert auc.references[0].value == 0.5
 
 
+@pytest.mark.row("R3/no-rows")
 def test_no_row_is_named() -> None:
     ids = {f"a{row}" for row in range(3000)}
     words = set(str(report()).replace("'", " ").replace(",", " ").split())
@@ -217,6 +226,7 @@ def test_what_is_said_of_a_class_is_not_said_of_a_value_by_its_name() -> None:
     assert verdicts() == ["Pass", "Pass"]
 
 
+@pytest.mark.row("R1/table")
 def test_a_sensitive_slice_has_a_table_of_every_notion_whatever_gates_ask() -> None:
     told = report()
     (table_,) = told.fairness
@@ -298,6 +308,7 @@ def weak(**changes: Any) -> Weakest:
     return found.model_copy(update=changes)
 
 
+@pytest.mark.row("T2/sentence")
 def test_the_weakest_part_is_told_in_a_sentence() -> None:
     told = tell(weak())
     assert told is not None

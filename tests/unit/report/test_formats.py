@@ -99,6 +99,7 @@ def test_text_steers_no_terminal() -> None:
     assert not {character for character in text.render(hostile()) if not character.isprintable()} - {"\n"}
 
 
+@pytest.mark.row("D1/advice")
 def test_what_was_found_about_the_data_is_told_in_every_form() -> None:
     found = report()
     assert found.data is not None

@@ -38,6 +38,7 @@ def shown(source: str) -> tuple[list[Any], str]:
     )
 
 
+@pytest.mark.row("R5/card")
 def test_the_head_is_what_the_hub_asks_for() -> None:
     told = report()
     head, _ = parts(model_card.render(told))
@@ -58,6 +59,7 @@ def test_the_head_is_what_the_hub_asks_for() -> None:
             assert values[row.metric]["args"] == {"lower": row.test.lower, "upper": row.test.upper, "look": 1}
 
 
+@pytest.mark.row("D4/training", "R5/card")
 def test_the_body_says_what_may_be_done_and_what_is_unknown() -> None:
     told = report()
     tokens, words = shown(parts(model_card.render(told))[1])

@@ -61,6 +61,7 @@ def test_digests(claim):
     assert verify(path, declared=None) == verify(path, declared=expected) == expected
 
 
+@pytest.mark.row("D4/digests")
 def test_a_mismatch_names_both_digests(claim):
     path, wrong = claim / "sub" / "a.csv", "sha256:" + "0" * 64
     with pytest.raises(SourceError) as caught:

@@ -34,6 +34,7 @@ def case_of(kind: str) -> Case:
 EVERY = [(task, kind) for kind, found in KINDS.items() for task in found.tasks if kind not in ("Column", "Human")]
 
 
+@pytest.mark.row("B3/paired")
 @pytest.mark.parametrize(("task", "kind"), EVERY)
 def test_a_good_model_is_ahead_of_what_knows_little(task, kind):
     """The cases' models know more than any of these, but for those that fit the feature that makes the truth."""
@@ -47,6 +48,7 @@ def test_a_good_model_is_ahead_of_what_knows_little(task, kind):
     assert found.verdict == "Pass", found.message
 
 
+@pytest.mark.row("B2/panel")
 @pytest.mark.parametrize(
     ("against", "right", "require", "wanted"),
     [

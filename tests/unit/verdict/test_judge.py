@@ -63,6 +63,7 @@ def word(verdict: Verdict, level: Any = "Automate") -> str:
     return result.verdict
 
 
+@pytest.mark.row("T5/interval")
 @pytest.mark.parametrize(
     ("k", "expected"), [(900, "Pass"), (720, "Inconclusive"), (700, "Inconclusive"), (500, "Fail")]
 )
@@ -70,6 +71,7 @@ def test_the_whole_interval_decides(k: int, expected: str) -> None:
     assert word(judged(gate({"Automate": ">= 0.70"}), evidence(proportion(k, 1000)))) == expected
 
 
+@pytest.mark.row("T5/rows-needed")
 def test_inconclusive_says_how_many_rows_are_missing() -> None:
     verdict = judged(gate({"Automate": ">= 0.70"}), evidence(proportion(75, 100)))
     (outcome,) = verdict.at("Automate").gates[0].outcomes
@@ -202,6 +204,7 @@ def test_what_was_not_measured_is_an_error() -> None:
     assert word(judged(gate({"Shadow": ">= 0.7"}), other)) == "Error"
 
 
+@pytest.mark.row("T2/gated")
 def test_every_value_of_a_slice_must_hold() -> None:
     cells = [proportion(950, 1000, slice="age", value=value) for value in ("<20", "20-30")]
     cells.append(proportion(550, 1000, slice="age", value=">=30"))
@@ -210,6 +213,7 @@ def test_every_value_of_a_slice_must_hold() -> None:
     assert "age >=30: 0.55 [" in verdict.at("Shadow").gates[0].message
 
 
+@pytest.mark.row("G5/looks")
 def test_later_looks_spend_less() -> None:
     shares = [share_of_alpha(confidence=0.95, look=look) for look in range(1, 2000)]
     assert shares[0] == pytest.approx(0.0125)
@@ -219,6 +223,7 @@ def test_later_looks_spend_less() -> None:
     assert word(judged(asked, record, look=5)) == "Inconclusive"
 
 
+@pytest.mark.row("G7/judged")
 def test_comparison_with_a_missing_champion() -> None:
     asked = gate({"Shadow": "no worse than champion"}, metric="roc_auc")
     assert word(judged(asked, evidence())) == "Error"
@@ -227,6 +232,7 @@ def test_comparison_with_a_missing_champion() -> None:
     assert word(judged(skipped, evidence(), champion=True)) == "Error"
 
 
+@pytest.mark.row("G7/judged")
 @pytest.mark.parametrize("more", [{}, {"firstModel": "Skip"}])
 def test_the_champion_itself_isnt_asked_to_beat_the_champion(more: dict[str, str]) -> None:
     asked = gate({"Shadow": "better than champion"}, metric="roc_auc", **more)
@@ -245,6 +251,7 @@ def compared(a: float, b: float, variance: float, cov: float, metric: str = "log
     )
 
 
+@pytest.mark.row("B3/margin")
 @pytest.mark.parametrize(
     ("a", "b", "text", "expected"),
     [
@@ -263,6 +270,7 @@ def test_comparisons_follow_the_metric_s_direction(a: float, b: float, text: str
     assert word(judged(gate({"Shadow": text}, metric="log_loss"), record)) == expected
 
 
+@pytest.mark.row("T5/events")
 def test_zero_variance_never_passes() -> None:
     record = evidence(compared(0.4, 0.5, 1e-4, 1e-4))
     assert word(judged(gate({"Shadow": "better than linear"}, metric="log_loss"), record)) == "Inconclusive"
@@ -315,6 +323,7 @@ def test_spread_over_groups_passes_when_every_pair_does() -> None:
     assert word(judged(asked, spread(0.10, 0.05))) == "Inconclusive"
 
 
+@pytest.mark.row("T6/gap")
 def test_the_gap_between_train_and_test_is_read_in_the_metric_s_direction() -> None:
     def gap(metric: str, train: float, test: float) -> Evidence:
         estimate = Estimate(
@@ -340,6 +349,30 @@ def test_the_gap_between_train_and_test_is_read_in_the_metric_s_direction() -> N
     assert word(judged(loss, gap("log_loss", 0.50, 0.20))) == "Pass"
 
 
+@pytest.mark.parametrize(
+    "interval",
+    [
+        Unbounded(reason="a few rows decide the number", unit="minority", needed=60, found=20),
+        Paired(a=0.995, b=0.99, var_a=1e-5, var_b=1e-5, cov=1e-5, df=500),
+    ],
+    ids=["too few events", "no variance"],
+)
+def test_a_gap_that_is_open_is_told_as_the_gap(interval) -> None:
+    estimate = Estimate(
+        quantity=Quantity(metric="roc_auc", on="train-test"),
+        estimate=0.995,
+        reference=0.99,
+        interval=interval,
+        support=Support(rows=114, events=44),
+    )
+    found = judged(gate({"Shadow": "<= 0.05"}, metric="roc_auc", rows="train-test"), evidence(estimate))
+    (outcome,) = found.at("Shadow").gates[0].outcomes
+    assert outcome.verdict == "Inconclusive"
+    assert outcome.message.startswith("overall: 0.005 (train 0.995, test 0.99), ")
+    assert outcome.estimate == pytest.approx(0.005)
+
+
+@pytest.mark.row("G5/held-out")
 def test_tier_high_wants_proof_that_the_test_rows_were_held_out() -> None:
     asked, estimate = gate({"Shadow": ">= 0.70"}), proportion(900, 1000)
     for status, reached in (("Unknown", "Shadow"), ("Declared", "Shadow"), ("Proven", "Automate")):

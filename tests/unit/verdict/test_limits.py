@@ -53,6 +53,7 @@ def test_a_table_takes_the_next_stricter_level() -> None:
     assert table_limits(table, 0.001) == (-math.inf, math.inf)
 
 
+@pytest.mark.row("B3/paired")
 def test_contrast_of_paired_values_uses_the_covariance() -> None:
     paired = Paired(a=0.8, b=0.7, var_a=0.0004, var_b=0.0005, cov=0.0003, df=1e6)
     limits = contrast_limits(paired, 0.025, direction=1, margin=0.0, relative=False)
@@ -60,6 +61,7 @@ def test_contrast_of_paired_values_uses_the_covariance() -> None:
     assert limits == pytest.approx((0.1 - half, 0.1 + half), abs=1e-5)
 
 
+@pytest.mark.row("B3/margin")
 def test_relative_margin_on_a_negative_reference_divides_by_its_magnitude() -> None:
     # R² of -0.5 against -1: better by 0.5, which is 50 % of |-1|; the lead over 10 % is 0.4.
     paired = Paired(a=-0.5, b=-1.0, var_a=1e-6, var_b=1e-6, cov=0.0, df=1e6)
@@ -73,11 +75,13 @@ def test_perfectly_correlated_values_have_no_honest_limits() -> None:
     assert contrast_limits(paired, 0.025, direction=1, margin=0.0, relative=False) is None
 
 
+@pytest.mark.row("T5/rows-needed")
 def test_sample_size_agrees_with_the_published_figure() -> None:
     # recall >= 0.70 with true 0.75 at one-sided 2.5 % and 80 % power takes about 637 positives.
     assert proportion_sample_size(limit=0.70, estimate=0.75, alpha=0.025) == pytest.approx(637, abs=1)
 
 
+@pytest.mark.row("T5/rows-needed")
 def test_growth_has_the_stated_power() -> None:
     # With the grown sample the standard error shrinks so that the test decides with 80 % power.
     growth = growth_to_decide(gap=1.0, se=1.0, alpha=0.025)

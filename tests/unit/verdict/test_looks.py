@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ def test_the_first_look_is_number_one() -> None:
     assert number([], Look("a", ROWS)) == 1
 
 
+@pytest.mark.row("G5/looks")
 def test_another_model_on_overlapping_rows_is_another_look() -> None:
     assert number([Look("a", ROWS)], Look("b", ("05", "ff"))) == 2
 
