@@ -740,10 +740,8 @@ class Judge:
     ) -> tuple[Mapping[str, Point | Summed | Fault], Clusters | None]:
         """What has a value at these places of the test rows, at all others; and their clusters."""
         asked = [metric for metric in self.metrics if isinstance(own[metric.name], Point)]
-        found: dict[str, Point | Summed | Fault] = {}
-        if remainder is not None:
-            sums = {metric.name: remainder.without(metric.name, places) for metric in asked}
-            found = {name: summed for name, summed in sums.items() if summed is not None}
+        sums = {} if remainder is None else remainder.without((metric.name for metric in asked), places)
+        found: dict[str, Point | Summed | Fault] = {**sums}
         left = [metric for metric in asked if metric.name not in found]
         if not left:
             return found, None

@@ -12,7 +12,7 @@ value, there is None, and the metric is computed on the rest's rows as on any ot
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -41,7 +41,7 @@ MEANS = frozenset(
         "interval_coverage",
     }
 )
-BLOCK = 1 << 14
+BLOCK = 1 << 13
 """Rows at a time that stay in a core's cache."""
 
 Rows = NDArray[np.intp]
@@ -65,17 +65,23 @@ class Remainder:
             "calibration_slope": self._calibration_slope,
         }
 
-    def without(self, name: str, rows: Rows) -> Summed | None:
-        """A metric on all rows but `rows` (m,), which are different ones; None where it's not to be had so."""
-        if name not in self.values or self.sample.share is not None or 2 * len(rows) > self.total:
-            return None
-        if name in LABELS:
-            found = self._of_labels(name, rows)
-        elif name in MEANS:
-            found = self._mean(name, self.means[name], rows)
-        else:
-            found = self.special[name](rows) if name in self.special and self.sample.binary else None
-        return found if found is not None and math.isfinite(found.value) else None
+    def without(self, names: Iterable[str], rows: Rows) -> dict[str, Summed]:
+        """Metrics on all rows but `rows` (m,), which are different ones; those that are to be had so."""
+        if self.sample.share is not None or 2 * len(rows) > self.total:
+            return {}
+        known = [name for name in names if name in self.values]
+        pairs = self._pairs(rows) if LABELS.intersection(known) else None
+        found: dict[str, Summed] = {}
+        for name in known:
+            if name in LABELS:
+                summed = None if pairs is None else _of_labels(name, pairs)
+            elif name in MEANS:
+                summed = self._mean(name, self.means[name], rows)
+            else:
+                summed = self.special[name](rows) if name in self.special and self.sample.binary else None
+            if summed is not None and math.isfinite(summed.value):
+                found[name] = summed
+        return found
 
     # Labels
 
@@ -88,38 +94,20 @@ class Remainder:
         cell = self.actual * size + self.sample.label
         return cell, np.bincount(cell, minlength=size**2)
 
-    def _of_labels(self, name: str, rows: Rows) -> Summed | None:
-        """A table of pairs of classes, with their counts as weights, has the value and the influences of its rows."""
+    def _pairs(self, rows: Rows) -> Sample | None:
+        """The pairs of classes that are left, as rows whose weights are how often they occur."""
         if self._cell is None:
             return None
         cell, counts = self._cell
         left = counts - np.bincount(cell[rows], minlength=len(counts))
         found = np.flatnonzero(left)
-        sizes = left[found].astype(np.float64)
         kind, classes = self.sample.actual.dtype, self.sample.classes
-        pairs = Sample(
+        return Sample(
             actual=(found // classes).astype(kind),
             label=(found % classes).astype(kind),
             classes=classes,
             declared=self.sample.declared,
-            weight=sizes,
-        )
-        try:
-            point = METRICS[name](pairs)
-        except UndefinedError:
-            return None
-        share = np.ones(len(found)) if pairs.share is None else pairs.share
-        count, counted = int(sizes.sum()), point.stratum >= 0
-        strata = np.bincount(point.stratum[counted], weights=sizes[counted])
-        scale = np.sqrt(np.divide(strata, strata - 1, out=np.zeros(len(strata)), where=strata > 1))
-        away = np.where(counted, scale[point.stratum], 0.0) * (point.psi / share) / count
-        return Summed(
-            value=point.value,
-            sums=_sums(count, _powers(away, sizes), freedom=int(strata.sum()) - int(np.count_nonzero(strata))),
-            events=0,  # not asked of numbers with a step
-            unit=point.unit,
-            step=point.step / float(share.max()) * len(found) / count,
-            steady=point.steady,
+            weight=left[found].astype(np.float64),
         )
 
     # Means
@@ -286,6 +274,28 @@ class Remainder:
         return {}
 
 
+def _of_labels(name: str, pairs: Sample) -> Summed | None:
+    """A table of pairs of classes, with their counts as weights, has the value and the influences of its rows."""
+    try:
+        point = METRICS[name](pairs)
+    except UndefinedError:
+        return None
+    sizes = np.ones(len(pairs)) if pairs.weight is None else pairs.weight
+    share = np.ones(len(pairs)) if pairs.share is None else pairs.share
+    count, counted = int(sizes.sum()), point.stratum >= 0
+    strata = np.bincount(point.stratum[counted], weights=sizes[counted])
+    scale = np.sqrt(np.divide(strata, strata - 1, out=np.zeros(len(strata)), where=strata > 1))
+    away = np.where(counted, scale[point.stratum], 0.0) * (point.psi / share) / count
+    return Summed(
+        value=point.value,
+        sums=_sums(count, _powers(away, sizes), freedom=int(strata.sum()) - int(np.count_nonzero(strata))),
+        events=0,  # not asked of numbers with a step
+        unit=point.unit,
+        step=point.step / float(share.max()) * len(pairs) / count,
+        steady=point.steady,
+    )
+
+
 class _Side:
     """Rows of one class by score: `count` (d,) of them at each, and `placed` (d,), how many others each is ahead of."""
 
@@ -317,9 +327,9 @@ class _Side:
         mean = (self.sum - float(sums[0] @ gone) - float((self.placed[own] - gone[part]).sum())) / left / others
         grown = self.others / others
         shift = grown * self.middle - mean - gone / others
-        found = _powers(grown * self.away[own] + shift[part])
+        found, shifts = _powers(grown * self.away[own] + shift[part]), _up_to(4, shift)
         powers = [
-            sum(math.comb(k, j) * grown**j * float(sums[j] @ shift ** (k - j)) for j in range(k + 1)) - found[k - 2]
+            sum(math.comb(k, j) * grown**j * float(sums[j] @ shifts[k - j]) for j in range(k + 1)) - found[k - 2]
             for k in (2, 3, 4)
         ]
         least = (grown**2 * float(self.until[2, -1]), grown**4 * float(self.until[4, -1]))
@@ -395,7 +405,7 @@ class _Fit:
                 slope * (1.0 - 6.0 * slope),
                 slope * tilt * (1.0 - 12.0 * slope),
             )
-            found -= np.stack(rows) @ np.stack([within**power for power in range(self.ORDER + 2)]).T
+            found -= np.stack(rows) @ _up_to(self.ORDER + 1, within).T
         return found
 
     def _start(self, series: Floats) -> Floats | None:
@@ -417,16 +427,22 @@ class _Fit:
 def _logistic_sums(x: Floats, y: Floats, beta: Floats) -> Floats:
     """(5, 5): sums over rows of residual, of p (1 - p), of residual², ³ and ⁴, times powers of x up to 4."""
     fitted = probabilities.expit(beta[0] + beta[1] * x)
-    rows, powers = np.empty((5, len(x))), np.empty((5, len(x)))
+    rows = np.empty((5, len(x)))
     np.subtract(y, fitted, out=rows[0])
     np.multiply(fitted, 1.0 - fitted, out=rows[1])
     np.multiply(rows[0], rows[0], out=rows[2])
     np.multiply(rows[2], rows[0], out=rows[3])
     np.multiply(rows[2], rows[2], out=rows[4])
-    powers[0], powers[1] = 1.0, x
-    for power in (2, 3, 4):
-        np.multiply(powers[power - 1], x, out=powers[power])
-    return np.asarray(rows @ powers.T, dtype=np.float64)
+    return np.asarray(rows @ _up_to(4, x).T, dtype=np.float64)
+
+
+def _up_to(order: int, values: Floats) -> Floats:
+    """(order + 1, n): powers from 0 on, as products."""
+    found = np.empty((order + 1, len(values)))
+    found[0] = 1.0
+    for power in range(order):
+        np.multiply(found[power], values, out=found[power + 1])
+    return found
 
 
 def _solved(sums: Floats) -> Floats | None:
@@ -450,11 +466,7 @@ def _first_powers(away: Floats) -> Floats:
 def _mixed(a: Floats, b: Floats) -> Floats:
     """(3, 5): sums of a^(k - j) b^j for k of 2, 3, 4 and j up to k."""
     found = np.zeros((3, 5))
-    ups = [np.ones(len(a)), a]
-    downs = [ups[0], b]
-    for values, powers in ((a, ups), (b, downs)):
-        for _ in range(3):
-            powers.append(powers[-1] * values)
+    ups, downs = _up_to(4, a), _up_to(4, b)
     for k in (2, 3, 4):
         for j in range(k + 1):
             found[k - 2, j] = ups[k - j] @ downs[j]

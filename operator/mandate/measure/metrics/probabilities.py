@@ -188,7 +188,10 @@ def logit(score: Floats) -> Floats:
 
 def expit(values: Floats) -> Floats:
     """Probabilities of log odds."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -500, 500))), dtype=np.float64)
+    with np.errstate(over="ignore"):  # of a logit that is far below 0 the probability is 0
+        found = np.exp(-values)
+    found += 1.0
+    return np.asarray(np.reciprocal(found, out=found), dtype=np.float64)
 
 
 def _given(sample: Sample) -> Floats:
