@@ -17,6 +17,7 @@ WEIGHTS = "tests/peers/test_weights.py"
 UNITS = "tests/peers/test_units.py::test_units_are_those_of_a_table_rolled_up_before"
 WEIGHTED = f"{WEIGHTS}::test_weighted_values_are_scikit_learns"
 FAIRNESS, LIMITS, ENGINE = "tests/peers/test_fairness.py", "verdict/limits.py", "measure/engine.py"
+REMAINDER = "tests/peers/test_remainder.py"
 WEAKEST, SEARCH = "tests/peers/test_weakest.py", "measure/weakest.py"
 DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.py", "measure/data/leakage.py"
 
@@ -1012,6 +1013,64 @@ MUTATIONS = (
         "np.minimum.reduceat",
         *(f"{UNITS}[Binary-Max-Max-{more}]" for more in ("plain", "weights", "clusters")),
     ),
+    # What a slice leaves over
+    *(
+        mutation(
+            f"{what} of all rows for the rest's",
+            "measure/remainder.py",
+            old,
+            new,
+            *(f"{REMAINDER}::test_what_is_left_is_what_its_rows_say[any-{kind}]" for kind in kinds),
+            metrics=(metric,),
+        )
+        for what, old, new, kinds, metric in (
+            (
+                "pairs of classes",
+                "left = counts - np.bincount(cell[rows]",
+                "left = counts - 0 * np.bincount(cell[rows]",
+                ("Binary-plain", "Binary-ties", "Binary-rare", "Multiclass-plain"),
+                "f1",
+            ),
+            ("the mean", "middle = one / left", "middle = 0.0 * one / left", ("Regression-plain",), "bias"),
+            ("sums of ratios", "moved = ratio - value", "moved = 0.0", ("Binary-plain",), "observed_expected"),
+            ("placements", "- mean - gone / others", "- mean - 0.0 * gone", ("Binary-plain", "Binary-ties"), "roc_auc"),
+            (
+                "thresholds",
+                "misses = misses - np.bincount(own",
+                "misses = misses - 0.0 * np.bincount(own",
+                ("Binary-plain", "Binary-ties"),
+                "average_precision",
+            ),
+            (
+                "the fit",
+                "- _logistic_sums(x, y, beta)",
+                "- 0.0 * _logistic_sums(x, y, beta)",
+                ("Binary-plain",),
+                "calibration_slope",
+            ),
+        )
+    ),
+    mutation(
+        "a few digits that are left of a difference",
+        "measure/remainder.py",
+        "FAITHFUL = 1e-3",
+        "FAITHFUL = -1e99",
+        f"{REMAINDER}::test_where_sums_lose_their_digits_the_rows_are_asked",
+    ),
+    mutation(
+        "a small rest by sums over all",
+        "measure/remainder.py",
+        "or 2 * len(rows) > self.total",
+        "or len(rows) > self.total",
+        f"{REMAINDER}::test_more_than_half_and_rows_with_weights_are_left_to_the_rows",
+    ),
+    mutation(
+        "a rest of one class that has a log loss",
+        "measure/remainder.py",
+        "return int(occurring.min()) if len(occurring) > 1 else None",
+        "return int(occurring.min())",
+        f"{REMAINDER}::test_what_has_no_value_has_none_by_sums_either",
+    ),
     # What others published
     mutation(
         "the largest difference from the mean, for that of two groups",
@@ -1359,8 +1418,8 @@ MUTATIONS = (
     mutation(
         "pairs under each other's names",
         SEARCH,
-        "for u in one.values for v in other.values",
-        "for v in other.values for u in one.values",
+        "for u in one.sides for v in other.sides",
+        "for v in other.sides for u in one.sides",
         f"{WEAKEST}::test_a_weak_pair_is_told_as_a_pair",
     ),
     mutation(

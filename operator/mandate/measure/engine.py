@@ -14,6 +14,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import permutations
 from typing import Any, Literal
 
@@ -52,10 +53,11 @@ from .metrics.quantiles import crossed
 from .people import Panel, Votes
 from .references import WITH_WORDS, make
 from .reliability import reliability
+from .remainder import Remainder
 from .slices import Sliced, assign_all
 from .split import PARTS, Part, Split
 from .table import MeasureError, column, text_codes, texts
-from .uncertainty import Clusters
+from .uncertainty import Clusters, Summed
 from .units import Units, units
 from .weights import by_class, effective_rows, weigh
 
@@ -137,14 +139,15 @@ def compute(
         said = _votes(annotations, data, table, judge.order(task), task=task)
         judge, told = _with_people(judge, said, references, split)
         learnt += told
+        overall, remainder = judge.overall()
         estimates = [
             *judge.facts(split),
             *_data_facts(found, split),
-            *judge.overall(),
+            *overall,
             *judge.by_class(),
             *judge.by_quantile(task.quantiles or ()),
             *judge.agreement(said),
-            *(e for sliced in slices for e in judge.sliced(sliced)),
+            *(e for sliced in slices for e in judge.sliced(sliced, remainder)),
         ]
         measured = table if rolled is None else table.take(pa.array(rolled.last))
         weak = judge.weakest(measured, slices, data, model)
@@ -545,6 +548,20 @@ def _baseline(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Group:
+    """A slice's value on the test rows: its numbers, how many rows it has, and their clusters."""
+
+    numbers: Numbers
+    rows: int
+    codes: Clusters | None = None
+
+    @cached_property
+    def clusters(self) -> int:
+        """How many occur."""
+        return 0 if self.codes is None else len(np.unique(self.codes))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judge:
     """Everyone's answers beside the truth; yields estimates."""
 
@@ -597,15 +614,22 @@ class Judge:
         test = len(self.parts["test"])
         yield _fact("shared_rows", "test", float(split.shared("train", "test")), rows=test)
 
-    def overall(self) -> Iterator[Estimate]:
-        """All parts as a whole, and train against test."""
+    def overall(self) -> tuple[list[Estimate], Remainder | None]:
+        """All parts as a whole, and train against test; and what slices of the test rows leave over, if sums tell."""
         found = {part: self.numbers(self.mine, rows) for part, rows in self.parts.items()}
+        estimates: list[Estimate] = []
+        codes = {part: self._codes(rows) for part, rows in self.parts.items()}
         for part, rows in self.parts.items():
-            yield from self._alone_and_versus(found[part], rows, on=part)
+            estimates += self._alone_and_versus(found[part], rows, codes[part], on=part)
+        sizes = (len(self.parts["train"]), len(self.parts["test"]))
         for name in (metric.name for metric in self.metrics):
-            train, test = found["train"][name], found["test"][name]
-            both = (self.parts["train"], self.parts["test"])
-            yield self._compared(Quantity(metric=name, on="train-test"), train, test, both, named=("train", "test"))
+            quantity, train, test = Quantity(metric=name, on="train-test"), found["train"][name], found["test"][name]
+            both = (codes["train"], codes["test"])
+            estimates.append(_compared(quantity, train, test, both, sizes=sizes, named=("train", "test")))
+        rows = self.parts["test"]
+        if self.weights is not None or self.clusters is not None or not self._answered(rows):
+            return estimates, None
+        return estimates, Remainder(self._sample(self.mine, rows), found["test"])
 
     def by_class(self) -> Iterator[Estimate]:
         """Multiclass: every class against all others, on the test rows, beside the references."""
@@ -619,7 +643,7 @@ class Judge:
                 reference: self.numbers(voice, rows, metrics=metrics, place=place)
                 for reference, voice in self.others.items()
             }
-            compared = self._beside(own, others, rows, on="test")
+            compared = self._beside(own, others, rows, self._codes(rows), on="test")
             for estimate in (*compared, *self._beside_people(rows, on="test", metrics=metrics, place=place)):
                 quantity = estimate.quantity.model_copy(update={"of_class": name})
                 yield estimate.model_copy(update={"quantity": quantity})
@@ -634,23 +658,21 @@ class Judge:
                 reference: self.numbers(voice, rows, metrics=metrics, place=place)
                 for reference, voice in self.others.items()
             }
-            for estimate in self._beside(own, others, rows, on="test"):
+            for estimate in self._beside(own, others, rows, self._codes(rows), on="test"):
                 quantity = estimate.quantity.model_copy(update={"quantile": level})
                 yield estimate.model_copy(update={"quantity": quantity})
 
     def reliability(self) -> Reliability | None:
         """The probabilities of the test rows beside what happened; None where they aren't all numbers."""
         rows = self.parts["test"]
-        if self.task == "Regression" or self.mine.fault is not None:
-            return None
-        if self.mine.finite is not None and not self.mine.finite[rows].all():
+        if self.task == "Regression" or not self._answered(rows):
             return None
         return reliability(self._sample(self.mine, rows))
 
     def weakest(self, table: pa.Table, slices: Sequence[Sliced], data: spec.Data, model: spec.Model) -> Weakest | None:
         """Where the losses on the test rows are largest; None where they aren't all known."""
         rows, asked = self.parts["test"], data.search or spec.Search()
-        if self.mine.fault is not None or (self.mine.finite is not None and not self.mine.finite[rows].all()):
+        if not self._answered(rows):
             return None
         columns = asked.columns if asked.columns is not None else model.inputs.columns if model.inputs else ()
         train = np.isin(np.arange(table.num_rows), self.parts["train"])
@@ -685,8 +707,10 @@ class Judge:
                 listed = ", ".join(repr(value[:64]) for value in names[:3]) + more
                 yield f"slice {slices.name!r}, values {words}: {listed}"
 
-    def sliced(self, slices: Sliced) -> Iterator[Estimate]:
+    def sliced(self, slices: Sliced, remainder: Remainder | None = None) -> Iterator[Estimate]:
         """Every value of one slice on the test rows, against the rest, and across the values.
+
+        `remainder` knows the rest by sums.
 
         A value of a sensitive slice that occurs, but not in the test rows, is a fault there and across the values.
         """
@@ -701,27 +725,40 @@ class Judge:
             return
         code = slices.code[test]
         occurs = np.bincount(slices.code, minlength=slices.found)
-        groups: dict[str, tuple[Numbers, Rows]] = {}
-        for index, value in enumerate(slices.values):
-            rows = test[code == index]
+        groups: dict[str, Group] = {}
+        compared = np.count_nonzero(np.bincount(code)) <= _most_groups(slices)
+        for index, (value, places) in enumerate(zip(slices.values, _by_code(code, len(slices.values)), strict=True)):
+            rows = test[places]
             if not len(rows):
                 if slices.sensitive and occurs[index]:
                     fault = Fault(code="NoRows", message=f"none of its {occurs[index]} rows is a test row")
-                    groups[value] = ({metric.name: fault for metric in self.metrics}, rows)
+                    groups[value] = Group(numbers={metric.name: fault for metric in self.metrics}, rows=0)
                     for metric in self.metrics:
                         yield _faulty(Quantity(metric=metric.name, slice=slices.name, value=value), fault, rows=0)
                 continue
-            own = self.numbers(self.mine, rows)
-            groups[value] = (own, rows)
-            yield from self._alone_and_versus(own, rows, on="test", slice_=slices.name, value=value)
-            others = test[code != index]
-            rest = self.numbers(self.mine, others)
-            for metric in self.metrics:
-                quantity = Quantity(metric=metric.name, slice=slices.name, value=value, versus=REST)
-                yield self._compared(
-                    quantity, own[metric.name], rest[metric.name], (rows, others), named=(value, "the rest")
-                )
+            own, codes = self.numbers(self.mine, rows), self._codes(rows)
+            groups[value] = Group(numbers=own if compared else {}, rows=len(rows), codes=codes)
+            yield from self._alone_and_versus(own, rows, codes, on="test", slice_=slices.name, value=value)
+            rest, codes_of_rest = self._rest(own, places, remainder)
+            sizes = len(rows), len(test) - len(rows)
+            for name, point in own.items():
+                quantity = Quantity(metric=name, slice=slices.name, value=value, versus=REST)
+                both = codes, codes_of_rest
+                yield _compared(quantity, point, rest.get(name), both, sizes=sizes, named=(value, "the rest"))
         yield from self._across(slices, groups)
+
+    def _rest(
+        self, own: Numbers, places: Rows, remainder: Remainder | None
+    ) -> tuple[Mapping[str, Point | Summed | Fault], Clusters | None]:
+        """What has a value at these places of the test rows, at all others; and their clusters."""
+        asked = [metric for metric in self.metrics if isinstance(own[metric.name], Point)]
+        sums = {} if remainder is None else remainder.without((metric.name for metric in asked), places)
+        found: dict[str, Point | Summed | Fault] = {**sums}
+        left = [metric for metric in asked if metric.name not in found]
+        if not left:
+            return found, None
+        others = np.delete(self.parts["test"], places)
+        return found | self.numbers(self.mine, others, metrics=left), self._codes(others)
 
     def numbers(
         self, voice: Voice, rows: Rows, *, metrics: Sequence[Metric] | None = None, place: int | None = None
@@ -759,6 +796,10 @@ class Judge:
                 result[metric.name] = Fault(code=error.code, message=str(error))
         return result
 
+    def _answered(self, rows: Rows) -> bool:
+        """Whether the model has an answer on each of the rows."""
+        return self.mine.fault is None and (self.mine.finite is None or bool(self.mine.finite[rows].all()))
+
     def _sample(self, voice: Voice, rows: Rows) -> Sample:
         return voice.sample(self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights)
 
@@ -766,10 +807,17 @@ class Judge:
         return None if self.clusters is None else self.clusters[rows]
 
     def _alone_and_versus(
-        self, own: Numbers, rows: Rows, *, on: Dataset, slice_: str = "overall", value: str | None = None
+        self,
+        own: Numbers,
+        rows: Rows,
+        codes: Clusters | None,
+        *,
+        on: Dataset,
+        slice_: str = "overall",
+        value: str | None = None,
     ) -> Iterator[Estimate]:
         others = {reference: self.numbers(voice, rows) for reference, voice in self.others.items()}
-        yield from self._beside(own, others, rows, on=on, slice_=slice_, value=value)
+        yield from self._beside(own, others, rows, codes, on=on, slice_=slice_, value=value)
         yield from self._beside_people(rows, on=on, slice_=slice_, value=value)
 
     def _beside_people(
@@ -794,7 +842,7 @@ class Judge:
             kept = np.flatnonzero(self._among(rows)[labelled])
             own = at.numbers(at.mine, kept, metrics=chosen, place=place)
             theirs = {name: at.numbers(at.others[name], kept, metrics=chosen, place=place)}
-            for estimate in at._beside(own, theirs, kept, on=on, slice_=slice_, value=value):
+            for estimate in at._beside(own, theirs, kept, at._codes(kept), on=on, slice_=slice_, value=value):
                 if estimate.quantity.versus is not None:
                     yield estimate
 
@@ -840,12 +888,12 @@ class Judge:
         own: Numbers,
         others: Mapping[str, Numbers],
         rows: Rows,
+        codes: Clusters | None,
         *,
         on: Dataset,
         slice_: str = "overall",
         value: str | None = None,
     ) -> Iterator[Estimate]:
-        codes = self._codes(rows)
         for name, point in own.items():
             quantity = Quantity(metric=name, on=on, slice=slice_, value=value)
             if isinstance(point, Fault):
@@ -866,22 +914,9 @@ class Judge:
                     rests_on = uncertainty.support(point, codes)
                     yield _estimate(quantity, point, interval, rests_on, reference=other.value)
 
-    def _compared(
-        self, quantity: Quantity, a: Point | Fault, b: Point | Fault, rows: tuple[Rows, Rows], *, named: tuple[str, str]
-    ) -> Estimate:
-        """Two numbers of one model on different rows."""
-        for side, point, found in zip(named, (a, b), rows, strict=True):
-            if isinstance(point, Fault):
-                return _faulty(quantity, _named(point, side), rows=len(found))
-        assert isinstance(a, Point)
-        assert isinstance(b, Point)
-        codes = (self._codes(rows[0]), self._codes(rows[1]))
-        interval = uncertainty.apart(a, b, codes)
-        return _estimate(quantity, a, interval, uncertainty.support(a, codes[0]), reference=b.value)
-
-    def _across(self, slices: Sliced, groups: dict[str, tuple[Numbers, Rows]]) -> Iterator[Estimate]:
-        rows = sum(len(found) for _, found in groups.values())
-        limit = MAX_GROUPS if slices.sensitive else MAX_GROUPS_PLAIN
+    def _across(self, slices: Sliced, groups: Mapping[str, Group]) -> Iterator[Estimate]:
+        rows = sum(group.rows for group in groups.values())
+        limit = _most_groups(slices)
         fault = None
         if len(groups) > limit:
             fault = Fault(
@@ -902,32 +937,59 @@ class Judge:
                     yield self._spread_or_worst(quantity, metric, groups, rows=rows)
 
     def _spread_or_worst(
-        self, quantity: Quantity, metric: Metric, groups: dict[str, tuple[Numbers, Rows]], *, rows: int
+        self, quantity: Quantity, metric: Metric, groups: Mapping[str, Group], *, rows: int
     ) -> Estimate:
         if not metric.spreads:
             return self._spread(quantity, metric.name, groups, rows=rows)
         return _worst(quantity, {name: self._spread(quantity, name, groups, rows=rows) for name in metric.spreads})
 
-    def _spread(self, quantity: Quantity, name: str, groups: dict[str, tuple[Numbers, Rows]], *, rows: int) -> Estimate:
+    def _spread(self, quantity: Quantity, name: str, groups: Mapping[str, Group], *, rows: int) -> Estimate:
         points: dict[str, tuple[Point, Clusters | None]] = {}
-        for value, (numbers, found) in groups.items():
-            point = numbers[name]
+        for value, group in groups.items():
+            point = group.numbers[name]
             if isinstance(point, Fault):
                 return _faulty(quantity, _named(point, value), rows=rows)
-            points[value] = (point, self._codes(found))
+            points[value] = (point, group.codes)
         values = [point.value for point, _ in points.values()]
         ratio = quantity.shape == "ratio"
         if ratio and max(values) <= 0:
             return _faulty(quantity, Fault(code="ZeroReference", message=f"{name} is 0 in every group"), rows=rows)
-        clusters = (
-            None if self.clusters is None else sum(len(np.unique(c)) for _, c in points.values() if c is not None)
-        )
+        clusters = None if self.clusters is None else sum(group.clusters for group in groups.values())
         return Estimate(
             quantity=quantity,
             estimate=min(values) / max(values) if ratio else max(values) - min(values),
             interval=uncertainty.all_pairs(points, ratio=ratio),
             support=Support(rows=rows, events=min(point.events for point, _ in points.values()), clusters=clusters),
         )
+
+
+def _by_code(code: Rows, count: int) -> list[Rows]:
+    """The places of each of `count` codes, rising."""
+    order = np.argsort(code.astype(np.int16), kind="stable")  # by radix: there are at most MAX_VALUES
+    return np.split(order, np.cumsum(np.bincount(code, minlength=count))[:-1])
+
+
+def _most_groups(slices: Sliced) -> int:
+    """How many groups of a slice are compared with each other."""
+    return MAX_GROUPS if slices.sensitive else MAX_GROUPS_PLAIN
+
+
+def _compared(
+    quantity: Quantity,
+    a: Point | Fault,
+    b: Point | Summed | Fault | None,
+    codes: tuple[Clusters | None, Clusters | None],
+    *,
+    sizes: tuple[int, int],
+    named: tuple[str, str],
+) -> Estimate:
+    """Two numbers of one model on different rows; the second may be None where the first is a fault."""
+    for side, point, size in zip(named, (a, b), sizes, strict=True):
+        if isinstance(point, Fault):
+            return _faulty(quantity, _named(point, side), rows=size)
+    assert isinstance(a, Point)
+    assert isinstance(b, Point | Summed)
+    return _estimate(quantity, a, uncertainty.apart(a, b, codes), uncertainty.support(a, codes[0]), reference=b.value)
 
 
 def _estimate(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -56,7 +57,14 @@ class Split:
 
     def shared(self, one: Part, other: Part) -> int:
         """Rows of `other` whose key also occurs in `one`."""
-        return int(np.isin(self.keys[self.rows(other)], self.keys[self.rows(one)]).sum())
+        if (one, other) not in self._shared:
+            found = np.isin(self.keys[self.rows(other)], self.keys[self.rows(one)])
+            self._shared[one, other] = int(found.sum())
+        return self._shared[one, other]
+
+    @cached_property
+    def _shared(self) -> dict[tuple[Part, Part], int]:
+        return {}
 
     def sketch(self, part: Part) -> tuple[str, ...]:
         """The smallest distinct keys of a part as 16 hex digits (bottom-k sketch, Broder 1997)."""

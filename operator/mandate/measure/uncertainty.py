@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Literal
 
@@ -56,41 +57,110 @@ HUGE = 1e150
 Clusters = NDArray[np.intp]
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Contributions per unit, of an estimate or of a difference. `freedom`: units less the means taken from them.
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """Sums of powers of `count` units' contributions: all that an interval takes, but for a covariance.
 
-    `clusters` is how many there are where clusters are the units, else None.
+    `freedom`: units less the means taken from them. `clusters` is how many there are where they are the units.
     """
 
-    units: Floats
+    count: int
+    second: float
+    third: float
+    fourth: float
     freedom: int
     clusters: int | None = None
 
     @property
     def variance(self) -> float:
         """Variance of the estimate."""
-        return float(self.units @ self.units)
+        return self.second
 
     def degrees_of_variance(self) -> float:
         """What the variance estimate is worth: 2 Var² / Var(Var), by the contributions' fourth powers."""
-        squares = self.units * self.units  # products: NumPy's general power is ten times slower
-        fourth = float(squares @ squares) / self.variance**2 - 1.0 / len(self.units)
+        fourth = self.fourth / self.variance**2 - 1.0 / self.count
         return min(float(self.freedom), 2.0 / fourth if fourth > 0 else math.inf)
 
     def degrees(self, *, curvature: float = 0.0) -> float:
         """Degrees of freedom for limits; `curvature` is g''/g' of the link times the standard error."""
-        skewness = float((self.units * self.units) @ self.units) / self.variance**1.5
+        skewness = self.third / self.variance**1.5
         bend = abs(skewness / 3.0 + curvature / 2.0)
         return min(self.degrees_of_variance(), 2.0 / (3.0 * bend) if bend > 0 else math.inf)
 
+    def less(self, other: Sums, *, freedom: int, scale: tuple[float, float] = (1.0, 1.0)) -> Sums:
+        """Of the difference of two, each times its `scale`, that have no unit in common."""
+        a, b = scale
+        return Sums(
+            count=self.count + other.count,
+            second=a**2 * self.second + b**2 * other.second,
+            third=a**3 * self.third - b**3 * other.third,
+            fourth=a**4 * self.fourth + b**4 * other.fourth,
+            freedom=freedom,
+            clusters=self.clusters,
+        )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Contributions per unit, of an estimate or of a difference; `freedom` and `clusters` as in Sums."""
+
+    units: Floats
+    freedom: int
+    clusters: int | None = None
+
+    @cached_property
+    def sums(self) -> Sums:
+        """The sums of their powers."""
+        squares = self.units * self.units  # products: NumPy's general power is ten times slower
+        return Sums(
+            count=len(self.units),
+            second=float(self.units @ self.units),
+            third=float(squares @ self.units),
+            fourth=float(squares @ squares),
+            freedom=self.freedom,
+            clusters=self.clusters,
+        )
+
+    @property
+    def variance(self) -> float:
+        """Variance of the estimate."""
+        return self.sums.variance
+
+    def degrees_of_variance(self) -> float:
+        """As of Sums."""
+        return self.sums.degrees_of_variance()
+
+    def degrees(self) -> float:
+        """As of Sums, without curvature."""
+        return self.sums.degrees()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summed:
+    """A metric's value on rows that aren't at hand, with its contributions' sums; the rest as of Point."""
+
+    value: float
+    sums: Sums
+    events: int
+    unit: Unit
+    step: float
+    steady: float
+
 
 def contributions(point: Point, clusters: Clusters | None) -> Spread:
-    """One contribution per unit; `clusters` (n,) holds codes 0 … or None where rows are independent.
+    """One contribution per unit; `clusters` (n,) holds codes 0 … or None where rows are independent. Computed once.
 
     Rows: influence / n, centred groups of size k scaled by √(k/(k-1)), which makes means' and DeLong's variances
     the usual unbiased ones. Clusters: sums within the cluster, scaled by √(C/(C-1)).
     """
+    known = point.memo.get("spread")
+    if known is None or known[0] is not clusters:
+        known = point.memo["spread"] = (clusters, _contributions(point, clusters))
+    found: Spread = known[1]
+    return found
+
+
+def _contributions(point: Point, clusters: Clusters | None) -> Spread:
     counted = point.stratum >= 0
     rows = len(point.psi)
     if clusters is not None:
@@ -100,12 +170,14 @@ def contributions(point: Point, clusters: Clusters | None) -> Spread:
     sizes = np.bincount(point.stratum[counted])
     scale = np.sqrt(np.divide(sizes, sizes - 1, out=np.zeros(len(sizes)), where=sizes > 1))
     freedom = int(sizes.sum()) - int(np.count_nonzero(sizes))
-    return Spread(np.where(counted, scale[point.stratum], 0.0) * point.psi / rows, freedom)
+    scale /= rows
+    units = point.psi * (scale[0] if len(scale) == 1 else scale[point.stratum])
+    return Spread(units if counted.all() else np.where(counted, units, 0.0), freedom)
 
 
 def support(point: Point, clusters: Clusters | None) -> Support:
     """What the number rests on."""
-    counted = None if clusters is None else _distinct(clusters[point.stratum >= 0])
+    counted = None if clusters is None else contributions(point, clusters).clusters
     return Support(rows=len(point.psi), events=point.events, clusters=counted)
 
 
@@ -121,7 +193,7 @@ def alone(point: Point, clusters: Clusters | None) -> Interval:
     )
     if not low < value < high:
         return _no_variance(point)
-    return _student(contributions(point, clusters), (point,), centre=value, link=link)
+    return _student(contributions(point, clusters).sums, (point,), centre=value, link=link)
 
 
 def paired(a: Point, b: Point, clusters: Clusters | None) -> Interval:
@@ -129,31 +201,46 @@ def paired(a: Point, b: Point, clusters: Clusters | None) -> Interval:
     unbounded = _too_few(a, clusters) or _too_few(b, clusters)
     if unbounded is not None:
         return unbounded
-    return _pair(a, contributions(a, clusters), b, contributions(b, clusters), unit="discordant")
+    return _on_same(a, contributions(a, clusters), b, contributions(b, clusters), unit="discordant")
 
 
-def apart(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | None]) -> Interval:
+def apart(a: Point, b: Point | Summed, clusters: tuple[Clusters | None, Clusters | None]) -> Interval:
     """Interval of `a` against `b`, measured on different rows; clusters may reach over both (one code space)."""
     unbounded = _too_few(a, clusters[0]) or _too_few(b, clusters[1])
     if unbounded is not None:
         return unbounded
-    u, v = _aligned(a, b, clusters)
-    return _pair(a, u, b, v, unit=a.unit)
+    if isinstance(b, Point) and clusters[0] is not None:
+        return _on_same(a, *_aligned(a, b, clusters), unit=a.unit)
+    u = contributions(a, None).sums
+    v = b.sums if isinstance(b, Summed) else contributions(b, None).sums
+    return _pair(a, u, b, v, u.less(v, freedom=_freedom(u, v)), cov=0.0, unit=a.unit)
 
 
-def _aligned(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | None]) -> tuple[Spread, Spread]:
-    """Contributions of both over one common list of units."""
+def _aligned(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | None]) -> tuple[Spread, Point, Spread]:
+    """Contributions of both, and `b`, over one common list of clusters."""
     u, v = contributions(a, clusters[0]), contributions(b, clusters[1])
-    before, after = (len(u.units), len(v.units)) if clusters[0] is None else (0, 0)
-    size = max(len(u.units) + after, before + len(v.units))
+    size = max(len(u.units), len(v.units))
     return (
         replace(u, units=np.pad(u.units, (0, size - len(u.units)))),
-        replace(v, units=np.pad(v.units, (before, size - before - len(v.units)))),
+        b,
+        replace(v, units=np.pad(v.units, (0, size - len(v.units)))),
     )
 
 
-def _pair(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["discordant"]) -> Interval:
-    difference = Spread(u.units - v.units, min(u.freedom, v.freedom) if v.variance else u.freedom, u.clusters)
+def _freedom(u: Sums, v: Sums) -> int:
+    return min(u.freedom, v.freedom) if v.variance else u.freedom
+
+
+def _on_same(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["discordant"]) -> Interval:
+    """`a` against `b`, whose contributions are of the same units."""
+    difference = Spread(u.units - v.units, _freedom(u.sums, v.sums), u.clusters)
+    cov = float(u.units @ v.units)
+    return _pair(a, u.sums, b, v.sums, difference.sums, cov=cov, unit=unit)
+
+
+def _pair(
+    a: Point, u: Sums, b: Point | Summed, v: Sums, difference: Sums, *, cov: float, unit: Unit | Literal["discordant"]
+) -> Interval:
     if difference.variance >= HUGE:
         return _too_large(a)
     rounding = ROUNDING * (u.variance + v.variance) + ROUNDING * a.value * (ROUNDING * a.value)
@@ -163,7 +250,6 @@ def _pair(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["dis
     unbounded = _unsteady(difference, (a, b), degrees, step=max(a.step, b.step), unit=unit)
     if unbounded is not None:
         return unbounded
-    cov = float(u.units @ v.units)
     return Paired(a=a.value, b=b.value, var_a=u.variance, var_b=v.variance, cov=cov, df=degrees)
 
 
@@ -202,10 +288,15 @@ def _between(
 ) -> StudentT | Unbounded:
     """The difference or log ratio of two groups."""
     (a, codes_a), (b, codes_b) = one, other
-    u, v = _aligned(a, b, (codes_a, codes_b))
     scale_a, scale_b = (1 / a.value, 1 / b.value) if ratio else (1.0, 1.0)
+    if codes_a is None:
+        s, t = contributions(a, None).sums, contributions(b, None).sums
+        sums = s.less(t, freedom=min(s.freedom, t.freedom), scale=(scale_a, scale_b))
+    else:
+        u, _, v = _aligned(a, b, (codes_a, codes_b))
+        sums = Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom), u.clusters).sums
     return _student(
-        Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom), u.clusters),
+        sums,
         (a, b),
         centre=math.log(a.value / b.value) if ratio else a.value - b.value,
         link="Identity",
@@ -245,7 +336,7 @@ def _proportion(point: Point, clusters: Clusters | None) -> Beta:
 
 
 def _student(
-    spread: Spread, points: tuple[Point, ...], *, centre: float, link: Link, step: float | None = None
+    spread: Sums, points: tuple[Point, *tuple[Point, ...]], *, centre: float, link: Link, step: float | None = None
 ) -> StudentT | Unbounded:
     if spread.variance >= HUGE:
         return _too_large(points[0])
@@ -269,10 +360,10 @@ def _student(
     return unbounded or StudentT(link=link, centre=on_link, se=error * slope, df=degrees)
 
 
-def _too_few(point: Point, clusters: Clusters | None) -> Unbounded | None:
+def _too_few(point: Point | Summed, clusters: Clusters | None) -> Unbounded | None:
     """Whether there are too few clusters, rows or rows of the rarer class, whatever the numbers say."""
-    if clusters is not None:
-        found = _distinct(clusters[point.stratum >= 0])
+    if isinstance(point, Point) and clusters is not None:
+        found = contributions(point, clusters).clusters or 0
         if found < MIN_CLUSTERS:
             return Unbounded(reason=f"{found} clusters only", unit="clusters", found=found, needed=MIN_CLUSTERS)
     if point.step:
@@ -285,7 +376,12 @@ def _too_few(point: Point, clusters: Clusters | None) -> Unbounded | None:
 
 
 def _unsteady(
-    spread: Spread, points: tuple[Point, ...], degrees: float, *, step: float, unit: Unit | Literal["discordant"]
+    spread: Sums,
+    points: tuple[Point, *tuple[Point | Summed, ...]],
+    degrees: float,
+    *,
+    step: float,
+    unit: Unit | Literal["discordant"],
 ) -> Unbounded | None:
     """Whether a few labels or a few rows decide the number, so that its variance estimate can't be trusted."""
     if step:
@@ -313,13 +409,14 @@ def _distinct(clusters: Clusters) -> int:
     return int(np.count_nonzero(np.bincount(clusters)))
 
 
-def _design_effect(point: Point) -> float:
+def _design_effect(point: Point | Summed) -> float:
     """How many rows with weights tell as much as one without: 1 + the weights' squared variation (Kish 1965).
 
     A weighted mean is a ratio whose tails are the weights' as well: with lognormal weights, limits of a log loss on as
     many degrees of freedom as are enough without weights were wrong 2.7 % of the time instead of 1.25 %.
     """
-    return 1.0 if point.weight is None else float(point.weight @ point.weight) / len(point.weight)
+    weight = None if isinstance(point, Summed) else point.weight
+    return 1.0 if weight is None else float(weight @ weight) / len(weight)
 
 
 def _effective_clusters(point: Point, clusters: Clusters) -> float:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -61,6 +62,16 @@ class Axis:
     name: str
     values: tuple[str, ...]
     code: Codes
+
+    @cached_property
+    def sides(self) -> tuple[Side, ...]:
+        """The candidates' names."""
+        return tuple(Side(name=self.name, value=value) for value in self.values)
+
+    @cached_property
+    def all_in_one(self) -> bool:
+        """Whether each row is in one of the candidates."""
+        return int(self.code.max(initial=0)) < len(self.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +157,7 @@ def search(
     is never found. `floors` and `adjust` (of p-values) are for simulations of what they are there for.
     """
     tests = _Tests(loss, clusters, floors=floors)
-    grids = [
-        _Grid(code=axis.code, sides=tuple((Side(name=axis.name, value=v),) for v in axis.values)) for axis in axes_
-    ]
+    grids = [_Grid(code=axis.code, sides=tuple((side,) for side in axis.sides)) for axis in axes_]
     tested = [_tested(grid, tests, (), least_rows=least_rows) for grid in grids]
     pools = [tests.pool(grid) for grid in grids]
     pairs = list(combinations(range(len(axes_)), 2))
@@ -161,7 +170,7 @@ def search(
             break
         first, second = np.divmod(np.arange(sizes[0] * sizes[1]), max(sizes[1], 1))
         parts = (pools[one].take(first), pools[other].take(second))
-        tested.append(_tested(_crossed(grids[one], grids[other]), tests, parts, least_rows=least_rows))
+        tested.append(_tested(_crossed(axes_[one], axes_[other]), tests, parts, least_rows=least_rows))
         count += len(tested[-1].p)
     return _found(
         tested,
@@ -225,7 +234,8 @@ def _largest(counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], Codes]:
 def _column(table: pa.Table, name: str, label: str, *, known: NDArray[np.bool_], test: NDArray[np.intp]) -> Axis:
     if is_numeric(table, name):
         found = numbers(table, name)
-        if len(np.unique(found[test])) > BINS:
+        tested = found[test]
+        if any(len(np.unique(some)) > BINS for some in (tested[: 100 * BINS], tested)):  # most columns show it soon
             edges = quantile_edges(found[known], BINS)
             values, code = ranges(found, edges, range_names([edge_text(edge) for edge in edges]))
             return _most(label, values, code[test])
@@ -244,13 +254,13 @@ class _Grid:
     sides: tuple[tuple[Side, ...], ...]
 
 
-def _crossed(one: _Grid, other: _Grid) -> _Grid:
-    a, b = len(one.sides), len(other.sides)
-    inside = (one.code < a) & (other.code < b)
-    return _Grid(
-        code=np.where(inside, one.code * b + other.code, a * b),
-        sides=tuple(u + v for u in one.sides for v in other.sides),
-    )
+def _crossed(one: Axis, other: Axis) -> _Grid:
+    a, b = len(one.values), len(other.values)
+    code = one.code * b
+    code += other.code
+    if not (one.all_in_one and other.all_in_one):
+        code[(one.code >= a) | (other.code >= b)] = a * b
+    return _Grid(code=code, sides=tuple((u, v) for u in one.sides for v in other.sides))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +268,7 @@ class _Pool:
     """What rows are drawn from, one entry each: the `cells` of `grid`, or all rows where there is no grid.
 
     `loss` is their mean loss; `hits` counts the larger of two losses; mean, second and third are the scores' moments,
-    the latter two about the mean.
+    the latter two about the mean, and 0 where there are two losses.
     """
 
     grid: _Grid | None
@@ -295,8 +305,12 @@ class _Tests:
         """Each cell of `grid` as what rows are drawn from, or all rows."""
         whole = _Grid(code=np.zeros(self.total, dtype=np.intp), sides=((),)) if grid is None else grid
         rows = _sums(whole, None)
-        powers = [self.score, self.score**2, self.score**3]
-        loss, first, second, third = (_ratio(_sums(whole, values), rows) for values in (self.loss, *powers))
+        loss = _ratio(_sums(whole, self.loss), rows)
+        first = second = third = np.zeros(len(rows))
+        if self.high is None:
+            squares = self.score * self.score
+            powers = self.score, squares, squares * self.score
+            first, second, third = (_ratio(_sums(whole, values), rows) for values in powers)
         return _Pool(
             grid=grid,
             cells=np.arange(len(rows)),
@@ -307,6 +321,11 @@ class _Tests:
             second=second - first**2,
             third=third - 3.0 * first * second + 2.0 * first**3,
         )
+
+    @cached_property
+    def everyone(self) -> _Pool:
+        """All rows, as what rows are drawn from."""
+        return self.pool(None)
 
     def moments(self, grid: _Grid, chosen: NDArray[np.intp], rows: Floats) -> tuple[Floats, Floats]:
         """Sums of the losses' deviations from their mean, and of the squares, in the cells `chosen`."""
@@ -396,7 +415,7 @@ def _tested(grid: _Grid, tests: _Tests, parts: Sequence[_Pool], *, least_rows: i
         welch += (whole - second - rest * without**2) / (rest * (rest - 1))
         pooled = whole / (tests.total - 1) * (1 / rows + 1 / rest)
         error = np.sqrt(np.maximum(welch, pooled))
-        sums, everyone = tests.sums(grid)[chosen[at]], tests.pool(None)
+        sums, everyone = tests.sums(grid)[chosen[at]], tests.everyone
         pools = [everyone.take(np.zeros(len(at), dtype=np.intp)), *(part.take(chosen[at]) for part in parts)]
         p[at] = np.max([tests.drawn(sums, rows[at], pool) for pool in pools], axis=0)
     elif len(at):

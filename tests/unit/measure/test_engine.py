@@ -15,6 +15,7 @@ from mandate.inference.load import Loaded
 from mandate.measure.answers import Answers
 from mandate.measure.engine import compute, settings_digest
 from mandate.measure.metrics import METRICS
+from mandate.measure.remainder import Remainder
 from mandate.measure.split import PARTS, Split, divide, join
 
 SLICES = (
@@ -223,6 +224,24 @@ def test_comparisons_hold_both_numbers():
     assert gap.interval.cov == 0
     rest = find(computed, "accuracy", slice="sex", value="f", versus="rest")
     assert rest.reference == find(computed, "accuracy", slice="sex", value="m").estimate
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_rest_by_sums_is_the_rest_by_rows(kind, monkeypatch):
+    case = Case(kind)
+    by_sums = case.compute()
+    asked = []
+    monkeypatch.setattr(Remainder, "without", lambda self, names, rows: asked.append(rows) or {})
+    by_rows = case.compute()
+    assert asked
+    for one, other in zip(by_sums.estimates, by_rows.estimates, strict=True):
+        assert one.model_copy(update={"reference": None, "interval": None}) == other.model_copy(
+            update={"reference": None, "interval": None}
+        )
+        assert one.reference == pytest.approx(other.reference, rel=1e-8)
+        assert type(one.interval) is type(other.interval)
+        if isinstance(one.interval, Paired):
+            assert one.interval.model_dump() == pytest.approx(other.interval.model_dump(), rel=1e-6)
 
 
 def test_spreads_are_largest_against_smallest():

@@ -17,7 +17,7 @@ the dtype of `actual`; `score` is (n,) P(positive) for Binary, (n, classes) for 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -154,6 +154,8 @@ class Point:
     weight: Floats | None = None
     step: float = 0.0
     steady: float = STEADY_SCORES
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What others computed of it and may need again."""
 
 
 def known_shares(point: Point, code: NDArray[np.intp]) -> Point:
@@ -276,7 +278,7 @@ def rarest(sample: Sample) -> int:
 
 def everywhere(rows: int) -> NDArray[np.intp]:
     """One stratum for all rows."""
-    return np.zeros(rows, dtype=np.intp)
+    return np.broadcast_to(np.intp(0), rows)
 
 
 def proportion(
@@ -292,7 +294,7 @@ def proportion(
     return Point(
         value=value,
         psi=weighed(np.where(among, hit - value, 0.0) * (len(hit) / mass), weight),
-        stratum=np.where(among, 0, -1),
+        stratum=everywhere(len(among)) if among.all() else np.where(among, 0, -1),
         events=whole(min(hits, misses) if unit == "rows" else trials),
         unit=unit,
         link="Logit",

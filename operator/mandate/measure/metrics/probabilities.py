@@ -151,30 +151,47 @@ def calibration_slope(sample: Sample) -> Point:
 
     Newton's method on two parameters; `UndefinedError` where the score separates the classes or is constant.
     """
-    score = np.clip(scores(sample), TINY, 1.0 - TINY)
+    x, weight = logit(scores(sample)), sample.share
     both_classes(sample)
-    design = np.column_stack([np.ones(len(sample)), np.log(score) - np.log1p(-score)])
     beta = np.array([0.0, 1.0])
     for _ in range(50):
-        fitted = 1.0 / (1.0 + np.exp(-np.clip(design @ beta, -500, 500)))
-        information = design.T @ (design * weighed(fitted * (1.0 - fitted), sample.share)[:, None])
+        fitted = expit(beta[0] + beta[1] * x)
+        residual = weighed(sample.actual - fitted, weight)
+        within = weighed(fitted * (1.0 - fitted), weight)
+        crossed = within * x
+        first, second = float(within.sum()), float(crossed.sum())
+        information = np.array([[first, second], [second, float(crossed @ x)]])
         if np.linalg.det(information) <= 1e-12 * np.trace(information) ** 2:
             break
-        step = np.linalg.solve(information, design.T @ weighed(sample.actual - fitted, sample.share))
+        step = np.linalg.solve(information, np.array([residual.sum(), residual @ x]))
         beta = beta + step * min(1.0, 5.0 / float(np.abs(step).max() or 1.0))
         if np.abs(step).max() < 1e-10:
-            residual = weighed(sample.actual - fitted, sample.share)[:, None] * design
+            own, slope = np.linalg.inv(information)[1]
             return Point(
                 value=float(beta[1]),
-                psi=len(sample) * (residual @ np.linalg.inv(information)[1]),
+                psi=residual * (len(sample) * (own + slope * x)),
                 stratum=everywhere(len(sample)),
                 events=rarest(sample),
                 unit="minority",
-                weight=sample.share,
+                weight=weight,
             )
     raise UndefinedError(
         "NoSlope", "the calibration slope has no finite value: scores are constant or separate the classes"
     )
+
+
+def logit(score: Floats) -> Floats:
+    """Log odds of probabilities, which are clipped to [TINY, 1 - TINY]."""
+    clipped = np.clip(score, TINY, 1.0 - TINY)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped), dtype=np.float64)
+
+
+def expit(values: Floats) -> Floats:
+    """Probabilities of log odds."""
+    with np.errstate(over="ignore"):  # of a logit that is far below 0 the probability is 0
+        found = np.exp(-values)
+    found += 1.0
+    return np.asarray(np.reciprocal(found, out=found), dtype=np.float64)
 
 
 def _given(sample: Sample) -> Floats:

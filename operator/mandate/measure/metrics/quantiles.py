@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from .point import (
-    STEADY_MEAN,
-    STEADY_TAIL_ROWS,
     Floats,
     Point,
     Sample,
@@ -16,6 +14,7 @@ from .point import (
     rows_of,
     whole,
 )
+from .regression import steady_mean
 
 
 def pinball_loss(sample: Sample) -> Point:
@@ -29,7 +28,7 @@ def pinball_loss(sample: Sample) -> Point:
         events=whole(rows),
         unit="rows",
         link="Log",
-        steady=max(STEADY_MEAN, STEADY_TAIL_ROWS / rows),
+        steady=steady_mean(rows),
     )
 
 

@@ -26,6 +26,11 @@ MOST_LEFT = 1e60
 """Squared errors over the target's spread beyond which R² says nothing, and its variance would overflow."""
 
 
+def steady_mean(rows: float) -> float:
+    """Degrees of freedom that limits of a mean of absolute errors need."""
+    return max(STEADY_MEAN, STEADY_TAIL_ROWS / rows)
+
+
 def _errors(sample: Sample) -> Floats:
     return np.asarray(scores(sample) - sample.actual, dtype=np.float64)
 
@@ -33,8 +38,8 @@ def _errors(sample: Sample) -> Floats:
 def mean_absolute_error(sample: Sample) -> Point:
     """Mean of |prediction - actual|."""
     rows = rows_of(sample)
-    steady = max(STEADY_MEAN, STEADY_TAIL_ROWS / rows)
-    return mean(np.abs(_errors(sample)), sample.share, events=whole(rows), unit="rows", link="Log", steady=steady)
+    errors = np.abs(_errors(sample))
+    return mean(errors, sample.share, events=whole(rows), unit="rows", link="Log", steady=steady_mean(rows))
 
 
 def root_mean_squared_error(sample: Sample) -> Point:

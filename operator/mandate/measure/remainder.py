@@ -1,0 +1,488 @@
+"""Numbers of all rows but a slice's, without going through them all: what `versus rest` compares with.
+
+What a number and its interval take are sums over rows, so those of the rest are the whole's less the slice's, and a
+slice costs what its own rows do. Metrics of labels see how often each pair of actual and answered class occurs. Means
+take their values' powers. ROC AUC takes powers of placements, which within the rest move by a step at each row of the
+slice. Average precision and the calibration slope go through the rows, but not through a sort or a search for a start.
+
+Where the difference of two sums isn't as good as a sum (FAITHFUL), where there are weights, and where the number has no
+value, there is None, and the metric is computed on the rest's rows as on any others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mandate.evidence.schema import Fault
+
+from .metrics import METRICS, Floats, Point, Sample, UndefinedError, labels, probabilities
+from .metrics.point import STEADY_PRECISIONS, STEADY_SCORES, scores
+from .metrics.regression import steady_mean
+from .uncertainty import Summed, Sums
+
+FAITHFUL = 1e-3
+"""The rest's share of a sum over all rows, below which too many digits are lost in taking the slice's away."""
+LABELS = frozenset(name for name, metric in METRICS.items() if metric.__module__ == labels.__name__)
+MEANS = frozenset(
+    {
+        "log_loss",
+        "brier_score",
+        "top_k_accuracy",
+        "mean_absolute_error",
+        "root_mean_squared_error",
+        "bias",
+        "pinball_loss",
+        "interval_coverage",
+    }
+)
+BLOCK = 1 << 13
+"""Rows at a time that stay in a core's cache."""
+
+Rows = NDArray[np.intp]
+Powers = tuple[float, float, float]
+"""Sums of second, third and fourth powers."""
+
+
+class Remainder:
+    """All of a sample's rows, with their points, of which slices are taken away. Rows have no weights or clusters."""
+
+    def __init__(self, sample: Sample, whole: Mapping[str, Point | Fault]) -> None:
+        self.sample, self.total = sample, len(sample)
+        self.actual = sample.actual.astype(np.intp) if sample.actual.dtype.kind != "f" else None
+        points = {name: point for name, point in whole.items() if isinstance(point, Point)}
+        self.values = {name: point.value for name, point in points.items()}
+        self.means = {name: point for name, point in points.items() if name in MEANS}
+        self.special: dict[str, Callable[[Rows], Summed | None]] = {
+            "observed_expected": self._observed_expected,
+            "roc_auc": self._roc_auc,
+            "average_precision": self._average_precision,
+            "calibration_slope": self._calibration_slope,
+        }
+
+    def without(self, names: Iterable[str], rows: Rows) -> dict[str, Summed]:
+        """Metrics on all rows but `rows` (m,), which are different ones; those that are to be had so."""
+        if self.sample.share is not None or 2 * len(rows) > self.total:
+            return {}
+        known = [name for name in names if name in self.values]
+        pairs = self._pairs(rows) if LABELS.intersection(known) else None
+        found: dict[str, Summed] = {}
+        for name in known:
+            if name in LABELS:
+                summed = None if pairs is None else _of_labels(name, pairs)
+            elif name in MEANS:
+                summed = self._mean(name, self.means[name], rows)
+            else:
+                summed = self.special[name](rows) if name in self.special and self.sample.binary else None
+            if summed is not None and math.isfinite(summed.value):
+                found[name] = summed
+        return found
+
+    # Labels
+
+    @cached_property
+    def _cell(self) -> tuple[Rows, NDArray[np.intp]] | None:
+        """Each row's pair of actual and answered class, and how often each occurs."""
+        size = self.sample.classes
+        if self.actual is None or self.sample.label is None or size**2 > self.total:
+            return None
+        cell = self.actual * size + self.sample.label
+        return cell, np.bincount(cell, minlength=size**2)
+
+    def _pairs(self, rows: Rows) -> Sample | None:
+        """The pairs of classes that are left, as rows whose weights are how often they occur."""
+        if self._cell is None:
+            return None
+        cell, counts = self._cell
+        left = counts - np.bincount(cell[rows], minlength=len(counts))
+        found = np.flatnonzero(left)
+        kind, classes = self.sample.actual.dtype, self.sample.classes
+        return Sample(
+            actual=(found // classes).astype(kind),
+            label=(found % classes).astype(kind),
+            classes=classes,
+            declared=self.sample.declared,
+            weight=left[found].astype(np.float64),
+        )
+
+    # Means
+
+    def _mean(self, name: str, point: Point, rows: Rows) -> Summed | None:
+        """A mean of what each row has by itself: the whole's influence values are its deviations from their mean."""
+        events = self._events(rows, rarer=point.unit == "minority")
+        root = name == "root_mean_squared_error"
+        slope = 2.0 * point.value if root else 1.0
+        all_ = self._once(f"powers of {name}", lambda: _first_powers(point.psi * slope))
+        left = self.total - len(rows)
+        one, two, three, four = all_ - _first_powers(point.psi[rows] * slope)
+        middle = one / left
+        powers = (
+            two - left * middle**2,
+            three - 3.0 * middle * two + 2.0 * left * middle**3,
+            four - 4.0 * middle * three + 6.0 * middle**2 * two - 3.0 * left * middle**4,
+        )
+        if events is None or not _faithful(powers, (all_[1], all_[3])):
+            return None
+        value = math.sqrt(point.value**2 + middle) if root else point.value + middle
+        scale = math.sqrt(left / (left - 1)) / left / (2.0 * value if root else 1.0)
+        return Summed(
+            value=value,
+            sums=_sums(left, powers, scale=scale, freedom=left - 1),
+            events=events,
+            unit=point.unit,
+            step=point.step * self.total / left,
+            steady=steady_mean(left) if name in ("mean_absolute_error", "pinball_loss") else point.steady,
+        )
+
+    def _observed_expected(self, rows: Rows) -> Summed | None:
+        events = self._events(rows, rarer=True)
+        if events is None:
+            return None
+        ratio, score, left = self.values["observed_expected"], scores(self.sample), self.total - len(rows)
+        expected = self._once("expected", lambda: score.sum(keepdims=True))
+        away = self._once("observed less expected", lambda: self.sample.actual - ratio * score)
+        all_ = self._once("mixed powers", lambda: _mixed(away, score))
+        some = score[rows]
+        mixed = all_ - _mixed(away[rows], some)
+        mean = (float(expected[0]) - float(some.sum())) / left
+        value = (self._positives - int(np.count_nonzero(self.sample.actual[rows]))) / left / mean
+        moved = ratio - value
+        powers = (
+            sum(math.comb(2, j) * moved**j * float(mixed[0, j]) for j in range(3)),
+            sum(math.comb(3, j) * moved**j * float(mixed[1, j]) for j in range(4)),
+            sum(math.comb(4, j) * moved**j * float(mixed[2, j]) for j in range(5)),
+        )
+        if not _faithful(powers, (all_[0, 0], all_[2, 0])):
+            return None
+        scale = math.sqrt(left / (left - 1)) / left / mean
+        return self._score(value, _sums(left, powers, scale=scale, freedom=left - 1), events)
+
+    # Ranks
+
+    @cached_property
+    def _positives(self) -> int:
+        return int(np.count_nonzero(self.sample.actual))
+
+    @cached_property
+    def _ranked(self) -> tuple[Rows, Floats, Floats]:
+        """Each row's place among the distinct scores, and the positives and negatives at each."""
+        score = scores(self.sample)
+        distinct, place = np.unique(score, return_inverse=True)
+        hits = np.bincount(place[self.sample.actual], minlength=len(distinct)).astype(np.float64)
+        return place, hits, np.bincount(place, minlength=len(distinct)) - hits
+
+    @cached_property
+    def _placements(self) -> tuple[_Side, _Side]:
+        _, hits, misses = self._ranked
+        below = np.cumsum(misses) - misses / 2
+        above = self._positives - (np.cumsum(hits) - hits / 2)
+        return _Side(hits, below, others=self.total - self._positives), _Side(misses, above, others=self._positives)
+
+    def _roc_auc(self, rows: Rows) -> Summed | None:
+        """DeLong's placements: a positive's is the negatives below it, less the slice's ones, over the rest's."""
+        events = self._events(rows, rarer=True)
+        if events is None or events < 2:
+            return None
+        place, actual = self._ranked[0][rows], self.sample.actual[rows]
+        hits, misses = place[actual], place[~actual]
+        left = self._positives - len(hits), self.total - self._positives - len(misses)
+        one = self._placements[0].without(hits, misses, above=False)
+        other = self._placements[1].without(misses, hits, above=True)
+        if one is None or other is None:
+            return None
+        scales = [math.sqrt(count / (count - 1)) / count for count in left]
+        powers = [a * scales[0] ** k + b * scales[1] ** k for k, a, b in zip((2, 3, 4), one[1], other[1], strict=True)]
+        sums = _sums(sum(left), (powers[0], powers[1], powers[2]), freedom=sum(left) - 2)
+        return self._score(one[0], sums, events)
+
+    @cached_property
+    def _thresholds(self) -> tuple[Rows, Floats, Floats]:
+        """Scores that positives have: how many of them each row's is at least; positives at, negatives from each."""
+        place, hits, misses = self._ranked
+        known = hits > 0
+        group = np.cumsum(known, dtype=np.intp)
+        return group[place], hits[known], np.asarray(np.bincount(group, weights=misses, minlength=int(group[-1]) + 1))
+
+    def _average_precision(self, rows: Rows) -> Summed | None:
+        """As the metric itself, by the scores that positives have: between two of them negatives are alike."""
+        events = self._events(rows, rarer=True)
+        if events is None:
+            return None
+        group, hits, misses = self._thresholds
+        own, actual = group[rows], self.sample.actual[rows]
+        hits = hits - np.bincount(own[actual] - 1, minlength=len(hits))
+        misses = misses - np.bincount(own[~actual], minlength=len(misses))
+        left, positives = self.total - len(rows), self._positives - int(np.count_nonzero(actual))
+        hits_from = np.cumsum(hits[::-1])[::-1]
+        each = 1.0 / np.maximum(hits_from + np.cumsum(misses[:0:-1])[::-1], 1.0)
+        precision = hits_from * each
+        value = min(float(hits @ precision) / positives, 1.0)
+        each *= hits
+        loss = np.cumsum(each * precision)
+        gain = np.cumsum(each) + precision - (loss + value)
+        powers = [a + b for a, b in zip(_powers(gain, hits), _powers(-loss, misses[1:]), strict=True)]
+        scale = math.sqrt(left / (left - 1)) / positives
+        sums = _sums(left, (powers[0], powers[1], powers[2]), scale=scale, freedom=left - 1)
+        return self._score(value, sums, events, steady=STEADY_PRECISIONS)
+
+    # Calibration
+
+    @cached_property
+    def _slope(self) -> _Fit | None:
+        if self.sample.score is None:
+            return None
+        fit = _Fit(probabilities.logit(self.sample.score), self.sample.actual.astype(np.float64))
+        return fit if fit.converged else None
+
+    def _calibration_slope(self, rows: Rows) -> Summed | None:
+        events = self._events(rows, rarer=True)
+        found = None if events is None or self._slope is None else self._slope.without(rows)
+        if found is None or events is None:
+            return None
+        left = self.total - len(rows)
+        value, powers = found
+        return self._score(value, _sums(left, powers, scale=math.sqrt(left / (left - 1)), freedom=left - 1), events)
+
+    # Common
+
+    def _score(self, value: float, sums: Sums, events: int, *, steady: float = STEADY_SCORES) -> Summed:
+        return Summed(value=value, sums=sums, events=events, unit="minority", step=0.0, steady=steady)
+
+    def _events(self, rows: Rows, *, rarer: bool) -> int | None:
+        """Rows that are left, or those of the rarest class that occurs among them; None where only one does."""
+        if not rarer:
+            return self.total - len(rows)
+        actual = self.actual
+        assert actual is not None
+        counts = self._once("classes", lambda: np.bincount(actual))
+        left = counts - np.bincount(actual[rows], minlength=len(counts))
+        occurring = left[left > 0]
+        return int(occurring.min()) if len(occurring) > 1 else None
+
+    def _once(self, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        if name not in self._known:
+            self._known[name] = compute()
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, NDArray[Any]]:
+        return {}
+
+
+def _of_labels(name: str, pairs: Sample) -> Summed | None:
+    """A table of pairs of classes, with their counts as weights, has the value and the influences of its rows."""
+    try:
+        point = METRICS[name](pairs)
+    except UndefinedError:
+        return None
+    sizes = np.ones(len(pairs)) if pairs.weight is None else pairs.weight
+    share = np.ones(len(pairs)) if pairs.share is None else pairs.share
+    count, counted = int(sizes.sum()), point.stratum >= 0
+    strata = np.bincount(point.stratum[counted], weights=sizes[counted])
+    scale = np.sqrt(np.divide(strata, strata - 1, out=np.zeros(len(strata)), where=strata > 1))
+    away = np.where(counted, scale[point.stratum], 0.0) * (point.psi / share) / count
+    return Summed(
+        value=point.value,
+        sums=_sums(count, _powers(away, sizes), freedom=int(strata.sum()) - int(np.count_nonzero(strata))),
+        events=0,  # not asked of numbers with a step
+        unit=point.unit,
+        step=point.step / float(share.max()) * len(pairs) / count,
+        steady=point.steady,
+    )
+
+
+class _Side:
+    """Rows of one class by score: `count` (d,) of them at each, and `placed` (d,), how many others each is ahead of."""
+
+    def __init__(self, count: Floats, placed: Floats, *, others: int) -> None:
+        self.placed, self.others, self.rows = placed, others, int(count.sum())
+        self.sum = float(count @ placed)
+        self.middle = self.sum / self.rows / others
+        self.away = placed / others - self.middle
+        self.until = np.zeros((5, len(count) + 1))
+        """Sums of the deviations' powers over the scores before each."""
+        each = count.copy()
+        for power in range(5):
+            np.cumsum(each, out=self.until[power, 1:])
+            each *= self.away
+
+    def without(self, own: Rows, other: Rows, *, above: bool) -> tuple[float, Powers] | None:
+        """Mean of the placements, and powers of the deviations, less the rows of this and of the other class at these
+        scores. A placement counts others below, or `above`."""
+        at, times = np.unique(other, return_counts=True)
+        until = np.cumsum(times)
+        gone, bound = np.zeros(2 * len(at) + 1), np.zeros(2 * len(at) + 2, dtype=np.intp)
+        gone[1::2], gone[2::2] = until - times / 2, until  # at each of their scores, and between it and the next
+        bound[1:-1:2], bound[2:-1:2], bound[-1] = at, at + 1, len(self.placed)
+        if above:
+            gone = len(other) - gone
+        part = np.searchsorted(bound, own, side="right") - 1
+        sums = np.diff(self.until[:, bound], axis=1)
+        left, others = self.rows - len(own), self.others - len(other)
+        mean = (self.sum - float(sums[0] @ gone) - float((self.placed[own] - gone[part]).sum())) / left / others
+        grown = self.others / others
+        shift = grown * self.middle - mean - gone / others
+        found, shifts = _powers(grown * self.away[own] + shift[part]), _up_to(4, shift)
+        powers = [
+            sum(math.comb(k, j) * grown**j * float(sums[j] @ shifts[k - j]) for j in range(k + 1)) - found[k - 2]
+            for k in (2, 3, 4)
+        ]
+        least = (grown**2 * float(self.until[2, -1]), grown**4 * float(self.until[4, -1]))
+        return (mean, (powers[0], powers[1], powers[2])) if _faithful(powers, least) else None
+
+
+class _Fit:
+    """A logistic regression of truth values on one number, and what it is without some rows.
+
+    The start for the rest is where the gradient's Taylor series about the whole's estimate is 0: it is a sum over rows,
+    too. From there Newton's method takes one or two passes over the rows.
+    """
+
+    ORDER = 4
+
+    def __init__(self, x: Floats, y: Floats) -> None:
+        self.x, self.y, self.beta = x, y, np.array([0.0, 1.0])
+        self.converged = False
+        for _ in range(50):
+            sums = self._sums(self.beta)
+            step = _solved(sums)
+            if step is None:
+                return
+            self.beta = self.beta + step * min(1.0, 5.0 / float(np.abs(step).max() or 1.0))
+            if np.abs(step).max() < 1e-10:
+                break
+        else:
+            return
+        self.whole, self.converged = self._sums(self.beta), True
+        self.series = self._series(self.x, self.y)
+
+    def without(self, rows: Rows) -> tuple[float, Powers] | None:
+        """The slope, and powers of the rows' influences over their number."""
+        x, y = self.x[rows], self.y[rows]
+        beta = self._start(self.series - self._series(x, y))
+        if beta is None:
+            return None
+        for _ in range(4):
+            sums = self._sums(beta) - _logistic_sums(x, y, beta)
+            step = _solved(sums)
+            if step is None:
+                return None
+            if np.abs(step).max() < 1e-10:
+                information = np.array([[sums[1, 0], sums[1, 1]], [sums[1, 1], sums[1, 2]]])
+                a, b = (float(value) for value in np.linalg.inv(information)[1])
+                powers = [
+                    sum(math.comb(k, j) * a ** (k - j) * b**j * float(sums[k, j]) for j in range(k + 1))
+                    for k in (2, 3, 4)
+                ]
+                if not _faithful((sums[2, 0], 0.0, sums[4, 0]), (self.whole[2, 0], self.whole[4, 0])):
+                    return None
+                return float(beta[1] + step[1]), (powers[0], powers[1], powers[2])
+            beta = beta + step
+        return None
+
+    def _sums(self, beta: Floats) -> Floats:
+        found = np.zeros((5, 5))
+        for start in range(0, len(self.x), BLOCK):
+            found += _logistic_sums(self.x[start : start + BLOCK], self.y[start : start + BLOCK], beta)
+        return found
+
+    def _series(self, x: Floats, y: Floats) -> Floats:
+        """(order + 1, order + 2): sums of the residual's derivatives by the linear predictor, times powers of x."""
+        found = np.zeros((self.ORDER + 1, self.ORDER + 2))
+        for start in range(0, len(x), BLOCK):
+            within = x[start : start + BLOCK]
+            fitted = probabilities.expit(self.beta[0] + self.beta[1] * within)
+            slope, tilt = fitted * (1.0 - fitted), 1.0 - 2.0 * fitted
+            rows = (
+                fitted - y[start : start + BLOCK],
+                slope,
+                slope * tilt,
+                slope * (1.0 - 6.0 * slope),
+                slope * tilt * (1.0 - 12.0 * slope),
+            )
+            found -= np.stack(rows) @ _up_to(self.ORDER + 1, within).T
+        return found
+
+    def _start(self, series: Floats) -> Floats | None:
+        """Where the gradient's series is 0."""
+        information = -np.array([[series[1, 0], series[1, 1]], [series[1, 1], series[1, 2]]])
+        if np.linalg.det(information) <= 1e-12 * np.trace(information) ** 2:
+            return None
+        away = np.zeros(2)
+        for _ in range(self.ORDER + 2):
+            left = np.zeros(2)
+            for order in range(self.ORDER + 1):
+                for j in range(order + 1):
+                    by = math.comb(order, j) * away[0] ** (order - j) * away[1] ** j / math.factorial(order)
+                    left += by * series[order, j : j + 2]
+            away = away + np.linalg.solve(information, left)
+        return self.beta + away if np.isfinite(away).all() and np.abs(away).max() < 1.0 else None
+
+
+def _logistic_sums(x: Floats, y: Floats, beta: Floats) -> Floats:
+    """(5, 5): sums over rows of residual, of p (1 - p), of residual², ³ and ⁴, times powers of x up to 4."""
+    fitted = probabilities.expit(beta[0] + beta[1] * x)
+    rows = np.empty((5, len(x)))
+    np.subtract(y, fitted, out=rows[0])
+    np.multiply(fitted, 1.0 - fitted, out=rows[1])
+    np.multiply(rows[0], rows[0], out=rows[2])
+    np.multiply(rows[2], rows[0], out=rows[3])
+    np.multiply(rows[2], rows[2], out=rows[4])
+    return np.asarray(rows @ _up_to(4, x).T, dtype=np.float64)
+
+
+def _up_to(order: int, values: Floats) -> Floats:
+    """(order + 1, n): powers from 0 on, as products."""
+    found = np.empty((order + 1, len(values)))
+    found[0] = 1.0
+    for power in range(order):
+        np.multiply(found[power], values, out=found[power + 1])
+    return found
+
+
+def _solved(sums: Floats) -> Floats | None:
+    """Newton's step; None where the scores are constant or separate the classes."""
+    information = np.array([[sums[1, 0], sums[1, 1]], [sums[1, 1], sums[1, 2]]])
+    if not np.linalg.det(information) > 1e-12 * np.trace(information) ** 2:
+        return None
+    return np.asarray(np.linalg.solve(information, sums[0, :2]), dtype=np.float64)
+
+
+def _powers(away: Floats, times: Floats | None = None) -> Powers:
+    squares = away * away
+    fourth = squares if times is None else squares * times
+    return float(fourth.sum()), float(fourth @ away), float(fourth @ squares)
+
+
+def _first_powers(away: Floats) -> Floats:
+    return np.array([away.sum(), *_powers(away)])
+
+
+def _mixed(a: Floats, b: Floats) -> Floats:
+    """(3, 5): sums of a^(k - j) b^j for k of 2, 3, 4 and j up to k."""
+    found = np.zeros((3, 5))
+    ups, downs = _up_to(4, a), _up_to(4, b)
+    for k in (2, 3, 4):
+        for j in range(k + 1):
+            found[k - 2, j] = ups[k - j] @ downs[j]
+    return found
+
+
+def _faithful(powers: Any, whole: tuple[float, float]) -> bool:
+    """Whether the second and fourth powers of a difference have lost no more than a few digits of the whole's."""
+    return bool(powers[0] > FAITHFUL * whole[0] and powers[2] > FAITHFUL * whole[1])
+
+
+def _sums(count: int, powers: Powers, *, freedom: int, scale: float = 1.0) -> Sums:
+    return Sums(
+        count=count,
+        second=powers[0] * scale**2,
+        third=powers[1] * scale**3,
+        fourth=powers[2] * scale**4,
+        freedom=freedom,
+    )

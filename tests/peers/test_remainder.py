@@ -1,0 +1,113 @@
+"""What a slice leaves over, by sums, against the metric on those rows themselves."""
+
+import numpy as np
+import pytest
+
+from mandate.api.catalogue import metrics_for
+from mandate.measure.metrics import METRICS, Declared, Point, Sample, UndefinedError
+from mandate.measure.remainder import Remainder
+from mandate.measure.uncertainty import contributions
+
+ROWS = 4000
+DECLARED = Declared(beta=2.0, top_k=2, costs=np.array([[0.0, 1.5], [5.0, 0.0]]), quantiles=(0.1, 0.5, 0.9))
+COSTS = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [1.0, 4.0, 0.0]])
+KINDS = {"Binary": "plain ties rare", "Multiclass": "plain", "Regression": "plain"}
+CASES = [(kind, more) for kind, all_ in KINDS.items() for more in all_.split()]
+SUMMED = {
+    (kind, metric.name)
+    for kind in KINDS
+    for metric in metrics_for(kind)
+    if metric.name in METRICS and metric.name != "r2"
+}
+
+
+def sample(kind: str, more: str) -> Sample:
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=ROWS)
+    noise = x + rng.normal(size=ROWS)
+    if kind == "Regression":
+        quantiles = x[:, None] + np.array([-1.3, 0.1, 1.3])
+        return Sample(actual=noise, score=quantiles[:, 1], quantiles=quantiles, declared=DECLARED)
+    if kind == "Multiclass":
+        raw = np.exp(-((x[:, None] - np.array([-1, 0, 1])) ** 2))
+        score = raw / raw.sum(axis=1, keepdims=True)
+        actual = np.digitize(noise, [-0.8, 0.8])
+        declared = Declared(beta=2.0, top_k=2, costs=COSTS)
+        return Sample(actual=actual, label=np.argmax(score, axis=1), score=score, classes=3, declared=declared)
+    score = 1 / (1 + np.exp(-1.4 * x + (3.0 if more == "rare" else 0.0)))
+    score = np.round(score, 1) if more == "ties" else score
+    return Sample(actual=noise > (2.5 if more == "rare" else 0.0), label=score >= 0.3, score=score, declared=DECLARED)
+
+
+def near(found: float, expected: float, *, scale: float, rel: float) -> bool:
+    return found == pytest.approx(expected, rel=rel, abs=rel * scale)
+
+
+def slices(whole: Sample) -> dict[str, np.ndarray]:
+    """Rows of slices: any, those scored high, one, and few of one class."""
+    rng = np.random.default_rng(12)
+    number = whole.score if whole.score.ndim == 1 else whole.score[:, 0]
+    return {
+        "any": np.flatnonzero(rng.random(ROWS) < 0.1),
+        "high": np.flatnonzero(number > np.quantile(number, 0.8)),
+        "one": np.array([17]),
+        "class": np.flatnonzero(whole.actual > np.median(whole.actual))[:40],
+    }
+
+
+@pytest.mark.parametrize(("kind", "more"), CASES)
+@pytest.mark.parametrize("which", ["any", "high", "one", "class"])
+def test_what_is_left_is_what_its_rows_say(kind, more, which):
+    whole = sample(kind, more)
+    rows = slices(whole)[which]
+    rest = whole.take(np.delete(np.arange(ROWS), rows))
+    names = [name for task, name in SUMMED if task == kind]
+    points = {name: METRICS[name](whole) for name in names}
+    found = Remainder(whole, points).without(names, rows)
+    assert which == "high" or set(found) == set(names)
+    for name, summed in found.items():
+        point = METRICS[name](rest)
+        spread = contributions(point, None).sums
+        # Newton's method stops at steps of 1e-10.
+        rel = 1e-8 if name == "calibration_slope" else 1e-10
+        assert near(summed.value, point.value, scale=1e-3, rel=rel), name
+        assert near(summed.sums.second, spread.second, scale=0.0, rel=rel), name
+        assert near(summed.sums.third, spread.third, scale=spread.second**1.5, rel=rel), name
+        assert near(summed.sums.fourth, spread.fourth, scale=0.0, rel=rel), name
+        assert (summed.sums.count, summed.sums.freedom) == (spread.count, spread.freedom), name
+        assert (summed.unit, summed.steady) == (point.unit, pytest.approx(point.steady)), name
+        assert summed.step == pytest.approx(point.step, rel=1e-12), name
+        assert point.step or summed.events == point.events, name
+
+
+def test_where_sums_lose_their_digits_the_rows_are_asked():
+    whole = sample("Regression", "plain")
+    score = whole.score.copy()
+    score[5] = 1e7
+    wild = Sample(actual=whole.actual, score=score)
+    names = ["mean_absolute_error", "root_mean_squared_error", "bias"]
+    remainder = Remainder(wild, {name: METRICS[name](wild) for name in names})
+    assert remainder.without(names, np.array([5, 6])) == {}
+    assert set(remainder.without(names, np.array([6, 7]))) == set(names)
+
+
+def test_more_than_half_and_rows_with_weights_are_left_to_the_rows():
+    whole = sample("Binary", "plain")
+    points = {"accuracy": METRICS["accuracy"](whole)}
+    assert Remainder(whole, points).without(points, np.arange(ROWS // 2 + 1)) == {}
+    weight = np.linspace(1.0, 2.0, ROWS)
+    heavy = Sample(actual=whole.actual, label=whole.label, weight=weight)
+    assert Remainder(heavy, points).without(points, np.arange(10)) == {}
+
+
+def test_what_has_no_value_has_none_by_sums_either():
+    whole = sample("Binary", "rare")
+    rows = np.flatnonzero(whole.actual)
+    points: dict[str, Point] = {}
+    for name in ("recall", "log_loss", "brier_score", "accuracy"):
+        points[name] = METRICS[name](whole)
+    found = Remainder(whole, points).without(points, rows)
+    assert set(found) == {"accuracy"}
+    for name in ("recall", "log_loss"):
+        with pytest.raises(UndefinedError):
+            METRICS[name](whole.take(np.flatnonzero(~whole.actual)))
