@@ -592,8 +592,8 @@ MUTATIONS = (
     mutation(
         "the calibration model's own variance, as if it were true",
         PROBABILITIES,
-        "residual = weighed(sample.actual - fitted, sample.share)",
-        "residual = weighed(np.sqrt(fitted * (1.0 - fitted)), sample.share)",
+        "psi=residual * (len(sample)",
+        "psi=weighed(np.sqrt(fitted * (1.0 - fitted)), weight) * (len(sample)",
         f"{VARIANCES}::test_calibration_slope_has_the_sandwich_variance",
     ),
     mutation(
@@ -1036,8 +1036,8 @@ MUTATIONS = (
             ("placements", "- mean - gone / others", "- mean - 0.0 * gone", ("Binary-plain", "Binary-ties"), "roc_auc"),
             (
                 "thresholds",
-                "misses = misses - np.bincount(own",
-                "misses = misses - 0.0 * np.bincount(own",
+                "np.subtract.at(below, own[~actual], 1.0)",
+                "np.subtract.at(below, own[~actual], 0.0)",
                 ("Binary-plain", "Binary-ties"),
                 "average_precision",
             ),

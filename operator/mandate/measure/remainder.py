@@ -208,6 +208,11 @@ class Remainder:
         group = np.cumsum(known, dtype=np.intp)
         return group[place], hits[known], np.asarray(np.bincount(group, weights=misses, minlength=int(group[-1]) + 1))
 
+    @cached_property
+    def _work(self) -> tuple[Floats, ...]:
+        size = len(self._thresholds[1])
+        return tuple(np.empty(size + (place == 1)) for place in range(6))
+
     def _average_precision(self, rows: Rows) -> Summed | None:
         """As the metric itself, by the scores that positives have: between two of them negatives are alike."""
         events = self._events(rows, rarer=True)
@@ -215,17 +220,28 @@ class Remainder:
             return None
         group, hits, misses = self._thresholds
         own, actual = group[rows], self.sample.actual[rows]
-        hits = hits - np.bincount(own[actual] - 1, minlength=len(hits))
-        misses = misses - np.bincount(own[~actual], minlength=len(misses))
         left, positives = self.total - len(rows), self._positives - int(np.count_nonzero(actual))
-        hits_from = np.cumsum(hits[::-1])[::-1]
-        each = 1.0 / np.maximum(hits_from + np.cumsum(misses[:0:-1])[::-1], 1.0)
-        precision = hits_from * each
-        value = min(float(hits @ precision) / positives, 1.0)
-        each *= hits
-        loss = np.cumsum(each * precision)
-        gain = np.cumsum(each) + precision - (loss + value)
-        powers = [a + b for a, b in zip(_powers(gain, hits), _powers(-loss, misses[1:]), strict=True)]
+        at, below, precision, each, gain, loss = self._work  # kept: fresh memory costs as much as the sums
+        at[:], below[:] = hits, misses
+        np.subtract.at(at, own[actual] - 1, 1.0)
+        np.subtract.at(below, own[~actual], 1.0)
+        below = below[1:]
+        np.cumsum(at[::-1], out=precision[::-1])
+        np.cumsum(below[::-1], out=each[::-1])
+        each += precision
+        np.maximum(each, 1.0, out=each)
+        precision /= each
+        value = min(float(at @ precision) / positives, 1.0)
+        np.divide(at, each, out=each)
+        np.cumsum(each, out=gain)
+        each *= precision
+        np.cumsum(each, out=loss)
+        gain += precision
+        gain -= loss
+        gain -= value
+        np.negative(loss, out=loss)
+        work = precision, each
+        powers = [a + b for a, b in zip(_powers(gain, at, work), _powers(loss, below, work), strict=True)]
         scale = math.sqrt(left / (left - 1)) / positives
         sums = _sums(left, (powers[0], powers[1], powers[2]), scale=scale, freedom=left - 1)
         return self._score(value, sums, events, steady=STEADY_PRECISIONS)
@@ -453,10 +469,12 @@ def _solved(sums: Floats) -> Floats | None:
     return np.asarray(np.linalg.solve(information, sums[0, :2]), dtype=np.float64)
 
 
-def _powers(away: Floats, times: Floats | None = None) -> Powers:
-    squares = away * away
-    fourth = squares if times is None else squares * times
-    return float(fourth.sum()), float(fourth @ away), float(fourth @ squares)
+def _powers(away: Floats, times: Floats | None = None, work: tuple[Floats, Floats] | None = None) -> Powers:
+    """Of `away` (n,), each of them so many `times`; `work` is memory for two arrays of this size."""
+    squares, second = (None, None) if work is None else work
+    squares = np.multiply(away, away, out=squares)
+    second = squares if times is None else np.multiply(squares, times, out=second)
+    return float(second.sum()), float(second @ away), float(second @ squares)
 
 
 def _first_powers(away: Floats) -> Floats:

@@ -38,8 +38,8 @@ def _errors(sample: Sample) -> Floats:
 def mean_absolute_error(sample: Sample) -> Point:
     """Mean of |prediction - actual|."""
     rows = rows_of(sample)
-    errors = np.abs(_errors(sample))
-    return mean(errors, sample.share, events=whole(rows), unit="rows", link="Log", steady=steady_mean(rows))
+    steady = steady_mean(rows)
+    return mean(np.abs(_errors(sample)), sample.share, events=whole(rows), unit="rows", link="Log", steady=steady)
 
 
 def root_mean_squared_error(sample: Sample) -> Point:
