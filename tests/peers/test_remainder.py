@@ -17,7 +17,7 @@ SUMMED = {
     (kind, metric.name)
     for kind in KINDS
     for metric in metrics_for(kind)
-    if metric.name in METRICS and metric.name != "r2"
+    if metric.name in METRICS and metric.name not in ("r2", "standardized_bias")
 }
 
 

@@ -258,7 +258,7 @@ def test_limits_need_more_degrees_of_freedom_by_the_design_effect():
     effect = 1000 / kish(sample.weight)
     spread = uncertainty.contributions(point, None)
     within = spread.variance**0.5 / point.value
-    degrees = spread.degrees(curvature=-within)
+    degrees = spread.sums.degrees(curvature=-within)
     assert point.steady < degrees < point.steady * effect
     interval = uncertainty.alone(point, None)
     assert isinstance(interval, Unbounded)

@@ -918,8 +918,8 @@ MUTATIONS = (
     mutation(
         "values that are known at once",
         HISTORY,
-        "known = at + round(seconds(delay) * SECOND)",
-        "known = at + 1",
+        "known = at + np.minimum(_microseconds(delay), ",
+        "known = at + np.minimum(1, ",
         f"{SIMPLE}::test_a_value_that_is_known_late_is_pandas_merge_asof",
     ),
     mutation(
@@ -1049,6 +1049,13 @@ MUTATIONS = (
                 "calibration_slope",
             ),
         )
+    ),
+    mutation(
+        "a row more than there are",
+        "measure/remainder.py",
+        "self.sample, self.total = sample, len(sample)",
+        "self.sample, self.total = sample, len(sample) + 1",
+        f"{REMAINDER}::test_what_is_left_is_what_its_rows_say",
     ),
     mutation(
         "a few digits that are left of a difference",
