@@ -243,7 +243,7 @@ def _too_few(point: Point, clusters: Clusters | None) -> Unbounded | None:
         share = mass / mass.sum()
         if (worth := 1.0 / float(share @ share)) < MIN_EFFECTIVE_CLUSTERS:
             return Unbounded(
-                reason=f"a few of {found} clusters hold most of the weight; they tell as much as {worth:.1f} equal ones",
+                reason=f"a few of {found} clusters hold most of the weight, all worth {worth:.1f} equal ones",
                 unit="clusters",
                 found=int(worth),
                 needed=MIN_EFFECTIVE_CLUSTERS,
