@@ -336,3 +336,16 @@ def test_the_weighted_reliability_curve_is_that_of_repeated_rows():
         for item in found.bins
     ]
     assert found.chance == pytest.approx(math.sqrt(2 / math.pi) * math.fsum(map(math.sqrt, variance)) / 200, **NEAR)
+
+
+@pytest.mark.parametrize("by_weight", [False, True])
+def test_one_cluster_with_nearly_all_the_weight_has_no_interval(by_weight):
+    rng = np.random.default_rng(3)
+    codes = np.r_[np.zeros(25 if by_weight else 2500, int), np.repeat(np.arange(1, 40), 25)]
+    actual = rng.random(len(codes)) < 0.5
+    weight = np.where(codes == 0, 100.0, 1.0) if by_weight else None
+    label = actual ^ (rng.random(len(codes)) < 0.2)
+    point = metrics.METRICS["accuracy"](Sample(actual=actual, label=label, weight=weight))
+    interval = uncertainty.alone(point, codes)
+    assert isinstance(interval, Unbounded)
+    assert (interval.unit, interval.found, interval.needed) == ("clusters", 1, 10)

@@ -38,6 +38,9 @@ from mandate.evidence.schema import Support
 from .metrics import Floats, Point, Unit
 
 MIN_CLUSTERS = 30
+MIN_EFFECTIVE_CLUSTERS = 10
+"""(Σ m)² / Σ m² over the clusters' mass: a cluster that holds nearly all moves the estimate to its own, and its
+deviation, so the variance, to 0."""
 MIN_ROWS = 50
 """Rows behind a number whose errors have no bound: fewer can't show how heavy the tails are."""
 MIN_MINORITY = 20
@@ -366,6 +369,16 @@ def _too_few(point: Point | Summed, clusters: Clusters | None) -> Unbounded | No
         found = contributions(point, clusters).clusters or 0
         if found < MIN_CLUSTERS:
             return Unbounded(reason=f"{found} clusters only", unit="clusters", found=found, needed=MIN_CLUSTERS)
+        counted = point.stratum >= 0
+        mass = np.bincount(clusters[counted], weights=None if point.weight is None else point.weight[counted])
+        share = mass / mass.sum()
+        if (worth := 1.0 / float(share @ share)) < MIN_EFFECTIVE_CLUSTERS:
+            return Unbounded(
+                reason=f"a few of {found} clusters hold most of the weight, all worth {worth:.1f} equal ones",
+                unit="clusters",
+                found=int(worth),
+                needed=MIN_EFFECTIVE_CLUSTERS,
+            )
     if point.step:
         return None
     needed = MIN_MINORITY if point.unit == "minority" else MIN_ROWS
