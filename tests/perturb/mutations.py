@@ -829,6 +829,13 @@ MUTATIONS = (
         f"{WEIGHTS}::test_the_weighted_reliability_curve_is_that_of_repeated_rows",
     ),
     mutation(
+        "few clusters with nearly all the weight taken for many",
+        UNCERTAINTY,
+        "MIN_EFFECTIVE_CLUSTERS = 10",
+        "MIN_EFFECTIVE_CLUSTERS = 1",
+        f"{WEIGHTS}::test_one_cluster_with_nearly_all_the_weight_has_no_interval",
+    ),
+    mutation(
         "weights that make limits no less steady",
         UNCERTAINTY,
         "point.steady * _design_effect(point)",

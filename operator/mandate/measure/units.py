@@ -73,14 +73,10 @@ class Units:
                 return Voice(fault=Fault(code="NoMean", message=message))
             else:
                 label = self.reduce(voice.label, "Last" if how == "Mean" else how)
-        quantiles = None if voice.quantiles is None else self.reduce(voice.quantiles, how)
         finite = None
         if voice.finite is not None:
             finite = np.logical_and.reduceat(voice.finite[self.order], self.start)
-            # Means of finite numbers may overflow.
-            for reduced in (score, quantiles):
-                if reduced is not None:
-                    finite &= np.isfinite(reduced.reshape(len(self), -1)).all(axis=1)
+        quantiles = None if voice.quantiles is None else self.reduce(voice.quantiles, how)
         return replace(voice, label=label, score=score, quantiles=quantiles, finite=finite)
 
     def sliced(self, slices: Sliced, *, timed: bool) -> Sliced:
