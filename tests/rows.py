@@ -110,7 +110,11 @@ ROWS = (
             "measure.reliability.reliability",
             metrics="observed_expected calibration_slope",
         ),
-        part("numbers", "Errors of numbers", metrics="mean_absolute_error root_mean_squared_error r2 bias"),
+        part(
+            "numbers",
+            "Errors of numbers",
+            metrics="mean_absolute_error root_mean_squared_error r2 bias standardized_bias",
+        ),
         part("quantiles", "Quantile regression", metrics="pinball_loss interval_coverage crossed_quantiles"),
         part("finite", "Answers that are numbers", metrics="finite_answers"),
         part("defaults", "Built-in gates by task, for a manifest without any", "api.defaults.default_gates"),

@@ -1,6 +1,7 @@
 """Weights of rows through the whole measurement."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,20 @@ def measured(case: Case, weight, *, task: spec.Task | None = None, **changes) ->
 
 
 def numbers(computed: Computed) -> list:
-    return [dump(estimate) for estimate in computed.estimates]
+    """All that is estimated, to digits that sums of weights and counts of rows have in common."""
+    return [_short(dump(estimate)) for estimate in computed.estimates]
+
+
+def _short(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.7g}") if abs(value) > 1e-12 else 0.0
+        case dict():
+            return {name: _short(item) for name, item in value.items()}
+        case list():
+            return [_short(item) for item in value]
+        case _:
+            return value
 
 
 def uneven(case: Case, seed: int = 3) -> np.ndarray:
