@@ -444,8 +444,7 @@ conf_dir = "{folder}"
             self._stop_all()
             if self.exists:
                 network = self._network()
-                if _interface_exists(network.interface):
-                    toolbox.run(["ip", "link", "delete", network.interface], what="deleting the node's interface")
+                _delete_interface(network.interface)
                 _remove_cgroup(f"{INTERFACE}{network.index}")
             shutil.rmtree(self.state)
             with toolbox.locked(NODES_LOCK):
@@ -508,6 +507,16 @@ def _system_images(tools: dict[str, Path]) -> list[Path]:
 def _status_field(name: str) -> str:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+
+
+def _delete_interface(name: str) -> None:
+    """Delete it, if it is there: the kernel takes it away by itself some time after the namespace of its other end."""
+    try:
+        if _interface_exists(name):
+            toolbox.run(["ip", "link", "delete", name], what="deleting the node's interface")
+    except ClusterError:
+        if _interface_exists(name):
+            raise
 
 
 def _interface_exists(name: str) -> bool:
