@@ -112,7 +112,7 @@ def _progress(
         return Measured(result, disruptions)
     if isinstance(result, IntakeError):
         return Failed(result.code, result.message, disruptions)
-    cause = _cause(pod, over=over is not None or _phase(pod) in ("Succeeded", "Failed"))
+    cause = _cause(pod, over=over is not None or _over_with(pod))
     if cause is not None:
         return Failed(cause[0], cause[1][:2048], disruptions)
     if over is not None and over.get("type") == "Failed":
@@ -121,10 +121,9 @@ def _progress(
 
 
 def untold(job: Object | None, pods: Iterable[Object]) -> bool:
-    """Whether the Job has ended and none of these Pods says how."""
-    every = tuple(pods)
-    pod = latest(every)
-    return job is not None and finished(job) and (pod is None or _disrupted(pod) or not ending(every))
+    """Whether the Job has ended, and what is known of its Pods doesn't say how: Jobs end after their Pods have."""
+    pod = latest(pods)
+    return job is not None and finished(job) and (pod is None or _disrupted(pod) or not _over_with(pod))
 
 
 def latest(pods: Iterable[Object]) -> Object | None:
@@ -135,7 +134,7 @@ def latest(pods: Iterable[Object]) -> Object | None:
 def ending(pods: Iterable[Object]) -> bool:
     """Whether the youngest Pod has given all it can give, so that the Job controller is about to end its Job."""
     pod = latest(pods)
-    return pod is not None and (_phase(pod) in ("Succeeded", "Failed") or _ended(pod, "judge") is not None)
+    return pod is not None and (_over_with(pod) or _ended(pod, "judge") is not None)
 
 
 def finished(job: Object) -> bool:
@@ -261,6 +260,11 @@ def _disrupted(pod: Object) -> bool:
 def _disruption(pod: Object) -> str:
     condition = _condition(pod, "DisruptionTarget") or {}
     return f"{condition.get('reason')}: {condition.get('message') or 'the Pod was disrupted'}"
+
+
+def _over_with(pod: Object) -> bool:
+    """Whether all its containers have ended for good."""
+    return _phase(pod) in ("Succeeded", "Failed")
 
 
 def _phase(pod: Object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mandate.api.kinds import ModelEvaluationStatus
 from mandate.api.moments import instant, stamp
 from mandate.api.names import LABEL_EVALUATION, LABEL_MODEL
 from mandate.controller.assess import NotJudged, assess
@@ -20,12 +21,13 @@ from mandate.controller.loop import Controller
 from mandate.controller.plan import Key, SetStatus
 from mandate.controller.progress import UNLOADABLE
 from mandate.controller.snapshot import EvaluationSnapshot, ModelSnapshot
-from mandate.evaluate.frame import Result, frame
+from mandate.evaluate.frame import Failure, Result, frame
 from mandate.kube.resources import JOBS, MODEL_EVALUATIONS, PODS
 from tests.unit.controller.fake_api import FakeApi
 from tests.unit.controller.judged import SETTINGS, declared, judged
 from tests.unit.controller.samples import evidence
 
+Object = dict[str, Any]
 NOW = instant("2026-01-02T00:00:00Z")
 CODES = (*UNLOADABLE, "PredictorCrashLoop", "JudgeOutOfMemory", "PodRefused", "ResultTooLarge", "DeadlineExceeded")
 
@@ -77,32 +79,60 @@ def test_none_is_promised_where_the_evaluation_is_not_understood() -> None:
     assert "delete it" in told.message
 
 
-@pytest.mark.parametrize("seen", [None, "Pending", "Running"])
-async def test_a_job_heard_to_end_before_its_pod_is_measured_all_the_same(seen: str | None) -> None:
-    """Kinds are watched apart: the Pod's end, or all of it, may be heard of later."""
+async def told(seen: Object | None, truth: Object, *, over: str) -> ModelEvaluationStatus:
+    """What an evaluation becomes whose Job is heard to end while its Pod's status is `seen`, None for no Pod at all."""
     api: Any = FakeApi(random.Random(0))
     controller = Controller(api, SETTINGS, identity="x", operator_namespace="mandate-system", now=lambda: NOW)
-    snapshot = failed("Waiting", attempt=1)
-    (meval,) = snapshot.mevals
+    (meval,) = failed("Waiting", attempt=1).mevals
     meval["status"] = {"attempt": 1}
     space, name = meval["metadata"]["namespace"], meval["metadata"]["name"]
     controller.store.upsert(MODEL_EVALUATIONS, api.put(MODEL_EVALUATIONS, meval))
     (meval,) = api.all(MODEL_EVALUATIONS)
     labels = {LABEL_EVALUATION: job_name(name, 1), LABEL_MODEL: meval["spec"]["modelDeployment"]}
     metadata = {"name": job_name(name, 1), "namespace": space, "labels": labels, "ownerReferences": [owner(meval)]}
-    complete = {"conditions": [{"type": "Complete", "status": "True"}]}
-    controller.store.upsert(JOBS, api.put(JOBS, {"metadata": metadata, "spec": {}, "status": complete}))
-    pod = api.put(PODS, {"metadata": {"name": "p", "namespace": space, "labels": labels}, "status": {"phase": seen}})
+    ended = {"conditions": [{"type": over, "status": "True"}]}
+    controller.store.upsert(JOBS, api.put(JOBS, {"metadata": metadata, "spec": {}, "status": ended}))
+    pod = api.put(PODS, {"metadata": {"name": "p", "namespace": space, "labels": labels}, "status": seen or {}})
     if seen is not None:
         controller.store.upsert(PODS, pod)
-    log, ending = frame(Result(evidence=evidence(0.8).dump()))
-    api.logs["p"] = log.encode()
-    judge = {"name": "judge", "state": {"terminated": {"exitCode": 0, "message": ending.dump()}}}
-    api.change(PODS, space, "p", status={"phase": "Succeeded", "containerStatuses": [judge]})
-
+    api.logs["p"] = LOG.encode()
+    api.change(PODS, space, "p", status=truth)
     await controller.reconcile(Key("Evaluation", space, name))
+    return evaluation_status(api.all(MODEL_EVALUATIONS)[0])
 
-    status = evaluation_status(api.all(MODEL_EVALUATIONS)[0])
-    complete_now = find(status.conditions, "Complete")
-    assert complete_now is not None
-    assert (status.attempt, complete_now.status) == (1, "True"), status.conditions
+
+def ended(name: str, message: str, *, code: int = 0, reason: str = "Completed") -> Object:
+    return {"name": name, "state": {"terminated": {"exitCode": code, "message": message, "reason": reason}}}
+
+
+LOG, VOUCHED = frame(Result(evidence=evidence(0.8).dump()))
+LOST = ended(
+    "judge",
+    frame(Result(failure=Failure(stage="Predict", code="PredictorCrashed", message="lost", field="spec.model")))[
+        1
+    ].dump(),
+    code=3,
+)
+
+
+@pytest.mark.parametrize("seen", [None, {"phase": "Pending"}, {"phase": "Running"}])
+async def test_a_job_heard_to_end_before_its_pod_is_measured_all_the_same(seen: Object | None) -> None:
+    """Kinds are watched apart: the Pod's end, or all of it, may be heard of later."""
+    status = await told(
+        seen, {"phase": "Succeeded", "containerStatuses": [ended("judge", VOUCHED.dump())]}, over="Complete"
+    )
+    complete = find(status.conditions, "Complete")
+    assert complete is not None
+    assert (status.attempt, complete.status) == (1, "True"), status.conditions
+
+
+async def test_a_job_heard_to_end_before_its_predictor_is_told_with_the_predictors_end() -> None:
+    killed = ended("predictor", "", code=137, reason="OOMKilled")
+    status = await told(
+        {"phase": "Running", "containerStatuses": [LOST]},
+        {"phase": "Failed", "containerStatuses": [LOST], "initContainerStatuses": [killed]},
+        over="Failed",
+    )
+    found = find(status.conditions, "Failed")
+    assert found is not None
+    assert "out of memory" in found.message
