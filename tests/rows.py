@@ -359,8 +359,10 @@ ROWS = (
     row(
         "D8",
         "Freshness and volume",
-        part("freshness", "Age of the newest row", "measure.data.quality.freshness"),
-        part("volume", "Rows beside what is usual", "measure.data.quality.volume"),
+        part("age", "Age of the newest row, part by part", "evaluate.age.ages", metrics="data_age"),
+        part("rows", "Rows of a part, held against what is usual", metrics="row_count"),
+        part("freshness", "New data: age of the newest row", "measure.data.quality.freshness"),
+        part("volume", "New data: rows beside what is usual", "measure.data.quality.volume"),
     ),
     row(
         "L1",

@@ -397,6 +397,22 @@ MUTATIONS = (
         )
     ),
     mutation(
+        "rows of all parts for each",
+        "measure/engine.py",
+        'yield _fact("row_count", part, float(rows[part]), rows=rows[part])',
+        'yield _fact("row_count", part, float(sum(rows.values())), rows=rows[part])',
+        f"{FACTS}::test_rows_and_the_newest_rows_age_are_pandas",
+        metrics=("row_count",),
+    ),
+    mutation(
+        "the oldest row for the newest",
+        "evaluate/age.py",
+        "int(at[chosen].max())",
+        "int(at[chosen].min())",
+        f"{FACTS}::test_rows_and_the_newest_rows_age_are_pandas",
+        metrics=("data_age",),
+    ),
+    mutation(
         "the next larger latency",
         "inference/latency.py",
         "everything[math.ceil(count * share) - 1]",

@@ -507,6 +507,7 @@ def _needs(metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Proble
         "task.beta": spec.task.beta is not None,
         "task.topK": spec.task.top_k is not None,
         "task.quantiles": spec.task.quantiles is not None,
+        "task.time": spec.task.time is not None,
         "useCase.errorCosts": bool(spec.use_case.error_costs),
         "serving.prices": spec.serving.prices is not None,
         "data.annotations": spec.data.annotations is not None,

@@ -1049,6 +1049,9 @@ def _data_facts(found: DataEvidence, split: Split) -> Iterator[Estimate]:
             else:
                 fault = Fault(code=open_.code, message=open_.message)
                 yield _faulty(Quantity(metric=metric, on="test"), fault, rows=rows["test"])
+    for part in PARTS:
+        if rows[part]:
+            yield _fact("row_count", part, float(rows[part]), rows=rows[part])
     faults = sum(count for code, count in found.counts.items() if code not in LEAKS | CHANGES | NOTES)
     yield _fact("data_faults", "test", float(faults), rows=rows["test"])
 
