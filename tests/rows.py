@@ -313,7 +313,8 @@ ROWS = (
         "A reference profile",
         part("profile", "Mergeable, bounded, the same bytes in any order", "measure.data.profile.profile"),
         part("stored", "Stored and read again", "measure.data.profile.dumps", "measure.data.profile.loads"),
-        part("new-data", "New data compared with a stored profile"),
+        part("new-data", "New data compared with a stored profile", "measure.data.newdata.beside", "cli.drift.execute"),
+        part("names", "Texts that name rows or entities aren't stored", "evaluate.profiles.columns"),
     ),
     row(
         "D3",

@@ -348,11 +348,23 @@ def identities(table: pa.Table, name: str, *, part: str) -> tuple[Finding, ...]:
 def freshness(profile: Profile, column: str, *, now: datetime, oldest: float, part: str) -> tuple[Finding, ...]:
     """Codes Stale and FromFuture: whether the newest time is more than `oldest` seconds before `now`, or after it.
 
+    Code NoTimes where that can't be told, which is no freshness.
     `now` has a time zone; times in the table that have none are taken as UTC. Clocks may differ by SKEW.
     """
     found = profile.columns.get(column)
     if found is None or found.period is None:
-        return ()
+        what = "there is no column" if found is None else f"on {found.rows:,} rows there is no time in"
+        return (
+            Finding(
+                code="NoTimes",
+                part=part,
+                column=column,
+                numbers={},
+                effect=1,
+                message=f"{what} {column!r} of {part}, so nobody knows how old its rows are",
+                advice="Name the column that says when a row happened, and have the source write it.",
+            ),
+        )
     past = age(found.period[1], now=now)
     if past < -SKEW:
         return (
