@@ -313,14 +313,19 @@ ROWS = (
         "A reference profile",
         part("profile", "Mergeable, bounded, the same bytes in any order", "measure.data.profile.profile"),
         part("stored", "Stored and read again", "measure.data.profile.dumps", "measure.data.profile.loads"),
-        part("new-data", "New data compared with a stored profile", "measure.data.newdata.beside", "cli.drift.execute"),
-        part("names", "Texts that name rows or entities aren't stored", "evaluate.profiles.columns"),
+        part("new-data", "New data compared with a stored profile", "measure.data.newdata.beside"),
+        part("names", "Texts that name rows or entities aren't stored", "measure.data.columns.columns"),
     ),
     row(
         "D3",
         "Representation",
         part("parts", "Values of a slice that only some parts have are told", "measure.engine.Judge.unseen"),
-        part("production", "Groups that production has and training lacks, by a production profile"),
+        part(
+            "production",
+            "Groups that production has and training lacks, by its rows or a profile of them",
+            "measure.data.representation.represent",
+            metrics="unrepresented_groups",
+        ),
     ),
     row(
         "D4",

@@ -393,8 +393,16 @@ MUTATIONS = (
                 '("changed_columns", against_train.compared)',
             ),
             ("leaks", "if code in LEAKS)", "if code not in LEAKS)"),
-            ("data_faults", "if code not in LEAKS | CHANGES | NOTES)", "if code not in LEAKS | NOTES)"),
+            ("data_faults", "if code not in LEAKS | CHANGES |", "if code not in LEAKS |"),
         )
+    ),
+    mutation(
+        "a group that training has a little of isn't lacking",
+        "measure/data/representation.py",
+        "group.most / train > rules.ratio * share",
+        "group.most > 0",
+        f"{FACTS}::test_groups_that_training_lacks_are_scipys",
+        metrics=("unrepresented_groups",),
     ),
     mutation(
         "rows of all parts for each",

@@ -60,6 +60,7 @@ class Metric:
         "task.time",
         "useCase.errorCosts",
         "data.annotations",
+        "data.production",
         "serving.prices",
     ] = ""
     """The field of the spec without which it isn't measured."""
@@ -264,6 +265,16 @@ _METRICS = (
             ("leaks", "Findings of leakage"),
             ("data_faults", "Findings about the data's quality"),
         )
+    ),
+    Metric(
+        name="unrepresented_groups",
+        title="Groups that production has and training lacks",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        fact=True,
+        groups=False,
+        declaration="data.production",
     ),
     Metric(
         name="row_count",

@@ -259,7 +259,14 @@ def _profile(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     _manifest(command)
     _mount(command)
-    command.add_argument("--part", choices=PARTS, default="train", help="which rows (default: %(default)s)")
+    rows = command.add_mutually_exclusive_group()
+    rows.add_argument("--part", choices=PARTS, default="train", help="which rows (default: %(default)s)")
+    rows.add_argument(
+        "--table",
+        type=Path,
+        metavar="TABLE",
+        help="the rows of a table instead, such as what production scored, for data.production",
+    )
     command.add_argument("--out", type=Path, metavar="FILE", required=True, help="the profile: JSON")
 
 

@@ -54,6 +54,7 @@ def evidence(
             model_digest=predicted.model_digest,
             data_digests=rows.digests,
             annotations=rows.annotations,
+            production=rows.production,
         )
         newest, ages = ({}, ()) if spec.task.time is None else age.ages(rows, time=spec.task.time, now=now)
     measured = Measured(

@@ -27,7 +27,7 @@ from mandate.api import spec
 from mandate.api.catalogue import Metric, metrics_for
 from mandate.api.references import KINDS
 from mandate.evidence.canonical import digest
-from mandate.evidence.data import CHANGES, LEAKS, NOTES, DataEvidence
+from mandate.evidence.data import CHANGES, LEAKS, NOTES, UNREPRESENTED, DataEvidence
 from mandate.evidence.intervals import AllPairs, Fact, GroupPair, Interval, Unbounded
 from mandate.evidence.measurement import stated
 from mandate.evidence.schema import (
@@ -47,6 +47,8 @@ from mandate.evidence.weakest import Loss, Weakest
 from . import baselines, people, uncertainty, weakest
 from .answers import Answers, Voice, from_columns, hear, truth
 from .data.parts import examine
+from .data.profile import Profile
+from .data.representation import represent
 from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
@@ -91,14 +93,15 @@ def compute(
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
+    production: Profile | None = None,
 ) -> Computed:
     """Measure one model.
 
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
     its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
-    people said, as `data.annotations` declares it. Raises MeasureError where the inputs can't be measured at all;
-    whatever fails for one number is that number's fault.
+    people said, as `data.annotations` declares it, `production` the profile of what production scores. Raises
+    MeasureError where the inputs can't be measured at all; whatever fails for one number is that number's fault.
     """
     order = answers.order(split.keys)
     if champion is not None:
@@ -136,13 +139,15 @@ def compute(
             by_time=data.split is not None and data.split.method == "Time",
             in_order=data.split is None or data.split.method == "Time",
         )
+        if production is not None:
+            found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
         said = _votes(annotations, data, table, judge.order(task), task=task)
         judge, told = _with_people(judge, said, references, split)
         learnt += told
         overall, remainder = judge.overall()
         estimates = [
             *judge.facts(split),
-            *_data_facts(found, split),
+            *_data_facts(found, split, production=production is not None),
             *overall,
             *judge.by_class(),
             *judge.by_quantile(task.quantiles or ()),
@@ -1032,17 +1037,19 @@ def _named(fault: Fault, name: str) -> Fault:
     return Fault(code=fault.code, message=f"{name}: {fault.message}"[:1024])
 
 
-def _data_facts(found: DataEvidence, split: Split) -> Iterator[Estimate]:
+def _data_facts(found: DataEvidence, split: Split, *, production: bool) -> Iterator[Estimate]:
     """Counts of what was found about the rows, for gates. Without training rows there's nothing to compare with."""
     rows = split.counts()
     against_train = next((c for c in found.comparisons if (c.reference, c.current) == ("train", "test")), None)
     if against_train is None:
         fault = Fault(code="NoTrainingRows", message="there are no training rows to compare the test rows with")
-        for metric in ("changed_columns", "leaks"):
+        for metric in ("changed_columns", "leaks", *(["unrepresented_groups"] if production else [])):
             yield _faulty(Quantity(metric=metric, on="test"), fault, rows=rows["test"])
     else:
         leaks = sum(count for code, count in found.counts.items() if code in LEAKS)
-        for metric, count in (("changed_columns", against_train.changed), ("leaks", leaks)):
+        lacking = sum(count for code, count in found.counts.items() if code in UNREPRESENTED)
+        counted = [("changed_columns", against_train.changed), ("leaks", leaks)]
+        for metric, count in [*counted, *([("unrepresented_groups", lacking)] if production else [])]:
             open_ = next((unasked for unasked in found.unasked if unasked.count == metric), None)
             if count or open_ is None:
                 yield _fact(metric, "test", float(count), rows=rows["test"])
@@ -1052,7 +1059,7 @@ def _data_facts(found: DataEvidence, split: Split) -> Iterator[Estimate]:
     for part in PARTS:
         if rows[part]:
             yield _fact("row_count", part, float(rows[part]), rows=rows[part])
-    faults = sum(count for code, count in found.counts.items() if code not in LEAKS | CHANGES | NOTES)
+    faults = sum(count for code, count in found.counts.items() if code not in LEAKS | CHANGES | UNREPRESENTED | NOTES)
     yield _fact("data_faults", "test", float(faults), rows=rows["test"])
 
 

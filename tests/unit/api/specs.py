@@ -91,6 +91,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown unit": (changed("gates.3.require", {"Suggest": "<= 40sec"}), "gates[3].require.Suggest"),
     "unknown format": (changed("model.source.format", "Pickle"), "model.source.format"),
     "a table in no known format": (changed("data.source.uri", "pvc://data/credit.xlsx"), "data.source"),
+    "production in no known format": (changed("data.production", {"uri": "pvc://data/june.xlsx"}), "data.production"),
+    "csv of a profile": (
+        changed("data.production", {"uri": "pvc://data/june.json", "csv": {"separator": "Tab"}}),
+        "data.production.csv",
+    ),
+    "storage of production's volume": (
+        changed("data.production", {"uri": "pvc://data/june.json", "s3": {"region": "eu-central-1"}}),
+        "data.production.s3",
+    ),
     "csv of another format": (changed("data.source.csv", {"separator": "Tab"}), "data.source.csv"),
     "a user in a web address": (changed("data.source.uri", "https://me:word@data/credit.csv"), "data.source.uri"),
     "storage of a volume": (

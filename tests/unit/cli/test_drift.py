@@ -51,6 +51,23 @@ def test_texts_that_name_rows_are_not_stored(project: Project) -> None:
     assert "female" not in text
 
 
+def test_rows_of_production_are_profiled_as_the_evaluation_does(project: Project) -> None:
+    new(project, table(2000, seed=5).drop_columns(["risk", "score"]))
+    assert project.run("profile", "-f", "model.yaml", "--table", "new.csv", "--out", "june.json") == 0
+    assert project.out.startswith("2 000 rows of new.csv, 3 columns\n")
+    gate = {"name": "all-there", "metric": "unrepresented_groups", "require": {"Shadow": "<= 0"}}
+    said = []
+    for uri in ("june.json", "new.csv"):
+        data = copy.deepcopy(SPEC["data"]) | {"production": {"uri": uri}}
+        project.manifest(data=data, gates=[gate], autonomy={"target": "Shadow"})
+        assert project.run("evaluate", "-f", "model.yaml", "-o", "json") == 0
+        said.append(json.loads(project.out)["data"])
+    assert said[0] == said[1]
+    assert project.run("profile", "-f", "model.yaml", "--table", "new.csv", "--out", "new.csv") == 2
+    assert project.run("profile", "-f", "model.yaml", "--table", "gone.csv", "--out", "p.json") == 2
+    assert "--table: " in project.err
+
+
 def test_new_data_like_the_old_is_0_and_changed_data_1(stored: Project) -> None:
     same = table(2000, seed=5)
     new(stored, same)

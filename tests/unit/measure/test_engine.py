@@ -13,6 +13,7 @@ from mandate.inference.capacity import Capacity
 from mandate.inference.client import Usage
 from mandate.inference.load import Loaded
 from mandate.measure.answers import Answers
+from mandate.measure.data.profile import profile
 from mandate.measure.engine import compute, settings_digest
 from mandate.measure.metrics import METRICS
 from mandate.measure.remainder import Remainder
@@ -175,7 +176,7 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
         case = Case(kind, rows=300)
         if kind != "Regression":
             case.annotate(3)
-        computed = case.compute(data=case.data).estimates
+        computed = case.compute(data=case.data, production=profile([case.table])).estimates
         for origin, estimates in (("Computed", computed), ("Service", service)):
             declared = {metric.name: metric for metric in metrics_for(kind) if metric.origin == origin}
             assert {e.quantity.metric for e in estimates} == set(declared), (kind, origin)

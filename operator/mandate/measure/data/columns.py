@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from mandate.api.spec import Data, Model, Task
-from mandate.measure.data.profile import Profile, profile
+
+from . import parts
+from .profile import STORED, Profile, profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +43,10 @@ def columns(*, model: Model, task: Task, data: Data, target: bool = True) -> Col
 
 
 def stored(table: pa.Table, chosen: Columns, *, workers: int = 1) -> Profile:
-    """The profile of a table's rows, small enough to be stored. Raises MeasureError."""
-    return profile(
-        [table.select([name for name in chosen.names if name in table.column_names])],
-        categories=chosen.categories,
-        workers=workers,
-    ).coarsen()
+    """The profile of a table's rows, small enough to be stored, of those columns that it has and that can be read."""
+    there = [name for name in chosen.names if name in table.column_names]
+    unread = parts.unreadable(table, there, categories=chosen.categories)
+    names = [name for name in there if name not in unread]
+    if not names:
+        return Profile(rows=table.num_rows, limit=STORED, columns={})
+    return profile([table.select(names)], categories=chosen.categories, workers=workers).coarsen()
