@@ -306,7 +306,7 @@ ROWS = (
             metrics="changed_columns",
         ),
         part("advice", "Features and labels, each finding with what to do", "measure.data.parts.examine"),
-        part("classifier", "A domain classifier", until=r"(?i)domain.classif"),
+        part("classifier", "A domain classifier", "measure.data.domain.domain_auc", metrics="domain_auc"),
     ),
     row(
         "D2",

@@ -397,6 +397,14 @@ MUTATIONS = (
         )
     ),
     mutation(
+        "rows scored by the fit that saw them",
+        "measure/data/domain.py",
+        "        seen = fold != place\n",
+        "        seen = fold >= 0\n",
+        f"{DATA}::test_the_domain_classifier_is_scikit_learns_cross_fitted",
+        metrics=("domain_auc",),
+    ),
+    mutation(
         "a group that training has a little of isn't lacking",
         "measure/data/representation.py",
         "group.most / train > rules.ratio * share",

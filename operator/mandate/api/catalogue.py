@@ -60,6 +60,7 @@ class Metric:
         "task.time",
         "useCase.errorCosts",
         "data.annotations",
+        "data.domainClassifier",
         "data.production",
         "serving.prices",
     ] = ""
@@ -265,6 +266,14 @@ _METRICS = (
             ("leaks", "Findings of leakage"),
             ("data_faults", "Findings about the data's quality"),
         )
+    ),
+    Metric(
+        name="domain_auc",
+        title="How well train and test are told apart (AUC)",
+        better="Lower",
+        tasks=TASKS,
+        groups=False,
+        declaration="data.domainClassifier",
     ),
     Metric(
         name="unrepresented_groups",

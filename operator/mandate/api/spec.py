@@ -648,6 +648,13 @@ class Production(TableSource):
         return self.format is None and is_profile(self.uri)
 
 
+class DomainClassifier(Spec):
+    """Asks whether train and test rows can be told apart by all inputs together: `domain_auc`."""
+
+    folds: Annotated[int, Field(strict=True, ge=2, le=10)] = 5
+    """Into how many the rows are divided: each is scored by a fit to the others."""
+
+
 class Search(Spec):
     """Where reports look for the parts of the test rows that the model is weakest on; no gate asks for it."""
 
@@ -728,6 +735,8 @@ class Data(Spec):
     ] = ()
     """Classification, where rows were drawn by their class alone: what makes up for it. Rows get weights, so that every
     number is as production would show it; answers stay as they are served."""
+    domain_classifier: DomainClassifier | None = None
+    """Whether it is measured how well train and test rows can be told apart; left out, it isn't."""
     search: Search | None = None
     """How the weakest parts are searched for; left out, by its defaults."""
 

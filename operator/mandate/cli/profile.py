@@ -44,9 +44,8 @@ def execute(options: argparse.Namespace) -> int:
     for name in kept.names:
         if name not in found.columns:
             print(f"left out {name!r}: it can't be profiled; write it as numbers, texts or times", file=sys.stderr)
-    print(
-        f"{count_text(found.rows)} rows of {options.part if options.table is None else options.table.name}, {len(found.columns)} columns"
-    )
+    whose = options.part if options.table is None else options.table.name
+    print(f"{count_text(found.rows)} rows of {whose}, {len(found.columns)} columns")
     print(f"digest: {sha256(document)}")
     return 0
 

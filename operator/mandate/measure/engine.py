@@ -46,6 +46,7 @@ from mandate.evidence.weakest import Loss, Weakest
 
 from . import baselines, people, uncertainty, weakest
 from .answers import Answers, Voice, from_columns, hear, truth
+from .data.domain import domain_auc
 from .data.parts import examine
 from .data.profile import Profile
 from .data.representation import represent
@@ -141,13 +142,18 @@ def compute(
         )
         if production is not None:
             found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
+        apart: list[Estimate] = []
+        if (told := data.domain_classifier) is not None:
+            features = _features(table, model, task, references)
+            apart.append(domain_auc(table, split, features=features, folds=told.folds, cluster=task.cluster))
         said = _votes(annotations, data, table, judge.order(task), task=task)
-        judge, told = _with_people(judge, said, references, split)
-        learnt += told
+        judge, words = _with_people(judge, said, references, split)
+        learnt += words
         overall, remainder = judge.overall()
         estimates = [
             *judge.facts(split),
             *_data_facts(found, split, production=production is not None),
+            *apart,
             *overall,
             *judge.by_class(),
             *judge.by_quantile(task.quantiles or ()),
@@ -216,6 +222,7 @@ def settings_digest(
         "annotations": None if data.annotations is None else _named_columns(data.annotations),
         "readAs": {part: said for part, said in read_as.items() if said},
         "search": None if data.search is None else stated(data.search),
+        "domainClassifier": None if data.domain_classifier is None else {"folds": data.domain_classifier.folds},
     }
     return digest(found | {name: declared for name, declared in later.items() if declared})
 

@@ -176,7 +176,8 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
         case = Case(kind, rows=300)
         if kind != "Regression":
             case.annotate(3)
-        computed = case.compute(data=case.data, production=profile([case.table])).estimates
+        asked = case.data.model_copy(update={"domain_classifier": spec.DomainClassifier()})
+        computed = case.compute(data=asked, production=profile([case.table])).estimates
         for origin, estimates in (("Computed", computed), ("Service", service)):
             declared = {metric.name: metric for metric in metrics_for(kind) if metric.origin == origin}
             assert {e.quantity.metric for e in estimates} == set(declared), (kind, origin)
@@ -186,7 +187,8 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
     spreads = {name for name, metric in CATALOGUE.items() if metric.spreads}
     agreement = {"cohen_kappa", "fleiss_kappa"}
     clock = {name for name, metric in CATALOGUE.items() if metric.origin == "Clock"}
-    assert set(CATALOGUE) == set(METRICS) | spreads | agreement | facts | clock | {e.quantity.metric for e in service}
+    served = {e.quantity.metric for e in service}
+    assert set(CATALOGUE) == set(METRICS) | spreads | agreement | facts | clock | served | {"domain_auc"}
 
 
 @pytest.mark.parametrize("kind", list(TASKS))
