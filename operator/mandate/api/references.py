@@ -20,6 +20,7 @@ BaselineType = Literal[
     "LastPeriodMean",
     "Linear",
     "Column",
+    "Popularity",
     "Human",
 ]
 
@@ -40,9 +41,9 @@ class Kind:
 KINDS: dict[BaselineType, Kind] = {
     "Prior": Kind(tasks=CLASSIFICATION),
     "MostFrequent": Kind(tasks=CLASSIFICATION),
-    "Uniform": Kind(tasks=CLASSIFICATION, takes=("seed",), trained=False),
+    "Uniform": Kind(tasks=(*CLASSIFICATION, "Ranking"), takes=("seed",), trained=False),
     "Stratified": Kind(tasks=CLASSIFICATION, takes=("seed",)),
-    "Threshold": Kind(),
+    "Threshold": Kind(tasks=("Binary", "Multiclass", "Regression")),
     "Mean": Kind(tasks=("Regression",)),
     "Median": Kind(tasks=("Regression",)),
     "PreviousValue": Kind(tasks=("Regression",), takes=("by", "delay"), timed=True),
@@ -50,8 +51,9 @@ KINDS: dict[BaselineType, Kind] = {
     "LastPeriodMean": Kind(
         tasks=("Binary", "Regression"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
     ),
-    "Linear": Kind(),
+    "Linear": Kind(tasks=("Binary", "Multiclass", "Regression")),
     "Column": Kind(needs=("column",), trained=False),
+    "Popularity": Kind(tasks=("Ranking",), needs=("by",)),
     "Human": Kind(tasks=CLASSIFICATION, takes=("against", "seed"), trained=False),
 }
 

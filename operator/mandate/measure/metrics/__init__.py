@@ -1,4 +1,4 @@
-"""Point metrics, each with its influence values: `labels`, `probabilities`, `regression` and `ranking`, by what they read."""
+"""Point metrics, each with its influence values; in modules by what they read."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ Rows may have weights, and then a row counts for as much as its weight says: eve
 the influence values hold the weights, so that variances are those of a sample whose rows were drawn with them (Binder
 1983). What counts rows counts effective ones, (Σ w)² / Σ w² (Kish 1965). Weights that are all equal are none.
 
-Shapes: `actual` is (n,) bool for Binary, (n,) int class index for Multiclass, (n,) float for Regression and for Ranking,
-where it is the relevance; `label` has the dtype of `actual`; `score` is (n,) P(positive) for Binary, (n, classes) for Multiclass;
+Shapes: `actual` is (n,) bool for Binary, (n,) int class index for Multiclass, (n,) float for Regression and for
+Ranking, where it is the relevance; `label` has the dtype of `actual`; `score` is (n,) P(positive) for Binary,
+(n, classes) for Multiclass;
 `quantiles` is (n, levels) for Regression that has them, and then `score` is the median.
 """
 
