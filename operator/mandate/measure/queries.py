@@ -54,7 +54,8 @@ def whole_queries(query: Rows, split: Split, slices: Sequence[Sliced], task: spe
             raise MeasureError(
                 "SliceInQuery",
                 f"data.slices {sliced.name!r}: rows of one {task.query!r} are in several of its values "
-                f"({count} times), and some rows of a query are no ranking; slice by a column that is the same on all of them",
+                f"({count} times), and some rows of a query are no ranking; slice by a column that is the same "
+                "on all of them",
             )
 
 

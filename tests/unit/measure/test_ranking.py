@@ -88,7 +88,7 @@ def test_a_ranking_is_measured_by_query_in_any_order():
     [
         ({"slices": (spec.Slice(name="row", column="row"),)}, "SliceInQuery"),
         ({"method": "Random", "cluster": None}, "QueryInParts"),
-        ({"cluster": "row"}, "ClusterInQuery"),
+        ({"method": "Random", "cluster": "row"}, "ClusterInQuery"),
     ],
 )
 def test_queries_stay_whole(changes, code):

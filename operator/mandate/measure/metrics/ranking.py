@@ -48,7 +48,7 @@ class _Ranked:
 
     def by_query(self, values: Floats) -> Floats:
         """(queries,) sums of (m,) `values`."""
-        return np.bincount(self.query, weights=values, minlength=self.queries)
+        return np.asarray(np.bincount(self.query, weights=values, minlength=self.queries), dtype=np.float64)
 
 
 def telling(actual: Floats, query: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -151,7 +151,7 @@ def _ranked(sample: Sample) -> _Ranked:
     size = np.bincount(group)
     hits = np.bincount(group, weights=actual > 0)
     ahead = np.cumsum(hits) - hits  # of all queries' rows so far
-    relevant = np.bincount(query, weights=actual > 0)
+    relevant = np.bincount(query, weights=actual > 0).astype(np.float64)
     return _Ranked(
         query=query,
         place=(index - starts[query] + 1).astype(np.float64),
