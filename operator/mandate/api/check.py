@@ -412,7 +412,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     require(
         data.annotations is None or task.type in CLASSIFICATION,
         "data.annotations",
-        "are of classes, and this task has none; remove them",
+        f"are of classes, and a {task.type} task has none; remove them",
     )
     for index, baseline in enumerate(spec.baselines):
         require(
