@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from .catalogue import METRICS, QUANTILES, Metric, derived, metrics_for
+from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, derived, metrics_for
 from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
 from .formats import S3, SERVERS, TABLE_SUFFIXES
 from .kinds import ModelDeploymentSpec
@@ -294,9 +294,37 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "task.positive",
         "a Binary task needs the class that counts; other tasks have none",
     )
-    require(task.beta is None or task.type != "Regression", "task.beta", "belongs to classification tasks; remove it")
+    require(task.beta is None or task.type in CLASSIFICATION, "task.beta", "belongs to classification tasks; remove it")
     require(task.beta is None or Decimal(task.beta) > 0, "task.beta", f"got {task.beta!r}, must be above 0")
-    require(task.top_k is None or task.type == "Multiclass", "task.topK", "belongs to Multiclass tasks; remove it")
+    ranks = task.type == "Ranking"
+    require(
+        task.top_k is None or ranks or task.type == "Multiclass",
+        "task.topK",
+        "belongs to Multiclass and Ranking tasks; remove it",
+    )
+    require(
+        task.type != "Multiclass" or task.top_k != 1, "task.topK", "got 1, must be 2 at least: of one it is accuracy"
+    )
+    require(
+        ranks == (task.query is not None),
+        "task.query",
+        "a Ranking task needs the column that says which rows are ranked together; other tasks have none",
+    )
+    require(
+        not ranks or task.weight is None, "task.weight", "is of rows, and a Ranking is measured by query; remove it"
+    )
+    require(not ranks or task.unit is None, "task.unit", "is of rows, and a Ranking is measured by query; remove it")
+    require(not ranks or not data.sampling, "data.sampling", "is of classes, and a Ranking task has none; remove it")
+    require(
+        not ranks or spec.model.source.columns is not None,
+        "model.source.columns",
+        "a Ranking task is measured on columns of answers only; name the column that holds the model's score",
+    )
+    require(
+        not ranks or spec.model.output.kind == "Value",
+        "model.output.kind",
+        f"got {spec.model.output.kind!r}: a Ranking task needs Value, the score that rows are ranked by",
+    )
     require(
         task.weight is None or task.weight not in (task.target, task.id),
         "task.weight",
@@ -310,7 +338,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     )
     kind = spec.model.output.kind
     require(
-        (task.type == "Regression") == (kind in ("Value", "Quantiles")),
+        ranks or (task.type == "Regression") == (kind in ("Value", "Quantiles")),
         "model.output.kind",
         f"got {kind!r}: a Regression task needs Value or Quantiles, classification needs Probability or Label",
     )
@@ -382,9 +410,9 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "data.annotations needs the column that names a row, so that labels find theirs",
     )
     require(
-        data.annotations is None or task.type != "Regression",
+        data.annotations is None or task.type in CLASSIFICATION,
         "data.annotations",
-        "are of classes, and a Regression task has none; remove them",
+        f"are of classes, and a {task.type} task has none; remove them",
     )
     for index, baseline in enumerate(spec.baselines):
         require(
