@@ -86,7 +86,7 @@ TOLD = {
     "a share and a rate": "set prevalence or kept, not both",
     "a class of which no row was kept": "kept must be above 0",
     "the truth as weight": "'risk' is target or id; name the column that says how much a row counts for",
-    "the top of two classes": "topK belongs to Multiclass tasks",
+    "the top of two classes": "topK belongs to Multiclass and Ranking tasks",
     "costs in two currencies": "errorCosts can't be added up in several currencies; give all in one",
     "an error that pays": 'spec.useCase.errorCosts[0].cost: Invalid value: "-1": ',
     "the cost of a right answer": "which is no error; remove it",

@@ -311,10 +311,19 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "a Ranking task needs the column that says which rows are ranked together; other tasks have none",
     )
     require(
+        task.query is None or task.query not in (task.target, task.id),
+        "task.query",
+        f"{task.query!r} is task.target or task.id; name the column that says which rows are ranked together",
+    )
+    require(
+        not ranks or data.search is None,
+        "data.search",
+        "looks for rows that are wrong, and a Ranking's rows have no error of their own; remove it",
+    )
+    require(
         not ranks or task.weight is None, "task.weight", "is of rows, and a Ranking is measured by query; remove it"
     )
     require(not ranks or task.unit is None, "task.unit", "is of rows, and a Ranking is measured by query; remove it")
-    require(not ranks or not data.sampling, "data.sampling", "is of classes, and a Ranking task has none; remove it")
     require(
         not ranks or spec.model.source.columns is not None,
         "model.source.columns",
@@ -435,6 +444,8 @@ def _baseline(baseline: Baseline, field: str, spec: ModelDeploymentSpec) -> list
             )
         if name not in given and name in kind.needs:
             found.append(Problem(f"{field}.{name}", f"is needed by type {baseline.type}; declare it"))
+    if baseline.type == "Uniform" and task == "Ranking" and baseline.seed is not None:
+        found.append(Problem(f"{field}.seed", "a Ranking's random order is the mean of all orders; leave it out"))
     if task not in kind.tasks:
         others = ", ".join(of_task(task))
         found.append(
@@ -587,8 +598,8 @@ def _sampling(spec: ModelDeploymentSpec) -> list[Problem]:
     drawn, field = spec.data.sampling, "spec.data.sampling"
     if not drawn:
         return []
-    if spec.task.type == "Regression":
-        return [Problem(field, "is of classes, and a Regression task has none; remove it")]
+    if spec.task.type not in CLASSIFICATION:
+        return [Problem(field, f"is of classes, and a {spec.task.type} task has none; remove it")]
     found = []
     for index, item in enumerate(drawn):
         if (item.prevalence is None) == (item.kept is None):
@@ -610,8 +621,8 @@ def _costs(spec: ModelDeploymentSpec) -> list[Problem]:
     """Costs of errors that don't go together."""
     costs, field = spec.use_case.error_costs, "spec.useCase.errorCosts"
     found = []
-    if costs and spec.task.type == "Regression":
-        found.append(Problem(field, "are of classes, and a Regression task has none; remove them"))
+    if costs and spec.task.type not in CLASSIFICATION:
+        found.append(Problem(field, f"are of classes, and a {spec.task.type} task has none; remove them"))
     currencies = sorted({cost.currency for cost in costs})
     if len(currencies) > 1:
         found.append(Problem(field, f"currencies {', '.join(currencies)} can't be added up; give all costs in one"))

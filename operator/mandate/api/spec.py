@@ -438,6 +438,11 @@ class Task(Spec):
                 field=".query",
             ),
             cel(
+                "!has(self.query) || !(self.query in [self.target, self.?id.orValue('')])",
+                "query is target or id; name the column that says which rows are ranked together",
+                field=".query",
+            ),
+            cel(
                 "self.type != 'Ranking' || (!has(self.weight) && !has(self.unit))",
                 "weight and unit are of rows, and a Ranking is measured by query: leave them out",
             ),

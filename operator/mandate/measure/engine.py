@@ -364,7 +364,7 @@ def _prepare(
     if task.query is not None:
         queries = by_query(table, task)
         inside_clusters(queries, clusters, task)
-        findings.append(told(actual, queries, parts["test"]))
+        findings.append(told(actual, queries, parts["test"], depth=task.top_k))
     costs = _costs(error_costs, classes=classes, task=task)
     if task.type == "Multiclass" and len(classes) > MAX_CLASSES:
         findings.append(f"{len(classes)} classes: none of them is measured by itself, {MAX_CLASSES} would be at most")

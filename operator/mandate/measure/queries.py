@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mandate.api import spec
 
-from .metrics.ranking import telling
 from .slices import Sliced
 from .split import NONE, Split
 from .table import MeasureError, known_codes
@@ -42,11 +41,12 @@ def torn(query: Rows, code: NDArray[Any]) -> int:
 def whole_queries(query: Rows, split: Split, slices: Sequence[Sliced], task: spec.Task) -> None:
     """Raises QueryInParts, and SliceInQuery: some rows of a query are no ranking."""
     within = split.part != NONE
-    if count := torn(query[within], split.part[within]):
+    if count := torn(query, split.part):  # in none, too: what a gap leaves of a query is no ranking
         raise MeasureError(
             "QueryInParts",
-            f"task.query: {count} values of {task.query!r} have rows in several parts; split by method Group with "
-            f"task.cluster: {task.query} or a column above it, or by hand",
+            f"task.query: {count} values of {task.query!r} have rows in several parts, or some in a part and some in "
+            f"none; split by method Group with task.cluster: {task.query} or a column above it, or by hand, with "
+            "queries named differently in each table",
         )
     for sliced in slices:
         count = torn(query[within], sliced.code[within]) if sliced.fault is None else 0
@@ -69,8 +69,17 @@ def inside_clusters(query: Rows, clusters: Clusters | None, task: spec.Task) -> 
         )
 
 
-def told(actual: NDArray[Any], query: Rows, rows: Rows) -> str:
-    """A finding: how many of the queries that have these rows tell anything."""
-    relevant = telling(actual[rows], query[rows])
-    every, without = len(np.unique(query[rows])), len(np.unique(query[rows][~relevant]))
-    return f"task.query: {len(rows)} test rows are {every} queries; {without} without a relevant row are left out"
+def told(actual: NDArray[Any], query: Rows, rows: Rows, *, depth: int | None) -> str:
+    """A finding: how many of the queries that have these rows tell anything; `depth`: task.topK."""
+    code = np.unique(query[rows], return_inverse=True)[1]
+    size = np.bincount(code)
+    least, most = np.full(code.max() + 1, np.inf), np.zeros(code.max() + 1)
+    np.minimum.at(least, code, actual[rows])
+    np.maximum.at(most, code, actual[rows])
+    without, alike = int(np.count_nonzero(most == 0)), int(np.count_nonzero((least == most) & (most > 0)))
+    words = f"task.query: {len(rows)} test rows are {len(most)} queries; {without} without a relevant row are left out"
+    if alike:
+        words += f", {alike} with nothing to order (rows of one relevance) count as any other"
+    if depth is not None and (short := int(np.count_nonzero((size <= depth) & (most > 0)))):
+        words += f"; on {short} that have no more rows than task.topK ({depth}), recall at k is 1 in any order"
+    return words

@@ -50,9 +50,8 @@ def make(
             case "Popularity":
                 return _popularity(reference, table, split, actual)
             case "Uniform" if task.type == "Ranking":
-                seed = reference.seed or 0
-                drawn = guesses.draws(split.keys, split.part, seed=seed)
-                return _voice(score=drawn), f"scores drawn by row with seed {seed}"
+                # Tied rows count as the mean of all their orders, so nothing has to be drawn.
+                return _voice(score=np.zeros(len(actual))), "every order of a query's rows, each as likely as another"
             case "Uniform" | "Stratified":
                 return _guess(reference, split, actual, weights, classes=len(classes))
             case "Threshold":

@@ -60,7 +60,7 @@ def measured(given: pa.Table, *, slices: tuple[spec.Slice, ...] = (), method: st
 
 
 def test_a_ranking_is_measured_by_query_in_any_order():
-    rows = table(900)
+    rows = table(1500)
     found = measured(rows, slices=(spec.Slice(name="device", column="device"),))
     by = {
         (e.quantity.metric, e.quantity.on, e.quantity.value, e.quantity.versus): e

@@ -93,6 +93,8 @@ class Sample:
     quantiles: Floats | None = None
     query: NDArray[np.intp] | None = None
     """Ranking (n,): which query a row belongs to, by codes 0 …"""
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What several metrics need of it."""
 
     def __len__(self) -> int:
         return len(self.actual)

@@ -117,7 +117,7 @@ def _ndcg(sample: Sample, depth: int | None) -> Point:
     if depth is not None:
         discount = np.where(ranked.place <= depth, discount, 0.0)
     values = ranked.by_query(ranked.gain * discount) / ranked.by_query(ranked.best * discount)
-    return _over_queries(sample, ranked, np.minimum(values, 1.0))
+    return _over_queries(sample, ranked, values)
 
 
 def _found(ranked: _Ranked, depth: int) -> Floats:
@@ -130,6 +130,14 @@ def _log_choose(n: Floats, k: Floats) -> Floats:
 
 
 def _ranked(sample: Sample) -> _Ranked:
+    """Once for all of a sample's metrics: sorting is most of the work. Raises UndefinedError."""
+    known: _Ranked | None = sample.memo.get("ranked")
+    if known is None:
+        known = sample.memo["ranked"] = _rank(sample)
+    return known
+
+
+def _rank(sample: Sample) -> _Ranked:
     every = scores(sample)
     if sample.query is None:
         raise UndefinedError("NoQueries", "declare task.query: the column that says which rows are ranked together")
@@ -146,7 +154,7 @@ def _ranked(sample: Sample) -> _Ranked:
     # Sums of gains stay finite as shares of the largest.
     gain = actual / np.maximum.reduceat(actual, starts)[query]
     opens = np.ones(len(query), dtype=np.bool_)
-    opens[1:] = (np.diff(query) != 0) | (np.diff(score) != 0)
+    opens[1:] = (query[1:] != query[:-1]) | (score[1:] != score[:-1])
     group = np.cumsum(opens) - 1
     size = np.bincount(group)
     hits = np.bincount(group, weights=actual > 0)
@@ -174,7 +182,8 @@ def _group_means(gain: Floats, group: NDArray[np.intp], size: NDArray[np.intp]) 
 
 
 def _over_queries(sample: Sample, ranked: _Ranked, values: Floats) -> Point:
-    """The mean of (queries,) `values`."""
+    """The mean of (queries,) `values`, none of them above 1 but by rounding."""
+    values = np.minimum(values, 1.0)
     value = float(np.mean(values))
     psi = np.zeros(len(sample))
     stratum = np.full(len(sample), -1, dtype=np.intp)
