@@ -1533,4 +1533,33 @@ MUTATIONS = (
         "stratum[:] = 0",
         f"{RANKED}::test_the_variance_is_that_of_the_queries_mean",
     ),
+    mutation(
+        "what is left of a ranking, by rows instead of queries",
+        "measure/remainder.py",
+        "        if queries:\n            events",
+        "        if False:\n            events",
+        f"{REMAINDER}::test_what_is_left_is_what_its_rows_say[any-Ranking-plain]",
+    ),
+    mutation(
+        "what a gap leaves of a query",
+        "measure/queries.py",
+        "torn(query, split.part)",
+        "torn(query[within], split.part[within])",
+        "tests/unit/measure/test_ranking.py::test_what_a_gap_leaves_of_a_query_is_no_ranking",
+    ),
+    mutation(
+        "popularity learnt from all rows",
+        "measure/references.py",
+        'code, train = history.series(table, reference.by or ()), split.rows("train")',
+        "code, train = history.series(table, reference.by or ()), split.part >= 0",
+        "tests/unit/measure/test_ranking.py::test_baselines_of_rankings_say_what_they_are_and_popularity_learns_from_train_alone",
+    ),
+    mutation(
+        "tied rows in the order in which they came",
+        "measure/metrics/ranking.py",
+        "(score[1:] != score[:-1])",
+        "(np.arange(1, len(query)) > 0)",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[ndcg]",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[precision_at_k]",
+    ),
 )

@@ -129,7 +129,7 @@ def _ranking(table: pa.Table, options: argparse.Namespace) -> str:
         "    output: {kind: Value}",
         *(f"  # {guess.why}" for guess in (identity, time) if guess.why),
         "  # cluster: what belongs together; a column above the query, such as who asked, where there is one",
-        f"  # topK: how many places count in the metrics at k, fewer than a query has rows",
+        "  # topK: how many places count in the metrics at k, fewer than a query has rows",
         f"  task: {{{', '.join(parts)}, topK: {depth}}}",
         *_data(table, options, split="Time" if by_time else "Group, seed: 7", slices=slices),
     ]

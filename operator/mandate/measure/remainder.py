@@ -140,7 +140,7 @@ class Remainder:
         scale = math.sqrt(left / (left - 1)) / left / (2.0 * value if root else 1.0)
         return Summed(
             value=value,
-            sums=_sums(left, powers, scale=scale, freedom=left - 1),
+            sums=_sums(self.total - len(rows), powers, scale=scale, freedom=left - 1),
             events=events,
             unit=point.unit,
             step=point.step * self.total / left,
