@@ -24,15 +24,15 @@ class Columns:
 def columns(*, model: Model, task: Task, data: Data, target: bool = True) -> Columns:
     """The model's inputs, the columns of slices and, with `target`, what is predicted.
 
-    A column that names a row, a unit or a cluster is left out, whatever else it is: its texts are someone's.
+    A column that names a row, a unit, a query or a cluster is left out, whatever else it is: its texts are someone's.
     """
     unit = None if task.unit is None else task.unit.column
-    named = [name for name in (task.id, task.cluster, unit) if name is not None]
+    named = [name for name in (task.id, task.cluster, task.query, unit) if name is not None]
     inputs = model.inputs.columns if model.inputs is not None else ()
     sliced = [item for item in data.slices if item.column is not None]
     asked = [*inputs, *(item.column for item in sliced if item.column is not None), *([task.target] if target else [])]
     categories = [item.column for item in sliced if item.column is not None and not item.edges and not item.quantiles]
-    if task.type != "Regression":
+    if task.type not in ("Regression", "Ranking"):
         categories.append(task.target)
     names = tuple(dict.fromkeys(name for name in asked if name not in named))
     return Columns(
