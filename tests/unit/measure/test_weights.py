@@ -291,6 +291,30 @@ def test_classes_that_do_not_fit_are_refused(sampling, code, message):
     assert error.value.code == code
 
 
+@pytest.mark.parametrize("field", ["prevalence", "kept"])
+def test_a_share_of_0_is_refused(field):
+    """As at apply: its rows would count for nothing and yet be in a part."""
+    sampling = [{"class": "1", field: "0"}, {"class": "0", field: "1"}]
+    with pytest.raises(MeasureError, match="class '1' is given 0, expected a share above 0") as error:
+        drawn(Case(rows=300), sampling)
+    assert error.value.code == "BadSampling"
+
+
+@pytest.mark.parametrize("sampling", [({"class": "1", "kept": "0.000000001"},), SHARES], ids=["kept", "prevalence"])
+def test_sampling_takes_no_weights_too_far_apart(sampling):
+    """Weights are in range, and times what makes up for the drawing they aren't."""
+    case = Case(rows=600)
+    positive = np.array(case.table["y"]) == 1
+    weight = np.where(np.arange(600) % 2, 1.0, 1e12) if len(sampling) == 2 else np.where(positive, 1e6, 1.0)
+    given = {"table": case.table.append_column("w", pa.array(weight))}
+    given["task"] = case.task.model_copy(update={"weight": "w"})
+    with pytest.raises(
+        MeasureError, match=r"data\.sampling makes .* rows count from .* expected at most 1e\+12"
+    ) as error:
+        drawn(case, sampling, **given)
+    assert error.value.code == "BadWeight"
+
+
 def test_a_share_without_rows_cannot_be_made_up_for():
     case = Case()
     wanted = np.array(case.table["y"]) == 1
