@@ -69,6 +69,9 @@ MAX_GROUPS_PLAIN = 8
 MAX_CLASSES = 100
 """Classes of a Multiclass task that are measured one by one."""
 
+OF_LABELS = ("Prior", "MostFrequent", "Mean", "Median", "Uniform", "Stratified")
+"""Baselines that are made of labels alone."""
+
 SHAPES: tuple[Literal["difference", "ratio"], ...] = ("difference", "ratio")
 """How groups are compared."""
 
@@ -273,9 +276,16 @@ def _prepare(
         return hear(given, rows=rows, task=task, output=by.output, classes=classes)
 
     others: dict[str, Voice] = {}
-    train = split.rows("train")
     features = _features(table, model, task, references)
+    by_row = (table, split, actual, weights)
+    by_unit = by_row
+    if rolled is not None:
+        heavy = None if weights is None else rolled.reduce(weights, "Mean")
+        by_unit = (table.take(pa.array(rolled.last)), rolled.split, rolled.reduce(actual, rolled.how.labels), heavy)
     for reference in references:
+        # What is made of labels alone is made of the units', whose shares and means are others than the rows'.
+        on, parted, known, heavy = by_unit if reference.type in OF_LABELS else by_row
+        train = parted.rows("train")
         if reference.type == "Human" and task.type in KINDS["Human"].tasks:
             continue  # heard on rows of their own
         if reference.type == "Column":
@@ -296,25 +306,25 @@ def _prepare(
         elif reference.type in WITH_WORDS:
             others[reference.name], words = make(
                 reference,
-                table,
-                split,
-                actual,
+                on,
+                parted,
+                known,
                 task=task,
                 features=features,
                 classes=classes,
                 cutoff=float(model.output.cutoff),
-                weights=weights,
+                weights=heavy,
             )
             if words:
                 learnt.append(Learnt(baseline=reference.name, words=words))
         else:
             others[reference.name] = _baseline(
                 reference,
-                table,
+                on,
                 features,
-                actual,
+                known,
                 train,
-                weights=weights,
+                weights=heavy,
                 cutoff=float(model.output.cutoff),
                 classes=len(classes),
                 quantiles=quantiles,
@@ -348,13 +358,15 @@ def _prepare(
         findings.append(f"rows have weights: the {len(parts['test'])} test rows tell as much as {count:.0f} equal ones")
     if rolled is not None:
         before = len(parts["test"])
-        actual = rolled.reduce(actual, rolled.how.labels)
-        mine, others = rolled.voice(mine), {name: rolled.voice(other) for name, other in others.items()}
+        actual = by_unit[2]
+        made = {reference.name for reference in references if reference.type in OF_LABELS}
+        mine = rolled.voice(mine)
+        others = {name: other if name in made else rolled.voice(other) for name, other in others.items()}
         if clusters is not None and not rolled.same(clusters):
             message = f"task.cluster: rows of one {rolled.how.column!r} are in several clusters; name a column above it"
             raise MeasureError("ClusterInUnit", message)
         clusters = None if clusters is None else clusters[rolled.last]
-        weights = None if weights is None else rolled.reduce(weights, "Mean")
+        weights = by_unit[3]
         parts = {part: np.flatnonzero(rolled.split.rows(part)) for part in PARTS}
         findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
     costs = _costs(error_costs, classes=classes, task=task)
@@ -680,9 +692,12 @@ class Judge:
         sample = self._sample(self.mine, rows)
         if kind != "Error" and sample.score is None:
             return None
+        losses = weakest.losses(sample, kind)
+        if not np.isfinite(losses.sum()):
+            return None  # answers and truth so far apart that the loss overflows
         axes, left_out = weakest.axes(table, slices, data.slices, columns, train=train, test=rows)
         return weakest.search(
-            weakest.losses(sample, kind),
+            losses,
             axes,
             kind=kind,
             clusters=self._codes(rows),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -176,4 +177,4 @@ def _looking_back(
     score = np.where(without, mean, score)
     label = score >= cutoff if task.type == "Binary" else None
     words = f"{missing} of {every} test rows have nothing to look back to and get the training rows' mean, {mean:.4g}"
-    return _voice(label=label, score=score), words
+    return replace(_voice(label=label, score=score), cutoff=cutoff if label is not None else None), words

@@ -19,6 +19,9 @@ from .split import NONE, Split, instants
 from .table import MeasureError, text_codes
 
 Rows = NDArray[np.intp]
+HUGE = 1e290
+"""Numbers whose sums may overflow; those are added up after they are multiplied by SHRINK, a power of two."""
+SHRINK = 2.0**-64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,14 @@ class Units:
             return values[self.last]
         if how == "Max":
             return np.asarray(np.maximum.reduceat(values[self.order], self.start, axis=0))
-        # The mean of equal numbers is that number, which sums don't always give.
+        # The mean of equal numbers is that number, which sums don't always give; and sums of huge ones would overflow.
+        size = np.abs(values).max(initial=0.0, where=np.isfinite(values))
+        shrunk = SHRINK if size > HUGE else 1.0
+        values = values * shrunk
         middle = values[self.last]
         away = np.add.reduceat((values - middle[self.code])[self.order], self.start, axis=0)
         rows = np.diff(np.append(self.start, len(self.order)))
-        return np.asarray(middle + away / rows.reshape(-1, *[1] * (values.ndim - 1)))
+        return np.asarray((middle + away / rows.reshape(-1, *[1] * (values.ndim - 1))) / shrunk)
 
     def same(self, values: NDArray[Any]) -> bool:
         """Whether each unit's rows all have the same of (n,) values."""
