@@ -51,7 +51,7 @@ from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
 from .people import Panel, Votes
-from .references import WITH_WORDS, make
+from .references import WITH_WORDS, make, no_history
 from .reliability import reliability
 from .remainder import Remainder
 from .slices import Sliced, assign_all
@@ -142,6 +142,11 @@ def compute(
         said = _votes(annotations, data, table, judge.order(task), task=task)
         judge, told = _with_people(judge, said, references, split)
         learnt += told
+        if isinstance(said, Votes) and judge.weights is not None:
+            findings.append(
+                "cohen_kappa and fleiss_kappa are of the rows that people labelled, each counting alike: they know "
+                "neither task.weight nor data.sampling"
+            )
         overall, remainder = judge.overall()
         estimates = [
             *judge.facts(split),
@@ -791,6 +796,8 @@ class Judge:
                 code="NonFinitePredictions", message=f"{bad} of {len(rows)} answers are missing, NaN or infinite"
             )
             return {metric.name: fault for metric in metrics}
+        if (stand_in := no_history(voice, rows)) is not None:
+            return {metric.name: stand_in for metric in metrics}
         sample = self._sample(voice, rows)
         groups = None
         if self.known is not None and any(rows is found for found in self.parts.values()):

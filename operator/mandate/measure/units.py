@@ -82,8 +82,11 @@ class Units:
         finite = None
         if voice.finite is not None:
             finite = np.logical_and.reduceat(voice.finite[self.order], self.start)
+        made_up = None
+        if voice.made_up is not None:
+            made_up = np.logical_and.reduceat(voice.made_up[self.order], self.start)
         quantiles = None if voice.quantiles is None else self.reduce(voice.quantiles, how)
-        return replace(voice, label=label, score=score, quantiles=quantiles, finite=finite)
+        return replace(voice, label=label, score=score, quantiles=quantiles, finite=finite, made_up=made_up)
 
     def sliced(self, slices: Sliced, *, timed: bool) -> Sliced:
         """The slice that each unit's last row is in. Raises SliceInUnit where rows differ and no time says which."""

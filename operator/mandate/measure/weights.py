@@ -27,6 +27,8 @@ def weigh(table: pa.Table, split: Split, *, task: spec.Task) -> tuple[Floats | N
     if task.weight is None:
         return None, split
     weights = _declared(table, task.weight)
+    if weights.min() == weights.max() > 0:
+        return None, split
     part = np.where(weights > 0, split.part, NONE).astype(np.int8)
     if not (part == PARTS.index("test")).any():
         raise _bad(task.weight, "is 0 on all test rows, so nothing can be measured; give rows that count more than 0")
