@@ -245,6 +245,11 @@ class Space:
             ]
         for pod in self.all("Pod", f"mandate.dev/model={item['metadata']['name']}"):
             lines.append(f"Pod {pod['metadata']['name']}: {pod['status'].get('phase')}")
+            for kind in ("initContainerStatuses", "containerStatuses"):
+                for container in pod["status"].get(kind) or ():
+                    lines.append(
+                        f"  {container['name']}: {container.get('state')}, before {container.get('lastState')}"
+                    )
         return "\n  ".join(lines)[:6000]
 
     def judged(self, name: str, *, seconds: float = 240) -> Object:

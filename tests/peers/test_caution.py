@@ -16,7 +16,7 @@ from tests.peers.samples import binary, of_pairs
 NEAR = {"rel": 1e-9, "abs": 1e-12}
 
 
-@pytest.mark.row("T5/clusters")
+@pytest.mark.row("T3/clusters")
 def test_clusters_are_as_alike_as_they_are_on_average():
     """Row by row and pair by pair; rows that don't count are in no pair."""
     rng = np.random.default_rng(1)
