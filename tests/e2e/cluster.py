@@ -247,7 +247,8 @@ class Space:
             lines.append(f"Pod {pod['metadata']['name']}: {pod['status'].get('phase')}")
             for kind in ("initContainerStatuses", "containerStatuses"):
                 for container in pod["status"].get(kind) or ():
-                    lines.append(f"  {container['name']}: {container.get('state')}, before {container.get('lastState')}")
+                    now, before = container.get("state"), container.get("lastState")
+                    lines.append(f"  {container['name']}: {now}, before {before}")
         return "\n  ".join(lines)[:6000]
 
     def judged(self, name: str, *, seconds: float = 240) -> Object:
