@@ -55,7 +55,7 @@ from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
 from .people import Panel, Votes
 from .queries import by_query, inside_clusters, told, whole_queries
-from .references import WITH_WORDS, make
+from .references import WITH_WORDS, make, no_history
 from .reliability import reliability
 from .remainder import Remainder
 from .slices import Sliced, assign_all
@@ -72,6 +72,9 @@ MAX_GROUPS = 20
 MAX_GROUPS_PLAIN = 8
 MAX_CLASSES = 100
 """Classes of a Multiclass task that are measured one by one."""
+
+OF_LABELS = ("Prior", "MostFrequent", "Mean", "Median", "Uniform", "Stratified")
+"""Baselines that are made of labels alone."""
 
 SHAPES: tuple[Literal["difference", "ratio"], ...] = ("difference", "ratio")
 """How groups are compared."""
@@ -153,6 +156,11 @@ def compute(
         said = _votes(annotations, data, table, judge.order(task), task=task)
         judge, words = _with_people(judge, said, references, split)
         learnt += words
+        if isinstance(said, Votes) and judge.weights is not None:
+            findings.append(
+                "cohen_kappa and fleiss_kappa are of the rows that people labelled, each counting alike: they know "
+                "neither task.weight nor data.sampling"
+            )
         overall, remainder = judge.overall()
         estimates = [
             *judge.facts(split),
@@ -289,9 +297,16 @@ def _prepare(
         return hear(given, rows=rows, task=task, output=by.output, classes=classes)
 
     others: dict[str, Voice] = {}
-    train = split.rows("train")
     features = _features(table, model, task, references)
+    by_row = (table, split, actual, weights)
+    by_unit = by_row
+    if rolled is not None:
+        heavy = None if weights is None else rolled.reduce(weights, "Mean")
+        by_unit = (table.take(pa.array(rolled.last)), rolled.split, rolled.reduce(actual, rolled.how.labels), heavy)
     for reference in references:
+        # What is made of labels alone is made of the units', whose shares and means are others than the rows'.
+        on, parted, known, heavy = by_unit if reference.type in OF_LABELS else by_row
+        train = parted.rows("train")
         if reference.type == "Human" and task.type in KINDS["Human"].tasks:
             continue  # heard on rows of their own
         if reference.type == "Column":
@@ -312,25 +327,25 @@ def _prepare(
         elif reference.type in WITH_WORDS:
             others[reference.name], words = make(
                 reference,
-                table,
-                split,
-                actual,
+                on,
+                parted,
+                known,
                 task=task,
                 features=features,
                 classes=classes,
                 cutoff=float(model.output.cutoff),
-                weights=weights,
+                weights=heavy,
             )
             if words:
                 learnt.append(Learnt(baseline=reference.name, words=words))
         else:
             others[reference.name] = _baseline(
                 reference,
-                table,
+                on,
                 features,
-                actual,
+                known,
                 train,
-                weights=weights,
+                weights=heavy,
                 cutoff=float(model.output.cutoff),
                 classes=len(classes),
                 quantiles=quantiles,
@@ -364,13 +379,15 @@ def _prepare(
         findings.append(f"rows have weights: the {len(parts['test'])} test rows tell as much as {count:.0f} equal ones")
     if rolled is not None:
         before = len(parts["test"])
-        actual = rolled.reduce(actual, rolled.how.labels)
-        mine, others = rolled.voice(mine), {name: rolled.voice(other) for name, other in others.items()}
+        actual = by_unit[2]
+        made = {reference.name for reference in references if reference.type in OF_LABELS}
+        mine = rolled.voice(mine)
+        others = {name: other if name in made else rolled.voice(other) for name, other in others.items()}
         if clusters is not None and not rolled.same(clusters):
             message = f"task.cluster: rows of one {rolled.how.column!r} are in several clusters; name a column above it"
             raise MeasureError("ClusterInUnit", message)
         clusters = None if clusters is None else clusters[rolled.last]
-        weights = None if weights is None else rolled.reduce(weights, "Mean")
+        weights = by_unit[3]
         parts = {part: np.flatnonzero(rolled.split.rows(part)) for part in PARTS}
         findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
     queries = None
@@ -704,9 +721,12 @@ class Judge:
         sample = self._sample(self.mine, rows)
         if kind != "Error" and sample.score is None:
             return None
+        losses = weakest.losses(sample, kind)
+        if not np.isfinite(losses.sum()):
+            return None  # answers and truth so far apart that the loss overflows
         axes, left_out = weakest.axes(table, slices, data.slices, columns, train=train, test=rows)
         return weakest.search(
-            weakest.losses(sample, kind),
+            losses,
             axes,
             kind=kind,
             clusters=self._codes(rows),
@@ -800,6 +820,8 @@ class Judge:
                 code="NonFinitePredictions", message=f"{bad} of {len(rows)} answers are missing, NaN or infinite"
             )
             return {metric.name: fault for metric in metrics}
+        if (stand_in := no_history(voice, rows)) is not None:
+            return {metric.name: stand_in for metric in metrics}
         sample = self._sample(voice, rows)
         groups = None
         if self.known is not None and any(rows is found for found in self.parts.values()):
