@@ -12,7 +12,8 @@ from mandate.evidence.measurement import stated
 
 
 def criteria_digest(spec: ModelDeploymentSpec) -> str:
-    """`sha256:…` of the gates in effect, in any order, and of the risk tier that sets their burden."""
+    """`sha256:…` of the gates in effect, in any order, of the risk tier that sets their burden, and of what else is
+    required."""
     return _digest(spec, effective(spec).gates)
 
 
@@ -23,4 +24,5 @@ def looked_digest(spec: ModelDeploymentSpec) -> str:
 
 def _digest(spec: ModelDeploymentSpec, gates: Iterable[Gate]) -> str:
     listed = sorted((stated(gate) for gate in gates), key=lambda gate: str(gate["name"]))
-    return digest({"gates": listed, "tier": spec.use_case.risk_tier})
+    asked = {} if spec.readiness is None else {"readiness": stated(spec.readiness)}
+    return digest({"gates": listed, "tier": spec.use_case.risk_tier} | asked)

@@ -50,6 +50,7 @@ def hostile() -> Report:
         slices=(table,),
         gates=(dataclasses.replace(gate, outcomes=(outcome,), decided=at), *told.gates[1:]),
         held_out_reason=HOSTILE,
+        labels=HOSTILE,
         findings=(HOSTILE,),
         versions={HOSTILE: HOSTILE},
         declared=Declared(
@@ -61,6 +62,7 @@ def hostile() -> Report:
             positive=HOSTILE,
             training_run=HOSTILE,
             code_revision=HOSTILE,
+            lineage={"source": HOSTILE, "licence": HOSTILE},
             tables={"source": HOSTILE},
             split=HOSTILE,
             sensitive=(HOSTILE,),
@@ -138,7 +140,7 @@ def test_json_keeps_its_fields() -> None:
         "schema", "name", "version", "useCase", "task", "result", "target", "reached", "headline", "answer",
         "obstacles", "steps", "levels", "gates", "metrics", "baselines", "classes", "reliability", "slices", "fairness",
         "weakest", "service", "serviceNotes", "rows", "look", "heldOut", "isolation", "findings", "digests", "versions",
-        "seconds", "declared", "history", "data",
+        "seconds", "declared", "history", "data", "labels",
     }  # fmt: skip
 
 
