@@ -16,7 +16,16 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from .catalogue import METRICS, QUANTILES, Metric, derived, metrics_for
-from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
+from .criteria import (
+    CHAMPION,
+    DECLARED_LINEAGE,
+    OVERALL,
+    REST,
+    REVEALED_LABELS,
+    Against,
+    CriteriaError,
+    requirements,
+)
 from .formats import S3, SERVERS, TABLE_SUFFIXES
 from .kinds import ModelDeploymentSpec
 from .names import suggest_name
@@ -176,6 +185,8 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
     """Everything that is wrong with a well-formed spec; empty when it can be judged."""
     found = _shape(spec) + _costs(spec) + _sampling(spec)
     for index, gate in enumerate(spec.gates):
+        if gate.name in (REVEALED_LABELS, DECLARED_LINEAGE):
+            found.append(Problem(f"spec.gates[{index}].name", f"{gate.name!r} is taken: it stands beside the gates"))
         found += _gate(gate, f"spec.gates[{index}]", spec)
     if spec.gates and not any(gate.require.shadow for gate in spec.gates):
         message = "no gate asks anything at Shadow, and no level stands on nothing; give one gate a Shadow requirement"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from .catalogue import METRICS
-from .criteria import LEVELS, NAME, PATTERN, Level
+from .criteria import DECLARED_LINEAGE, LEVELS, NAME, PATTERN, REVEALED_LABELS, Level
 from .formats import TABLE_SUFFIXES, CsvEncoding, CsvSeparator, TableFormat, format_by_suffix
 from .references import FIELDS as REFERENCE_FIELDS
 from .references import BaselineType, that_take
@@ -884,6 +884,11 @@ class Gate(Spec):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
+            cel(
+                f"!(self.name in {[REVEALED_LABELS, DECLARED_LINEAGE]})",
+                f"{REVEALED_LABELS} and {DECLARED_LINEAGE} are taken: they stand beside the gates; rename it",
+                field=".name",
+            ),
             cel("!(has(self.each) && has(self.across))", "set each or across, not both"),
             cel("has(self.across) == has(self.as)", "as belongs to across: set both or neither"),
             cel(

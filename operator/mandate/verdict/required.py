@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mandate.api.criteria import LEVELS, Level
+from mandate.api.criteria import DECLARED_LINEAGE, LEVELS, REVEALED_LABELS, Level
 from mandate.api.kinds import ModelDeploymentSpec, VerdictWord
 from mandate.api.spec import RiskTier
 from mandate.evidence.labels import ACCEPTED_ONLY
@@ -23,8 +23,6 @@ STEPS = {
     "row's label was to be revealed (task.labels.propensity)",
 }
 """What to do where it stands in the way; of others their message says it."""
-NAMES = ("revealed-labels", "declared-lineage")
-"""No gate may be called so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,7 @@ def found(asks: Required, evidence: Evidence, *, level: Level, tier: RiskTier) -
         if known is not None:
             message = known.reason if known.of_everyone else f"every number is {ACCEPTED_ONLY}: {known.reason}"
         yield Found(
-            name="revealed-labels",
+            name=REVEALED_LABELS,
             metric="revealed_labels",
             verdict=verdict,
             requirement="of everyone",
@@ -91,7 +89,7 @@ def found(asks: Required, evidence: Evidence, *, level: Level, tier: RiskTier) -
         if asks.undeclared:
             message = f"not declared: {', '.join(asks.undeclared)}; declare them"
         yield Found(
-            name="declared-lineage",
+            name=DECLARED_LINEAGE,
             metric="declared_lineage",
             verdict="Inconclusive" if asks.undeclared else "Pass",
             requirement="declared",

@@ -221,6 +221,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         changed("task.labels", {**LABELS, "holdout": "drawn", "propensity": "p"}),
         "task.labels",
     ),
+    "a gate called as what stands beside gates": (changed("gates.1.name", "revealed-labels"), "gates[1].name"),
     "clipping of nothing": (changed("task.labels", {**LABELS, "minPropensity": "0.1"}), "task.labels.minPropensity"),
     "clipping at nothing": (
         changed("task.labels", {**LABELS, "propensity": "p", "minPropensity": "0.0"}),

@@ -10,7 +10,7 @@ from mandate.api.check import load_spec
 from mandate.evidence.labels import LabelsKnown
 from mandate.evidence.measurement import evaluation_spec
 from mandate.evidence.schema import Evidence
-from mandate.verdict.criteria import criteria_digest
+from mandate.verdict.criteria import criteria_digest, looked_digest
 from mandate.verdict.required import Required, required
 from tests.unit.report.sample import SPEC, changed
 from tests.unit.verdict.test_judge import evidence, gate, judged, proportion
@@ -113,6 +113,7 @@ def test_a_licence_is_as_good_as_consent_and_nothing_is_no_lineage() -> None:
 def test_what_is_required_is_a_criterion_and_lineage_measures_nothing() -> None:
     plain, asked = declared(), declared(readiness={"lineage": "Suggest"})
     assert criteria_digest(plain) != criteria_digest(asked)
+    assert looked_digest(plain) == looked_digest(asked), "no row is looked at for it"
     told = declared(lineage=LINEAGE)
     assert criteria_digest(told) == criteria_digest(plain)
     assert evaluation_spec("credit", told) == evaluation_spec("credit", plain)
