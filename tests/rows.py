@@ -288,8 +288,14 @@ ROWS = (
     row(
         "P5",
         "Selective labels",
-        part("declared", "Which decisions reveal labels", until=r"(?i)selective"),
-        part("corrected", "A random holdout or propensities; else marked as of the accepted", until=r"(?i)propensit"),
+        part("declared", "Which decisions reveal labels", "api.spec.Labels"),
+        part(
+            "corrected",
+            "A random holdout or propensities; else marked as of the accepted",
+            "measure.revealed.reveal",
+            "evidence.labels.LabelsKnown",
+        ),
+        part("gated", "Gateable: numbers must be of everyone at this level", "verdict.required.found"),
     ),
     row(
         "D1",
@@ -337,8 +343,8 @@ ROWS = (
         "Lineage",
         part("digests", "Digests of model, tables, split, answers and settings", "evidence.schema.Inputs"),
         part("training", "Training run and code revision, declared and shown", "api.spec.Training"),
-        part("source", "Source, collection, period, consent or licence", until=r"(?i)consent|\blicen[cs]es?\b"),
-        part("gated", "Gateable: must be declared at this level", until=r"(?i)required.declaration"),
+        part("source", "Source, collection, period, consent or licence", "api.spec.Lineage", "report.about.declared"),
+        part("gated", "Gateable: must be declared at this level", "verdict.required.required"),
     ),
     row(
         "D5",

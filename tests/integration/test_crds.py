@@ -14,7 +14,7 @@ import pytest
 from mandate.api.kinds import ModelDeploymentStatus
 from mandate.controller.conditions import dumped
 from mandate.rollout.decisions import follow
-from tests.unit.api.specs import BAD, GATEWAY, GOOD, OPERATOR_ONLY, QUANTILES, RANKING, changed
+from tests.unit.api.specs import BAD, GATEWAY, GOOD, LABELS, OPERATOR_ONLY, QUANTILES, RANKING, changed
 from tests.unit.rollout.test_decisions import STATE, decided, live
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +96,16 @@ TOLD = {
     "a share and a rate": "set prevalence or kept, not both",
     "a class of which no row was kept": "kept must be above 0",
     "the truth as weight": "'risk' is target or id; name the column that says how much a row counts for",
+    "a holdout and propensities": "set holdout or propensity, not both",
+    "a gate called as what stands beside gates": "revealed-labels and declared-lineage are taken",
+    "clipping of nothing": "minPropensity belongs to propensity: set both, or leave it out",
+    "clipping at nothing": "minPropensity must be above 0",
+    "a decision that is the truth": "labels names target; name the columns with the decision",
+    "no decision reveals": "spec.task.labels.revealedBy.values: Invalid value: 0: ",
+    "labels of units": "labels are of rows, which unit rolls up: leave out one of both",
+    "labels of queries": "labels are of rows, and a Ranking is measured by query: leave them out",
+    "drawn by class and by decision": "task.labels and data.sampling both weigh rows: leave out one",
+    "numbers of everyone where nobody says who is hidden": "readiness.labels needs task.labels",
     "the top of two classes": "topK belongs to Multiclass and Ranking tasks",
     "costs in two currencies": "errorCosts can't be added up in several currencies; give all in one",
     "an error that pays": 'spec.useCase.errorCosts[0].cost: Invalid value: "-1": ',
@@ -226,6 +236,14 @@ def test_quantiles_units_weights_and_sampling_are_taken(kubectl: Kubectl) -> Non
     assert apply(kubectl, deployment(document)).returncode == 0
     document["data"]["sampling"] = [{"class": "good", "kept": "0.05"}]
     assert apply(kubectl, deployment(document)).returncode == 0
+
+
+def test_selective_labels_lineage_and_readiness_are_taken(kubectl: Kubectl) -> None:
+    document = changed("task.labels", {**LABELS, "propensity": "p", "minPropensity": "0.01"})
+    document["readiness"] = {"labels": "Suggest", "lineage": "Automate"}
+    document["data"]["lineage"] = {"source": "core banking", "period": "2019 to 2023", "licence": "own"}
+    result = apply(kubectl, deployment(document, "labels"))
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_ranking_is_taken(kubectl: Kubectl) -> None:

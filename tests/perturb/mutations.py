@@ -16,6 +16,7 @@ RANKING, RANKED = "measure/metrics/ranking.py", "tests/peers/test_ranking.py"
 UNCERTAINTY, RELIABILITY = "measure/uncertainty.py", "measure/reliability.py"
 WEIGHTS = "tests/peers/test_weights.py"
 CAUTION, CAREFUL = "measure/caution.py", "tests/peers/test_caution.py"
+REVEALED = "tests/peers/test_revealed.py"
 UNITS = "tests/peers/test_units.py::test_units_are_those_of_a_table_rolled_up_before"
 WEIGHTED = f"{WEIGHTS}::test_weighted_values_are_scikit_learns"
 FAIRNESS, LIMITS, ENGINE = "tests/peers/test_fairness.py", "verdict/limits.py", "measure/engine.py"
@@ -65,6 +66,21 @@ MUTATIONS = (
         COUNTS,
         f"{VALUES}::test_averages_that_are_accuracy",
         metrics=("accuracy",),
+    ),
+    mutation(
+        "propensities for their inverses",
+        "measure/revealed.py",
+        "return 1.0 / used, own < least, stands_for",
+        "return used, own < least, stands_for",
+        f"{REVEALED}::test_numbers_of_revealed_rows_are_hajeks",
+        f"{REVEALED}::test_weights_and_a_holdout_speak_of_everyone_and_the_accepted_do_not",
+    ),
+    mutation(
+        "a holdout without those who were refused",
+        "measure/revealed.py",
+        "rows = decided if drawn is None else decided | drawn",
+        "rows = decided",
+        f"{REVEALED}::test_weights_and_a_holdout_speak_of_everyone_and_the_accepted_do_not",
     ),
     mutation(
         "recall over predicted instead of actual positives",

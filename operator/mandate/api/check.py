@@ -16,7 +16,16 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, derived, metrics_for
-from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
+from .criteria import (
+    CHAMPION,
+    DECLARED_LINEAGE,
+    OVERALL,
+    REST,
+    REVEALED_LABELS,
+    Against,
+    CriteriaError,
+    requirements,
+)
 from .formats import PROFILE_SUFFIX, S3, SERVERS, TABLE_SUFFIXES
 from .kinds import ModelDeploymentSpec
 from .names import suggest_name
@@ -177,6 +186,8 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
     """Everything that is wrong with a well-formed spec; empty when it can be judged."""
     found = _shape(spec) + _costs(spec) + _sampling(spec)
     for index, gate in enumerate(spec.gates):
+        if gate.name in (REVEALED_LABELS, DECLARED_LINEAGE):
+            found.append(Problem(f"spec.gates[{index}].name", f"{gate.name!r} is taken: it stands beside the gates"))
         found += _gate(gate, f"spec.gates[{index}]", spec)
     if spec.gates and not any(gate.require.shadow for gate in spec.gates):
         message = "no gate asks anything at Shadow, and no level stands on nothing; give one gate a Shadow requirement"
@@ -397,7 +408,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
             "task.unit.answers",
             "labels have no mean: must be Max or Last where model.output.kind is Label",
         )
-    found += _resources(spec.serving.resources) + _gateway(spec.serving)
+    found += _labels(spec) + _resources(spec.serving.resources) + _gateway(spec.serving)
     if spec.batch is not None and spec.model.source.uri is None:
         found.append(Problem("spec.batch", "needs a model file: spec.model.source.uri"))
     require(
@@ -437,6 +448,42 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
             baseline.name not in {CHAMPION, REST}, f"baselines[{index}].name", f"{baseline.name!r} is taken; rename it"
         )
         found += _baseline(baseline, f"spec.baselines[{index}]", spec)
+    return found
+
+
+def _labels(spec: ModelDeploymentSpec) -> list[Problem]:
+    """Selective labels: what makes up for them, and what can't stand beside them."""
+    labels, readiness = spec.task.labels, spec.readiness
+    if labels is None:
+        if readiness is None or readiness.labels is None:
+            return []
+        message = f"got {readiness.labels!r} without spec.task.labels: declare which decisions reveal labels"
+        return [Problem("spec.readiness.labels", message)]
+    found, field = [], "spec.task.labels"
+    if labels.holdout is not None and labels.propensity is not None:
+        message = f"got holdout {labels.holdout!r} and propensity {labels.propensity!r}: set one, not both"
+        found.append(Problem(field, message))
+    if labels.min_propensity is not None and labels.propensity is None:
+        message = f"got {labels.min_propensity!r}, but belongs to propensity: set both, or leave it out"
+        found.append(Problem(f"{field}.minPropensity", message))
+    if labels.min_propensity is not None and Decimal(labels.min_propensity) == 0:
+        found.append(Problem(f"{field}.minPropensity", f"got {labels.min_propensity!r}, must be above 0"))
+    columns = {
+        "revealedBy.column": labels.revealed_by.column,
+        "holdout": labels.holdout,
+        "propensity": labels.propensity,
+    }
+    for name, column in columns.items():
+        if column == spec.task.target:
+            message = f"{column!r} is task.target; name the column with the decision, the holdout or the propensity"
+            found.append(Problem(f"{field}.{name}", message))
+    if spec.task.unit is not None:
+        found.append(Problem(field, "are of rows, which task.unit rolls up; leave out one of both"))
+    if spec.task.type == "Ranking":
+        found.append(Problem(field, "are of rows, and a Ranking is measured by query: leave them out"))
+    if spec.data.sampling:
+        message = "and task.labels both weigh rows: leave out one, or put its weights into task.weight"
+        found.append(Problem("spec.data.sampling", message))
     return found
 
 

@@ -20,6 +20,8 @@ LEVELS: tuple[Level, ...] = ("Shadow", "Suggest", "Automate")
 CHAMPION = "champion"
 REST = "rest"
 OVERALL = "overall"
+REVEALED_LABELS, DECLARED_LINEAGE = "revealed-labels", "declared-lineage"
+"""What stands beside the gates, under names that no gate may have."""
 
 DURATION_SECONDS = {
     "ms": Decimal("0.001"),

@@ -26,6 +26,7 @@ from .spec import (
     Name,
     Percent,
     PinnedImage,
+    Readiness,
     RiskTier,
     Serving,
     Spec,
@@ -233,6 +234,16 @@ class ModelDeploymentSpec(Spec):
                 field=".data.sampling",
             ),
             cel(
+                "!has(self.data.sampling) || !has(self.task.labels)",
+                "task.labels and data.sampling both weigh rows: leave out one, or put its weights into task.weight",
+                field=".data.sampling",
+            ),
+            cel(
+                "!has(self.readiness) || !has(self.readiness.labels) || has(self.task.labels)",
+                "readiness.labels needs task.labels: which decisions reveal labels; declare it",
+                field=".readiness",
+            ),
+            cel(
                 "!has(self.task.unit) || self.task.unit.answers != 'Mean' || "
                 "!(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Label')",
                 "labels have no mean: task.unit.answers must be Max or Last where model.output.kind is Label",
@@ -277,6 +288,8 @@ class ModelDeploymentSpec(Spec):
     """What the model is compared with."""
     gates: Annotated[tuple[Gate, ...], Field(max_length=64, json_schema_extra=LIST_MAP_BY_NAME)] = ()
     """What must hold. Without any, the built-in gates for the task apply."""
+    readiness: Readiness | None = None
+    """What must be declared or known of the data, from which level on, beside the gates."""
     autonomy: Autonomy
     """How far the model should get, and how."""
     serving: Serving = Serving()

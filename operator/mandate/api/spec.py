@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from .catalogue import METRICS
-from .criteria import LEVELS, NAME, PATTERN, Level
+from .criteria import DECLARED_LINEAGE, LEVELS, NAME, PATTERN, REVEALED_LABELS, Level
 from .formats import (
     PROFILE_SUFFIX,
     TABLE_SUFFIXES,
@@ -385,6 +385,50 @@ class Unit(Spec):
     """What the rows' labels become; of a Binary task `Max` is positive where any row is."""
 
 
+class RevealedBy(Spec):
+    """The decision that lets an outcome be seen."""
+
+    column: Column
+    """Column with the decision that was taken on a row."""
+    values: Annotated[tuple[Text, ...], Field(min_length=1, max_length=20, json_schema_extra=LIST_SET)]
+    """The decisions after which the outcome shows, as texts: `approve`, or `"true"`."""
+
+
+class Labels(Spec):
+    """Where decisions hide outcomes (a refused loan never repays): which rows have a label, and what makes up for it.
+
+    With neither `holdout` nor `propensity`, every number is of the rows whose label was revealed, and is marked so.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("!has(self.holdout) || !has(self.propensity)", "set holdout or propensity, not both"),
+            cel(
+                "!has(self.minPropensity) || has(self.propensity)",
+                "minPropensity belongs to propensity: set both, or leave it out",
+                field=".minPropensity",
+            ),
+            cel(
+                "!has(self.minPropensity) || double(self.minPropensity) > 0.0",
+                "minPropensity must be above 0",
+                field=".minPropensity",
+            ),
+        )
+    )
+
+    revealed_by: RevealedBy
+    """Which decisions reveal a row's label."""
+    holdout: Column | None = None
+    """Column of truth values: rows drawn at random whose label was revealed whatever would have been decided. Every
+    number is measured on them; baselines are still fitted to all training rows with a label."""
+    propensity: Column | None = None
+    """Column with the probability, above 0 and up to 1, that a row's label was to be revealed. A revealed row counts as
+    much as its inverse."""
+    min_propensity: Fraction | None = None
+    """Smaller propensities count as this one (clipping), so that no row counts for more than its inverse. How many
+    did is told. Left out: none is clipped."""
+
+
 Quantiles = Annotated[tuple[Quantile, ...], Field(min_length=2, max_length=19, json_schema_extra=LIST_SET)]
 
 
@@ -462,6 +506,22 @@ class Task(Spec):
                 "self.type != 'Ranking' || (!has(self.weight) && !has(self.unit))",
                 "weight and unit are of rows, and a Ranking is measured by query: leave them out",
             ),
+            cel(
+                "!has(self.labels) || self.type != 'Ranking'",
+                "labels are of rows, and a Ranking is measured by query: leave them out",
+                field=".labels",
+            ),
+            cel(
+                "!has(self.labels) || !has(self.unit)",
+                "labels are of rows, which unit rolls up: leave out one of both",
+                field=".labels",
+            ),
+            cel(
+                "!has(self.labels) || !(self.target in [self.labels.revealedBy.column, "
+                "self.labels.?holdout.orValue(''), self.labels.?propensity.orValue('')])",
+                "labels names target; name the columns with the decision, the holdout or the propensity",
+                field=".labels",
+            ),
         )
     )
 
@@ -484,6 +544,8 @@ class Task(Spec):
     count for nothing."""
     unit: Unit | None = None
     """What production scores, where it is more than a row: segments make one video, transactions one customer."""
+    labels: Labels | None = None
+    """Where decisions hide outcomes: which rows have a label. Left out, every row must have one."""
     beta: Beta | None = None
     """Classification: how many times as much recall counts as precision in f_beta, which needs it."""
     top_k: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
@@ -713,6 +775,33 @@ DATA_TABLES = ("source", "train", "validation", "test", "annotations", "producti
 """The fields of Data that are tables; production may be a profile of one."""
 
 
+class Lineage(Spec):
+    """Where the data comes from, in words: told, not measured."""
+
+    source: Text = ""
+    """The system, survey or supplier that it comes from."""
+    collection: Text = ""
+    """How it was collected: by whom, by which method, with which exclusions."""
+    period: Text = ""
+    """From when to when, such as 2019-01-01 to 2023-12-31."""
+    consent: Text = ""
+    """On what legal basis people's data is used, such as their consent. Where there is none to ask for, `licence`
+    suffices."""
+    licence: Text = ""
+    """Under which licence or contract it may be used."""
+
+
+class Readiness(Spec):
+    """What must be declared or known of the data, and from which level on; missing, that level doesn't hold."""
+
+    labels: Level | None = None
+    """From this level on, numbers must be of everyone, not of those alone whose label a decision revealed: task.labels
+    needs a holdout or a propensity. Tier High asks it from Suggest on, wherever task.labels is declared."""
+    lineage: Level | None = None
+    """From this level on, data.lineage must give source, collection, period, and consent or licence; model.training its
+    run and codeRevision."""
+
+
 class Data(Spec):
     """The evaluation data: one `source` and how to split it, or train, validation and test one by one."""
 
@@ -778,6 +867,8 @@ class Data(Spec):
     """Whether it is measured how well train and test rows can be told apart; left out, it isn't."""
     search: Search | None = None
     """How the weakest parts are searched for; left out, by its defaults."""
+    lineage: Lineage | None = None
+    """Where the data comes from, for reports, model cards and spec.readiness. Measures nothing."""
 
 
 def _of_types(field: str) -> dict[str, Any]:
@@ -883,6 +974,11 @@ class Gate(Spec):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
+            cel(
+                f"!(self.name in {[REVEALED_LABELS, DECLARED_LINEAGE]})",
+                f"{REVEALED_LABELS} and {DECLARED_LINEAGE} are taken: they stand beside the gates; rename it",
+                field=".name",
+            ),
             cel("!(has(self.each) && has(self.across))", "set each or across, not both"),
             cel("has(self.across) == has(self.as)", "as belongs to across: set both or neither"),
             cel(

@@ -10,6 +10,7 @@ from mandate.evidence.schema import Evidence
 from mandate.report import compare
 from mandate.report.compare import Candidate, ComparisonError
 from mandate.verdict.judge import judge
+from mandate.verdict.required import required
 
 from . import manifest, output, report
 from .errors import InputError
@@ -80,5 +81,6 @@ def _candidate(name: str, evidence: Evidence, declared: Manifest | None, *, look
         look=look,
         champion=evidence.computed.inputs.champion is not None,
         target=spec.autonomy.target,
+        required=required(spec),
     )
     return Candidate(name=name, evidence=evidence, verdict=verdict, target=spec.autonomy.target)

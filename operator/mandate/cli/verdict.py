@@ -10,6 +10,7 @@ from mandate.report.content import LookSource, Report, build
 from mandate.verdict.criteria import looked_digest
 from mandate.verdict.judge import judge
 from mandate.verdict.looks import look_at
+from mandate.verdict.required import required
 
 from . import ledger
 from .errors import InputError
@@ -51,6 +52,7 @@ def judged(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) 
         look=look,
         champion=evidence.computed.inputs.champion is not None,
         target=target,
+        required=required(spec),
     )
     return build(
         name=manifest.name,

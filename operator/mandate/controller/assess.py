@@ -24,6 +24,7 @@ from mandate.evidence.schema import Evidence
 from mandate.verdict.criteria import criteria_digest, looked_digest
 from mandate.verdict.judge import GateVerdict, LevelVerdict, Verdict, judge
 from mandate.verdict.looks import look_at
+from mandate.verdict.required import required
 
 Object = dict[str, Any]
 SUMMARY_MESSAGE = 512
@@ -201,6 +202,7 @@ def _judged(
         champion=measured.champion is not None or (champion is not None and not itself),
         itself=itself,
         target=spec.autonomy.target,
+        required=required(spec),
     )
     return Judged(
         evaluation=name,

@@ -27,6 +27,7 @@ from mandate.verdict.criteria import criteria_digest, looked_digest
 from mandate.verdict.judge import LevelVerdict, Verdict, judge
 from mandate.verdict.live import judge_live
 from mandate.verdict.looks import look_at
+from mandate.verdict.required import required
 
 Object = dict[str, Any]
 
@@ -244,6 +245,7 @@ def _standing(snapshot: ModelSnapshot, holder: Holder) -> Judgement | None:
         evidence=evidence,
         look=look,
         champion=measured.champion is not None,
+        required=required(kept.spec),
     )
     digest = model_digest(kept.spec, evidence)
     return _judgement(verdict, holder.evaluation, digest=digest, criteria=criteria)

@@ -209,6 +209,9 @@ def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:
         ("task.time", task.time),
         ("task.weight", task.weight),
         ("task.unit.column", task.unit.column if task.unit else None),
+        ("task.labels.revealedBy.column", task.labels.revealed_by.column if task.labels else None),
+        ("task.labels.holdout", task.labels.holdout if task.labels else None),
+        ("task.labels.propensity", task.labels.propensity if task.labels else None),
     ]
     named += [("model.inputs.columns", column) for column in (model.inputs.columns if model.inputs else ())]
     champion = spec.champion

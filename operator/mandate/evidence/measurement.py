@@ -67,7 +67,7 @@ def evaluation_spec(
         revision=key(revision_digest(name, spec)),
         model=spec.model,
         task=spec.task,
-        data=spec.data,
+        data=spec.data.model_copy(update={"lineage": None}),  # told, not measured
         baselines=complete.baselines,
         error_costs=spec.use_case.error_costs,
         champion=champion if names_champion(spec) else None,

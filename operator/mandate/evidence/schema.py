@@ -15,6 +15,7 @@ from mandate.api.criteria import OVERALL
 from .canonical import canonical, sha256
 from .data import DataEvidence
 from .intervals import Interval
+from .labels import LabelsKnown
 from .weakest import Weakest
 
 SCHEMA_VERSION = 1
@@ -167,6 +168,8 @@ class Computed(_Record):
     row_sketch: tuple[str, ...] = Field(default=(), max_length=256)
     """The 256 smallest 16-hex row hashes of the test part (bottom-k sketch): overlap with earlier looks."""
     held_out: HeldOut
+    labels: LabelsKnown | None = None
+    """Where decisions hide outcomes: of whom the numbers are. None where every row must have a label."""
     currency: Text | None = None
     """Of costs."""
     reliability: Reliability | None = None

@@ -149,7 +149,9 @@ def truth(table: pa.Table, task: spec.Task, *, named: Sequence[str] = ()) -> tup
 def _all_labelled(missing: int, task: spec.Task) -> None:
     if missing:
         raise MeasureError(
-            "MissingLabels", f"task.target: column {task.target!r} is missing on {missing} rows; leave those rows out"
+            "MissingLabels",
+            f"task.target: column {task.target!r} is missing on {missing} rows; leave those rows out, or declare "
+            "task.labels where decisions hide outcomes",
         )
 
 

@@ -58,6 +58,8 @@ from .queries import by_query, inside_clusters, told, whole_queries
 from .references import WITH_WORDS, make, no_history
 from .reliability import reliability
 from .remainder import Remainder
+from .revealed import combined, reveal
+from .revealed import told as told_of
 from .slices import Sliced, assign_all
 from .split import PARTS, Part, Split
 from .table import MeasureError, column, text_codes, texts
@@ -113,6 +115,13 @@ def compute(
         champion = _align(champion, order)
     table, split, answers = table.take(pa.array(order)), split.take(order), answers.take(order)
     weights, split = weigh(table, split, task=task)
+    measured: NDArray[np.bool_] | None = None
+    if (revealed := reveal(table, split, task=task)) is not None:
+        rows = np.flatnonzero(revealed.rows)
+        if champion is not None and len(champion.values) == table.num_rows:
+            champion = champion.take(rows)
+        weights, measured = combined(weights, revealed, rows), revealed.measured[rows]
+        table, split, answers = table.take(pa.array(rows)), revealed.split.take(rows), answers.take(rows)
     rolled = units(table, split, task=task)
     with threadpool_limits(limits=1, user_api="blas"):
         judge, findings, learnt = _prepare(
@@ -128,7 +137,10 @@ def compute(
             weights,
             data.sampling,
             rolled,
+            measured,
         )
+        if revealed is not None:
+            findings.append(told_of(revealed.known))
         slices = list(assign_all(table, data.slices, train=split.rows("train")))
         if rolled is not None:
             slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
@@ -172,8 +184,8 @@ def compute(
             *judge.agreement(said),
             *(e for sliced in slices for e in judge.sliced(sliced, remainder)),
         ]
-        measured = table if rolled is None else table.take(pa.array(rolled.last))
-        weak = judge.weakest(measured, slices, data, model)
+        scored = table if rolled is None else table.take(pa.array(rolled.last))
+        weak = judge.weakest(scored, slices, data, model)
     return Computed(
         task=task.type,
         inputs=Inputs(
@@ -189,6 +201,7 @@ def compute(
         classes=judge.classes,
         row_sketch=split.sketch("test"),
         held_out=_held_out(model, split),
+        labels=None if revealed is None else revealed.known,
         currency=error_costs[0].currency if error_costs else None,
         reliability=judge.reliability(),
         weakest=weak,
@@ -284,6 +297,7 @@ def _prepare(
     weights: Floats | None,
     sampling: Sequence[spec.ClassSampling],
     rolled: Units | None,
+    measured: NDArray[np.bool_] | None,
 ) -> tuple[Judge, list[str], list[Learnt]]:
     actual, classes = truth(table, task, named=model.output.classes if task.type == "Multiclass" else ())
     rows = table.num_rows
@@ -359,7 +373,8 @@ def _prepare(
             else heard(champion, champion_model or model)
         )
     mine = heard(answers)
-    parts = {part: np.flatnonzero(split.rows(part)) for part in PARTS}
+    some = True if measured is None else measured  # of selective labels, a holdout; baselines are fitted to all
+    parts = {part: np.flatnonzero(split.rows(part) & some) for part in PARTS}
     for name, other in others.items():
         if mine.fault is None and other.fault is None and mine.same(other):
             others[name] = Voice(
@@ -531,6 +546,8 @@ def _features(
         return model.inputs.columns
     taken = {task.target, task.id, task.time, task.cluster, task.weight, task.query, *(model.source.columns or ())}
     taken |= {reference.column for reference in references} | ({task.unit.column} if task.unit else set())
+    if task.labels is not None:
+        taken |= {task.labels.revealed_by.column, task.labels.holdout, task.labels.propensity}
     return [name for name in table.column_names if name not in taken]
 
 

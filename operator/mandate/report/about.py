@@ -20,6 +20,8 @@ class Declared:
     positive: str
     training_run: str
     code_revision: str
+    lineage: dict[str, str]
+    """Where the data comes from, in words, by field of data.lineage: those that are declared."""
     tables: dict[str, str]
     """URI by field: source, or train, validation and test."""
     split: str
@@ -55,6 +57,7 @@ def declared(spec: ModelDeploymentSpec) -> Declared:
         positive=spec.task.positive or "",
         training_run=training.run,
         code_revision=training.code_revision,
+        lineage=_lineage(spec),
         tables=tables,
         split=_split_text(spec),
         sensitive=tuple(part.of for part in spec.data.slices if part.sensitive),
@@ -64,6 +67,17 @@ def declared(spec: ModelDeploymentSpec) -> Declared:
         ),
         fallback="" if spec.use_case.fallback is None else f"the Service {spec.use_case.fallback.service_ref.name}",
     )
+
+
+def _lineage(spec: ModelDeploymentSpec) -> dict[str, str]:
+    told = {} if spec.data.lineage is None else spec.data.lineage.model_dump()
+    return {field: words for field, words in told.items() if words.strip()}
+
+
+def lineage_pairs(told: Declared) -> list[tuple[str, str]]:
+    """What reports list of where model and data come from, where anything is declared."""
+    every = {**told.lineage, "code revision": told.code_revision, "training run": told.training_run}
+    return [(f"data's {field}" if field in told.lineage else field, words) for field, words in every.items() if words]
 
 
 def _split_text(spec: ModelDeploymentSpec) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mandate.api.catalogue import METRICS, Metric
 from mandate.api.criteria import Level
+from mandate.evidence.labels import ACCEPTED_ONLY
 from mandate.evidence.schema import Estimate, Evidence, Quantity
 from mandate.verdict.judge import Verdict, share_of_alpha
 from mandate.verdict.pareto import Span, dominators
@@ -109,7 +110,7 @@ def compare(
         for candidate in candidates
     )
     chosen = tuple(row.name for row in rows if not row.dominated_by and row.passes is not False)
-    notes = (*_other_settings(candidates), *_notes(measures, rows, chosen))
+    notes = (*_other_settings(candidates), *_marked(candidates), *_notes(measures, rows, chosen))
     return Comparison(measures=measures, rows=rows, chosen=chosen, look=look, notes=notes)
 
 
@@ -239,6 +240,12 @@ def _span(candidate: Candidate, quantity: Quantity, alpha: float) -> Span | None
 
 def _turned(metric: Metric, lower: float, value: float, upper: float) -> Span:
     return Span(-upper, -value, -lower) if metric.better == "Lower" else Span(lower, value, upper)
+
+
+def _marked(candidates: Sequence[Candidate]) -> list[str]:
+    """Whose numbers are of some rows only."""
+    some = [one.name for one in candidates if (known := one.evidence.computed.labels) and not known.of_everyone]
+    return [f"Every number of {', '.join(some)} is {ACCEPTED_ONLY}."] if some else []
 
 
 def _notes(measures: Sequence[Measure], rows: Sequence[Row], chosen: Sequence[str]) -> tuple[str, ...]:

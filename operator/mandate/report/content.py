@@ -16,6 +16,7 @@ from mandate.api.kinds import ModelDeploymentSpec, Transition, VerdictWord
 from mandate.api.spec import Burden, Gate, Slice
 from mandate.evidence.data import Comparison, DataEvidence
 from mandate.evidence.intervals import AllPairs, Beta, StudentT, Table, Unbounded
+from mandate.evidence.labels import ACCEPTED_ONLY
 from mandate.evidence.schema import (
     OWN_CPU,
     Computed,
@@ -33,6 +34,8 @@ from mandate.evidence.slices import CROSS, MISSING, range_names
 from mandate.verdict.criteria import criteria_digest
 from mandate.verdict.judge import REMEDY, SEVERITY, GateVerdict, Outcome, Verdict, share_of_alpha
 from mandate.verdict.limits import beta_limits, spread_limits, student_limits, table_limits
+from mandate.verdict.required import STEPS
+from mandate.verdict.required import TITLES as REQUIRED
 
 from . import fairness
 from .about import Change, Declared, change, declared
@@ -262,6 +265,8 @@ class Report:
     """This look's share of the total error probability."""
     held_out: str
     held_out_reason: str
+    labels: str
+    """Of whom the numbers are, where decisions hide outcomes, and why; empty where every row has a label."""
     isolation: str
     newest: str
     """Each part's newest row, and how old it was when it was measured; empty where rows have no times."""
@@ -316,7 +321,7 @@ def build(
         reached=verdict.reached,
         result=result,
         headline=_headline(f"{name} {spec.model.version}", verdict.reached, target, result),
-        answer=_answer(verdict.reached, target, result),
+        answer=_answer(verdict.reached, target, result) + _marked(computed),
         obstacles=obstacles,
         levels=tuple(level.level for level in verdict.levels),
         held={level.level: (sum(gate.holds for gate in level.gates), len(level.gates)) for level in verdict.levels},
@@ -345,6 +350,7 @@ def build(
         look_share=1 / (verdict.look * (verdict.look + 1)),
         held_out=computed.held_out.status,
         held_out_reason=computed.held_out.reason,
+        labels=_labels(computed),
         isolation=evidence.measured.isolation,
         newest=newest_text(evidence.measured),
         findings=computed.findings,
@@ -463,6 +469,22 @@ def _answer(reached: Level | None, target: Level, result: Result) -> str:
     return f"{reached} holds: {MEANING[reached]}{open_question}. The target is {target}: {MEANING[target]}."
 
 
+def _labels(computed: Computed) -> str:
+    known = computed.labels
+    if known is None:
+        return ""
+    rows = f"{count_text(known.measured['test'])} of {count_text(known.rows['test'])} test rows measured"
+    return f"{ACCEPTED_ONLY if not known.of_everyone else known.status}: {known.reason}; {rows}"
+
+
+def _marked(computed: Computed) -> str:
+    """What the answer adds where numbers are of some rows only."""
+    known = computed.labels
+    if known is None or known.of_everyone:
+        return ""
+    return f" Every number is {ACCEPTED_ONLY}: decisions hid the outcomes of the others, and nothing makes up for it."
+
+
 def _obstacles(spec: ModelDeploymentSpec, verdict: Verdict) -> tuple[Obstacle, ...]:
     """Blocking gates, each at the first level where it blocks, and again where a higher level says another word."""
     goals = {gate.name: _goal(gate) for gate in spec.gates}
@@ -493,8 +515,8 @@ def _goal(gate: Gate) -> str:
 def _step(gate: GateVerdict, worst: Sequence[Outcome], *, remedy: str, goal: str) -> str:
     """What would help one gate: told from its worst outcomes; `goal` is what it asks, in words."""
     first = worst[0]
-    if gate.metric == "held_out":
-        return "train on this split and declare its digest, so that the test rows are proven to be held out"
+    if gate.metric in REQUIRED:
+        return STEPS.get(gate.metric, first.message)
     if gate.verdict == "Error":
         return _cure(gate, first)
     if gate.verdict == "Fail":
@@ -571,7 +593,7 @@ def _gate(
     return GateRow(
         name=name,
         metric=found[index].metric,
-        title="Test rows held out" if metric is None else _title(metric, spec),
+        title=REQUIRED[found[index].metric] if metric is None else _title(metric, spec),
         asks="" if declared is None else _asks(declared),
         bounds=(-math.inf, math.inf) if asked is None else (asked.low, asked.high),
         levels=levels,

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from mandate.api.criteria import number_text
 
 from . import plot
+from .about import lineage_pairs
 from .content import (
     MOST_OBSTACLES,
     GateRow,
@@ -118,6 +119,7 @@ def _page(report: Report, *, share: float, omitted: Sequence[str]) -> str:
         fairness_told=TOLD,
         look=look_text(report),
         rows=rows_text(report),
+        lineage=lineage_pairs(report.declared),
         most=MOST_OBSTACLES,
         width=plot.WIDTH,
         margin=plot.MARGIN,

@@ -27,6 +27,7 @@ def render(report: Report) -> str:
             ("target", report.target),
             ("reached", report.reached or "none"),
             ("heldOut", report.held_out),
+            *([("labels", report.labels)] if report.labels else []),
             ("look", look_text(report)),
             ("criteria", report.criteria_digest),
             ("evidence", report.computed_digest),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from mandate.evidence.data import DataEvidence
 
+from .about import lineage_pairs
 from .content import (
     MOST_OBSTACLES,
     Calibration,
@@ -254,6 +255,8 @@ def grounds_table(report: Report, *, most: int = MOST_GROUNDS) -> list[str]:
     pairs = [
         ("rows", rows_text(report)),
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
+        *([("labels", report.labels)] if report.labels else []),
+        *lineage_pairs(report.declared),
         ("look", look_text(report)),
         ("isolation", report.isolation),
         *([("newest row", report.newest)] if report.newest else []),

@@ -172,9 +172,11 @@ def _data(report: Report) -> list[str]:
         *_pairs(
             [
                 *((field.capitalize(), escape(uri)) for field, uri in declared.tables.items()),
+                *((field.capitalize(), escape(words)) for field, words in declared.lineage.items()),
                 ("Split", escape(declared.split)),
                 ("Rows", rows_text(report)),
                 ("Held out", escape(f"{report.held_out}: {report.held_out_reason}")),
+                *([("Labels", escape(report.labels))] if report.labels else []),
                 ("Groups that must be treated alike", ", ".join(map(name, declared.sensitive))),
             ]
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from .about import lineage_pairs
 from .content import (
     GateRow,
     Report,
@@ -288,6 +289,8 @@ def _grounds(report: Report, *, width: int) -> list[str]:
     pairs = [
         ("rows", rows_text(report)),
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
+        *([("labels", report.labels)] if report.labels else []),
+        *lineage_pairs(report.declared),
         ("look", look_text(report)),
         ("isolation", report.isolation),
         *([("newest row", report.newest)] if report.newest else []),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from mandate.api.defaults import effective
 from mandate.api.kinds import ModelDeploymentSpec
@@ -12,15 +13,18 @@ from mandate.evidence.measurement import stated
 
 
 def criteria_digest(spec: ModelDeploymentSpec) -> str:
-    """`sha256:…` of the gates in effect, in any order, and of the risk tier that sets their burden."""
-    return _digest(spec, effective(spec).gates)
+    """`sha256:…` of the gates in effect, in any order, of the risk tier that sets their burden, and of what else is
+    required."""
+    asked = {} if spec.readiness is None else {"readiness": stated(spec.readiness)}
+    return digest(_asked(spec, effective(spec).gates) | asked)
 
 
 def looked_digest(spec: ModelDeploymentSpec) -> str:
-    """The digest of those criteria that evidence is held against: what is asked of live rows looks at no others."""
-    return _digest(spec, (gate for gate in effective(spec).gates if gate.rows != "live"))
+    """The digest of those criteria that test rows are looked at for: what is asked of live rows looks at no others,
+    and what is required beside gates at none."""
+    return digest(_asked(spec, (gate for gate in effective(spec).gates if gate.rows != "live")))
 
 
-def _digest(spec: ModelDeploymentSpec, gates: Iterable[Gate]) -> str:
+def _asked(spec: ModelDeploymentSpec, gates: Iterable[Gate]) -> dict[str, Any]:
     listed = sorted((stated(gate) for gate in gates), key=lambda gate: str(gate["name"]))
-    return digest({"gates": listed, "tier": spec.use_case.risk_tier})
+    return {"gates": listed, "tier": spec.use_case.risk_tier}

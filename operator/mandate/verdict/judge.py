@@ -37,6 +37,8 @@ from .limits import (
     table_limits,
 )
 from .remedy import remedy
+from .required import Required
+from .required import found as found_of
 
 REMEDY = "; what may help: "
 """Before it, an outcome's message says what came out; after it, what to try."""
@@ -132,11 +134,13 @@ def judge(
     champion: bool,
     itself: bool = False,
     target: Level = "Automate",
+    required: Required = Required(),  # noqa: B008  # frozen
 ) -> Verdict:
     """The verdict on `evidence` at every level up to `target`.
 
     `look` counts the looks at these test rows, this one included; `champion` says whether there is one to compare with,
     `itself` whether the model under judgement is the champion: gates against the champion judge candidates only.
+    `required` is what levels ask beside their gates.
     """
     cells = _index((*evidence.computed.estimates, *evidence.measured.estimates))
     levels: list[LevelVerdict] = []
@@ -149,6 +153,8 @@ def judge(
         verdicts = tuple(verdict for verdict in asked if verdict is not None)
         if verdicts and tier == "High" and level != "Shadow":
             verdicts = (*verdicts, _held_out(evidence, level))
+        if verdicts:
+            verdicts = (*verdicts, *_required(required, evidence, level=level, tier=tier))
         holds = bool(verdicts) and all(verdict.holds for verdict in verdicts)
         levels.append(LevelVerdict(level, holds, verdicts))
         if holds and len(levels) == 1 + (LEVELS.index(reached) + 1 if reached else 0):
@@ -220,6 +226,15 @@ def _held_out(evidence: Evidence, level: Level) -> GateVerdict:
     verdict: VerdictWord = "Pass" if proven else "Inconclusive"
     outcome = Outcome(verdict, "Proven", OVERALL, message)
     return GateVerdict("held-out", level, "held_out", verdict, "Shown", proven, (outcome,))
+
+
+def _required(required: Required, evidence: Evidence, *, level: Level, tier: RiskTier) -> Iterable[GateVerdict]:
+    """What is asked beside gates; what isn't asked there is told, and stands in no way."""
+    for item in found_of(required, evidence, level=level, tier=tier):
+        outcome = Outcome(item.verdict, item.requirement, OVERALL, item.message)
+        burden: Burden = "Shown" if item.asked else "NotRefuted"
+        holds = item.verdict == "Pass" or not item.asked
+        yield GateVerdict(item.name, level, item.metric, item.verdict, burden, holds, (outcome,))
 
 
 def _no_champion(gate: Gate, requirement: Requirement, metric: Metric, *, itself: bool) -> Outcome:

@@ -12,6 +12,8 @@ SLICES: list[dict[str, Any]] = [
     {"name": "sex", "column": "sex"},
 ]
 
+LABELS: dict[str, Any] = {"revealedBy": {"column": "decision", "values": ["approve"]}}
+
 GOOD: dict[str, Any] = {
     "useCase": {"decision": "Approve a loan", "owner": "credit-models", "riskTier": "Medium"},
     "model": {
@@ -253,6 +255,47 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "data.sampling[0].kept",
     ),
     "the truth as weight": (changed("task.weight", "risk"), "task.weight"),
+    "a holdout and propensities": (
+        changed("task.labels", {**LABELS, "holdout": "drawn", "propensity": "p"}),
+        "task.labels",
+    ),
+    "a gate called as what stands beside gates": (changed("gates.1.name", "revealed-labels"), "gates[1].name"),
+    "clipping of nothing": (changed("task.labels", {**LABELS, "minPropensity": "0.1"}), "task.labels.minPropensity"),
+    "clipping at nothing": (
+        changed("task.labels", {**LABELS, "propensity": "p", "minPropensity": "0.0"}),
+        "task.labels.minPropensity",
+    ),
+    "a decision that is the truth": (
+        changed("task.labels", {"revealedBy": {"column": "risk", "values": ["good"]}}),
+        "task.labels",
+    ),
+    "no decision reveals": (
+        changed("task.labels", {"revealedBy": {"column": "decision", "values": []}}),
+        "task.labels.revealedBy.values",
+    ),
+    "labels of units": (
+        {
+            **GOOD,
+            "task": {
+                **GOOD["task"],
+                "labels": LABELS,
+                "unit": {"column": "customer", "answers": "Mean", "labels": "Max"},
+            },
+        },
+        "task.labels",
+    ),
+    "labels of queries": ({**RANKING, "task": {**RANKING["task"], "labels": LABELS}}, "task.labels"),
+    "drawn by class and by decision": (
+        {
+            **changed("task.labels", LABELS),
+            "data": {**GOOD["data"], "sampling": [{"class": "bad", "kept": "1"}, {"class": "good", "kept": "0.5"}]},
+        },
+        "data.sampling",
+    ),
+    "numbers of everyone where nobody says who is hidden": (
+        changed("readiness", {"labels": "Suggest"}),
+        "readiness",
+    ),
     "the top of two classes": (changed("task.topK", 2), "task.topK"),
     "costs in two currencies": (
         changed("useCase.errorCosts", [ERROR_COST, {**ERROR_COST, "actual": "ugly", "currency": "USD"}]),

@@ -19,6 +19,7 @@ from mandate.measure.engine import compute
 from mandate.measure.split import divide
 from mandate.report.content import LookSource, Report, build
 from mandate.verdict.judge import judge
+from mandate.verdict.required import required
 
 SPEC: dict[str, Any] = {
     "useCase": {"decision": "Approve a loan", "owner": "credit-models"},
@@ -151,6 +152,7 @@ def judged(
         look=look,
         champion=False,
         target=spec.autonomy.target,
+        required=required(spec),
     )
     return build(name="credit", spec=spec, evidence=evidence, verdict=verdict, look_source=look_source)
 

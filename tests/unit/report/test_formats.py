@@ -50,6 +50,7 @@ def hostile() -> Report:
         slices=(table,),
         gates=(dataclasses.replace(gate, outcomes=(outcome,), decided=at), *told.gates[1:]),
         held_out_reason=HOSTILE,
+        labels=HOSTILE,
         findings=(HOSTILE,),
         versions={HOSTILE: HOSTILE},
         declared=Declared(
@@ -61,6 +62,7 @@ def hostile() -> Report:
             positive=HOSTILE,
             training_run=HOSTILE,
             code_revision=HOSTILE,
+            lineage={"source": HOSTILE, "licence": HOSTILE},
             tables={"source": HOSTILE},
             split=HOSTILE,
             sensitive=(HOSTILE,),
@@ -139,6 +141,7 @@ def test_json_keeps_its_fields() -> None:
         "obstacles", "steps", "levels", "gates", "metrics", "baselines", "classes", "reliability", "slices", "fairness",
         "weakest", "service", "serviceNotes", "rows", "look", "heldOut", "isolation", "newest", "findings", "digests",
         "versions", "seconds", "declared", "history", "data",
+        "labels",
     }  # fmt: skip
 
 

@@ -1,0 +1,102 @@
+"""What a level requires beside its gates: numbers that are of everyone, and a declared lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mandate.api.criteria import DECLARED_LINEAGE, LEVELS, REVEALED_LABELS, Level
+from mandate.api.kinds import ModelDeploymentSpec, VerdictWord
+from mandate.api.spec import RiskTier
+from mandate.evidence.labels import ACCEPTED_ONLY
+from mandate.evidence.schema import Evidence
+
+TITLES = {
+    "held_out": "Test rows held out",
+    "revealed_labels": "Numbers are of everyone",
+    "declared_lineage": "Lineage declared",
+}
+"""By what stands where a gate has its metric."""
+STEPS = {
+    "held_out": "train on this split and declare its digest, so that the test rows are proven to be held out",
+    "revealed_labels": "label a random holdout whatever is decided (task.labels.holdout), or record how likely each "
+    "row's label was to be revealed (task.labels.propensity)",
+}
+"""What to do where it stands in the way; of others their message says it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Required:
+    """From which levels on what is asked; None where it never is. `undeclared`: lineage fields that say nothing."""
+
+    labels: Level | None = None
+    lineage: Level | None = None
+    undeclared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found of one requirement; `asked`: whether the level stands on it."""
+
+    name: str
+    metric: str
+    verdict: VerdictWord
+    requirement: str
+    message: str
+    asked: bool
+
+
+def required(spec: ModelDeploymentSpec) -> Required:
+    """What a spec requires."""
+    if spec.readiness is None:
+        return Required()
+    return Required(labels=spec.readiness.labels, lineage=spec.readiness.lineage, undeclared=undeclared(spec))
+
+
+def undeclared(spec: ModelDeploymentSpec) -> tuple[str, ...]:
+    """The fields of the lineage that say nothing."""
+    told, training = spec.data.lineage, spec.model.training
+    fields = {
+        "data.lineage.source": told and told.source,
+        "data.lineage.collection": told and told.collection,
+        "data.lineage.period": told and told.period,
+        "data.lineage.consent or licence": told and (told.consent.strip() or told.licence),
+        "model.training.run": training.run,
+        "model.training.codeRevision": training.code_revision,
+    }
+    return tuple(name for name, words in fields.items() if not (words or "").strip())
+
+
+def found(asks: Required, evidence: Evidence, *, level: Level, tier: RiskTier) -> Iterator[Found]:
+    """What a level finds of what is required, and of selective labels also where they aren't: numbers are marked."""
+    known = evidence.computed.labels
+    asked = _from(asks.labels, level) or (known is not None and tier == "High" and level != "Shadow")
+    if known is not None or asked:
+        verdict: VerdictWord = "Pass" if known is not None and known.of_everyone else "Inconclusive"
+        message = "the evidence doesn't say whose labels are known; measure again"
+        if known is not None:
+            message = known.reason if known.of_everyone else f"every number is {ACCEPTED_ONLY}: {known.reason}"
+        yield Found(
+            name=REVEALED_LABELS,
+            metric="revealed_labels",
+            verdict=verdict,
+            requirement="of everyone",
+            message=message,
+            asked=asked,
+        )
+    if _from(asks.lineage, level):
+        message = "source, collection, period, consent or licence, code revision and training run are declared"
+        if asks.undeclared:
+            message = f"not declared: {', '.join(asks.undeclared)}; declare them"
+        yield Found(
+            name=DECLARED_LINEAGE,
+            metric="declared_lineage",
+            verdict="Inconclusive" if asks.undeclared else "Pass",
+            requirement="declared",
+            message=message,
+            asked=True,
+        )
+
+
+def _from(first: Level | None, level: Level) -> bool:
+    return first is not None and LEVELS.index(level) >= LEVELS.index(first)
