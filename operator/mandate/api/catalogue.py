@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Task = Literal["Binary", "Multiclass", "Regression"]
-TASKS: tuple[Task, ...] = ("Binary", "Multiclass", "Regression")
+Task = Literal["Binary", "Multiclass", "Regression", "Forecast"]
+TASKS: tuple[Task, ...] = ("Binary", "Multiclass", "Regression", "Forecast")
 CLASSIFICATION: tuple[Task, ...] = ("Binary", "Multiclass")
 
 Better = Literal["Higher", "Lower", "Nearest"]
@@ -47,6 +47,8 @@ class Metric:
     """Whether Multiclass has it of one class against all others, too."""
     by_quantile: bool = False
     """Whether a Regression with quantiles has it of one of them, too."""
+    by_horizon: bool = False
+    """Whether a Forecast has it of one horizon, too."""
     loaded: bool = False
     """Whether it is measured at a gate's load; a latency needs one."""
     measurement: Measurement | None = None
@@ -166,17 +168,19 @@ _METRICS = (
         name="mean_absolute_error",
         title="Mean absolute error",
         better="Lower",
-        tasks=("Regression",),
+        tasks=("Regression", "Forecast"),
         high=math.inf,
         needs="Value",
+        by_horizon=True,
     ),
     Metric(
         name="root_mean_squared_error",
         title="Root mean squared error",
         better="Lower",
-        tasks=("Regression",),
+        tasks=("Regression", "Forecast"),
         high=math.inf,
         needs="Value",
+        by_horizon=True,
     ),
     Metric(name="r2", title="R²", better="Higher", tasks=("Regression",), low=-math.inf, needs="Value"),
     Metric(
@@ -184,10 +188,11 @@ _METRICS = (
         title="Bias (mean of prediction − actual)",
         better="Nearest",
         ideal=0.0,
-        tasks=("Regression",),
+        tasks=("Regression", "Forecast"),
         low=-math.inf,
         high=math.inf,
         needs="Value",
+        by_horizon=True,
     ),
     Metric(
         name="standardized_bias",
@@ -198,6 +203,34 @@ _METRICS = (
         low=-math.inf,
         high=math.inf,
         needs="Value",
+    ),
+    Metric(
+        name="mase",
+        title="Mean absolute scaled error",
+        better="Lower",
+        tasks=("Forecast",),
+        high=math.inf,
+        needs="Value",
+        by_horizon=True,
+    ),
+    Metric(
+        name="smape",
+        title="Symmetric mean absolute percentage error, 0 to 2",
+        better="Lower",
+        tasks=("Forecast",),
+        high=2.0,
+        needs="Value",
+        by_horizon=True,
+    ),
+    Metric(
+        name="error_growth",
+        title="Growth of the absolute error per day since training, as a share of its mean",
+        better="Lower",
+        tasks=("Forecast",),
+        low=-math.inf,
+        high=math.inf,
+        needs="Value",
+        by_horizon=True,
     ),
     Metric(
         name="pinball_loss",

@@ -45,12 +45,14 @@ KINDS: dict[BaselineType, Kind] = {
     "Uniform": Kind(tasks=CLASSIFICATION, takes=("seed",), trained=False),
     "Stratified": Kind(tasks=CLASSIFICATION, takes=("seed",)),
     "Threshold": Kind(fitted=True),
-    "Mean": Kind(tasks=("Regression",)),
-    "Median": Kind(tasks=("Regression",)),
-    "PreviousValue": Kind(tasks=("Regression",), takes=("by", "delay"), timed=True),
-    "SeasonalNaive": Kind(tasks=("Regression",), needs=("period",), takes=("by", "delay", "timeZone"), timed=True),
+    "Mean": Kind(tasks=("Regression", "Forecast")),
+    "Median": Kind(tasks=("Regression", "Forecast")),
+    "PreviousValue": Kind(tasks=("Regression", "Forecast"), takes=("by", "delay"), timed=True),
+    "SeasonalNaive": Kind(
+        tasks=("Regression", "Forecast"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
+    ),
     "LastPeriodMean": Kind(
-        tasks=("Binary", "Regression"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
+        tasks=("Binary", "Regression", "Forecast"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
     ),
     "Linear": Kind(fitted=True),
     "Column": Kind(needs=("column",), trained=False),

@@ -113,7 +113,7 @@ def truth(table: pa.Table, task: spec.Task, *, named: Sequence[str] = ()) -> tup
 
     Raises MissingLabels, NotNumeric, UnknownPositive, NotBinary.
     """
-    if task.type == "Regression":
+    if task.type in ("Regression", "Forecast"):
         values = numbers(table, task.target)
         _all_labelled(int(np.count_nonzero(~np.isfinite(values))), task)
         return values, ()
@@ -168,7 +168,7 @@ def hear(
     wide = values.reshape(rows, -1)
     if output.kind == "Quantiles":
         return _quantiles(wide, task)
-    if task.type == "Regression":
+    if task.type in ("Regression", "Forecast"):
         if wide.shape[1] != 1:
             return _wrong_shape(wide.shape[1], "one number")
         score = wide[:, 0].astype(np.float64)

@@ -47,6 +47,7 @@ from mandate.evidence.weakest import Loss, Weakest
 from . import baselines, people, uncertainty, weakest
 from .answers import Answers, Voice, from_columns, hear, truth
 from .data.parts import examine
+from .forecasts import MAX_HORIZONS, Forecasts, forecasts
 from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
@@ -66,6 +67,8 @@ REST = "rest"
 MAX_GROUPS = 20
 """Groups of a sensitive slice that are compared pair by pair; of other slices, MAX_GROUPS_PLAIN."""
 MAX_GROUPS_PLAIN = 8
+NUMBERS = ("Regression", "Forecast")
+"""Tasks whose truth is a number."""
 MAX_CLASSES = 100
 """Classes of a Multiclass task that are measured one by one."""
 
@@ -130,7 +133,7 @@ def compute(
             split,
             target=task.target,
             features=_features(table, model, task, references),
-            regression=task.type == "Regression",
+            regression=task.type in NUMBERS,
             cluster=task.cluster,
             time=task.time,
             by_time=data.split is not None and data.split.method == "Time",
@@ -146,6 +149,7 @@ def compute(
             *overall,
             *judge.by_class(),
             *judge.by_quantile(task.quantiles or ()),
+            *judge.by_horizon(),
             *judge.agreement(said),
             *(e for sliced in slices for e in judge.sliced(sliced, remainder)),
         ]
@@ -274,6 +278,7 @@ def _prepare(
 
     others: dict[str, Voice] = {}
     train = split.rows("train")
+    ahead = forecasts(table, split, actual, task=task, weights=weights)
     features = _features(table, model, task, references)
     for reference in references:
         if reference.type == "Human" and task.type in KINDS["Human"].tasks:
@@ -304,6 +309,7 @@ def _prepare(
                 classes=classes,
                 cutoff=float(model.output.cutoff),
                 weights=weights,
+                origin=None if ahead is None else ahead.origin,
             )
             if words:
                 learnt.append(Learnt(baseline=reference.name, words=words))
@@ -343,6 +349,9 @@ def _prepare(
         both = np.intersect1d(clusters[parts["train"]], clusters[parts["test"]])
         if len(both):
             findings.append(f"task.cluster: {len(both)} values of {task.cluster!r} occur both in train and in test")
+    if ahead is not None:
+        findings += ahead.findings
+        clusters = ahead.clusters if clusters is None else clusters
     if weights is not None:
         count = effective_rows(weights, split, "test")
         findings.append(f"rows have weights: the {len(parts['test'])} test rows tell as much as {count:.0f} equal ones")
@@ -377,6 +386,7 @@ def _prepare(
             quantiles=quantiles,
         ),
         costs_fault=costs if isinstance(costs, Fault) else None,
+        ahead=ahead,
     )
     return judge, findings, learnt
 
@@ -491,6 +501,7 @@ def _features(
     if model.inputs is not None:
         return model.inputs.columns
     taken = {task.target, task.id, task.time, task.cluster, task.weight, *(model.source.columns or ())}
+    taken |= {task.series, task.horizon}
     taken |= {reference.column for reference in references} | ({task.unit.column} if task.unit else set())
     return [name for name in table.column_names if name not in taken]
 
@@ -565,7 +576,7 @@ class Group:
 class Judge:
     """Everyone's answers beside the truth; yields estimates."""
 
-    task: Literal["Binary", "Multiclass", "Regression"]
+    task: Literal["Binary", "Multiclass", "Regression", "Forecast"]
     actual: NDArray[Any]
     classes: tuple[str, ...]
     mine: Voice
@@ -581,6 +592,8 @@ class Judge:
     """Why there are no costs although some are declared."""
     panels: Mapping[str, tuple[Judge, Rows] | Fault] = field(default_factory=dict)
     """By baseline of type Human: the judge of annotators' labels, and the row that each label is of."""
+    ahead: Forecasts | None = None
+    """Of a Forecast."""
 
     def order(self, task: spec.Task) -> tuple[str, ...]:
         """The classes by index; of Binary the negative one, then the positive one."""
@@ -662,10 +675,35 @@ class Judge:
                 quantity = estimate.quantity.model_copy(update={"quantile": level})
                 yield estimate.model_copy(update={"quantity": quantity})
 
+    def by_horizon(self) -> Iterator[Estimate]:
+        """Forecast: every horizon that occurs on its test rows, beside the references."""
+        if self.ahead is None or self.ahead.horizon is None:
+            return
+        test, horizons = self.parts["test"], self.ahead.horizons
+        metrics = tuple(metric for metric in self.metrics if metric.by_horizon)
+        if len(horizons) > MAX_HORIZONS:
+            message = f"there are {len(horizons)} horizons, at most {MAX_HORIZONS} are measured one by one; keep fewer"
+            for metric in metrics:
+                for versus in (None, *self.others):
+                    quantity = Quantity(metric=metric.name, horizon=spec.EACH, versus=versus)
+                    yield _faulty(quantity, Fault(code="TooManyHorizons", message=message), rows=len(test))
+            return
+        for steps, count in horizons.items():
+            rows = test[self.ahead.horizon[test] == steps]
+            if len(rows):
+                own = self.numbers(self.mine, rows, metrics=metrics)
+            else:
+                fault = Fault(code="NoRows", message=f"none of its {count} rows is a test row; give it some")
+                own = dict.fromkeys((metric.name for metric in metrics), fault)
+            others = {name: self.numbers(voice, rows, metrics=metrics) for name, voice in self.others.items()}
+            for estimate in self._beside(own, others, rows, self._codes(rows), on="test"):
+                quantity = estimate.quantity.model_copy(update={"horizon": str(steps)})
+                yield estimate.model_copy(update={"quantity": quantity})
+
     def reliability(self) -> Reliability | None:
         """The probabilities of the test rows beside what happened; None where they aren't all numbers."""
         rows = self.parts["test"]
-        if self.task == "Regression" or not self._answered(rows):
+        if self.task in NUMBERS or not self._answered(rows):
             return None
         return reliability(self._sample(self.mine, rows))
 
@@ -676,7 +714,7 @@ class Judge:
             return None
         columns = asked.columns if asked.columns is not None else model.inputs.columns if model.inputs else ()
         train = np.isin(np.arange(table.num_rows), self.parts["train"])
-        kind: Loss = asked.loss or ("AbsoluteError" if self.task == "Regression" else "Error")
+        kind: Loss = asked.loss or ("AbsoluteError" if self.task in NUMBERS else "Error")
         sample = self._sample(self.mine, rows)
         if kind != "Error" and sample.score is None:
             return None
@@ -801,7 +839,10 @@ class Judge:
         return self.mine.fault is None and (self.mine.finite is None or bool(self.mine.finite[rows].all()))
 
     def _sample(self, voice: Voice, rows: Rows) -> Sample:
-        return voice.sample(self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights)
+        sample = voice.sample(
+            self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights
+        )
+        return sample if self.ahead is None else self.ahead.beside(sample, rows)
 
     def _codes(self, rows: Rows) -> Clusters | None:
         return None if self.clusters is None else self.clusters[rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .forecasts import error_growth, mase, smape
 from .labels import (
     accuracy,
     balanced_accuracy,
@@ -66,6 +67,9 @@ METRICS: dict[str, Callable[[Sample], Point]] = {
         standardized_bias,
         pinball_loss,
         interval_coverage,
+        mase,
+        smape,
+        error_growth,
     )
 }
 """By the catalogue's names. Facts (finite answers, shared rows) are counted by the engine."""
