@@ -29,6 +29,9 @@ MIN_DIFFERENCES = 5
 """From the value a season before, that a series' scale is the mean of: fewer measure chance."""
 FLAT = 1e-9
 """A scale below this share of the series' largest value is rounding."""
+OVERLAPS = 4
+"""Blocks of time are one step, and this many times as long as forecasts overlap: with fewer, limits are wrong too often
+(docs/decisions/0041)."""
 UNEVEN = 1.5
 """Times the usual time between steps: from here on a step is missing. Days of 25 hours and months of 31 days aren't."""
 MICROSECONDS_PER_DAY = 86_400e6
@@ -245,21 +248,20 @@ def _clusters(
     *,
     weights: Floats | None,
 ) -> tuple[Rows | None, str]:
-    """The series where the test rows have enough, else blocks of time as long as the longest horizon; and words.
+    """The series where the test rows have enough, else blocks of time that outlast the longest horizon; and words.
 
-    Forecasts that are made before an error is known share it, so errors up to a horizon apart resemble each other.
+    Forecasts that are made before an error is known share it, so errors less than a horizon apart resemble each other.
     """
     mass = tally(series[test], None if weights is None else weights[test] / weights[test].max(), size=1)
     count, share = int(np.count_nonzero(mass)), mass / mass.sum()
     if count >= MIN_CLUSTERS and 1.0 / float(share @ share) >= MIN_EFFECTIVE_CLUSTERS:
         return series, f"task.series: the test rows are of {count} series, which count as clusters"
-    longest = int(ahead[test].max())
-    length = usual * longest
-    code = np.unique((at - at.min()) // length, return_inverse=True)[1]
+    length = OVERLAPS * (int(ahead[test].max()) - 1) + 1
+    code = np.unique((at - at.min()) // usual // length, return_inverse=True)[1]
     blocks = len(np.unique(code[test]))
     if blocks == len(test):
         return None, ""
-    steps = "one step" if longest == 1 else f"{longest} steps"
+    steps = "one step" if length == 1 else f"{length} steps"
     return code, (
         f"task.series: {count} series tell too little as clusters ({MIN_CLUSTERS} would be enough), so blocks of "
         f"{steps} are: {blocks} in the test rows"
