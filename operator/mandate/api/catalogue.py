@@ -215,7 +215,7 @@ _METRICS = (
     ),
     Metric(
         name="smape",
-        title="Symmetric mean absolute percentage error, 0 to 2",
+        title="Symmetric percentage error, 0 to 2",
         better="Lower",
         tasks=("Forecast",),
         high=2.0,
@@ -224,7 +224,7 @@ _METRICS = (
     ),
     Metric(
         name="error_growth",
-        title="Growth of the absolute error per day since training, as a share of its mean",
+        title="Growth of the error per day since training",
         better="Lower",
         tasks=("Forecast",),
         low=-math.inf,

@@ -26,7 +26,7 @@ MAX_CLASSES = 20
 """Numbers with more distinct values than this are a Regression target."""
 _ID = re.compile(r"(^|_)(id|uuid|guid)$|_(key|number|no)$", re.IGNORECASE)
 _TIME = re.compile(r"(^|_)(time|timestamp|date|datetime|at|day)$", re.IGNORECASE)
-_HORIZON = re.compile(r"^(h|horizon|lead(_time)?|steps?_ahead)$", re.IGNORECASE)
+_HORIZON = re.compile(r"^(h|horizon|lead(_time)?|(steps?_)?ahead)$", re.IGNORECASE)
 _SENSITIVE = re.compile(r"(^|_)(sex|gender|age|race|ethnicity|nationality|religion|disability)(_|$)", re.IGNORECASE)
 
 
@@ -128,9 +128,7 @@ def _task(table: pa.Table, target: str, *, time: Guess, horizon: Guess) -> Guess
     classes, _ = text_codes(table, target)
     numeric = is_numeric(table, target)
     if numeric and time.value and horizon.value:
-        return Guess(
-            value="Forecast", why=f"type: {target} holds numbers, {horizon.value} how far ahead of {time.value}"
-        )
+        return Guess(value="Forecast", why=f"type: {target} holds numbers, {horizon.value} the steps ahead")
     if len(classes) < 2:
         raise InputError(f"--target {target}: holds one value only ({classes[0]!r}); there is nothing to predict")
     if len(classes) == 2:
