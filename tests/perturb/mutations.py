@@ -1499,6 +1499,7 @@ MUTATIONS = (
         "value = total(scaled, weight) / len(sample)",
         f"{FORECAST}::test_values_row_by_row",
         f"{FORECAST}::test_influence_is_the_derivative_forecast[mase]",
+        f"{FORECAST}::test_weights_of_forecasts_are_numbers_of_rows[mase]",
         metrics=("mase",),
     ),
     mutation(
@@ -1508,6 +1509,7 @@ MUTATIONS = (
         "shares = 1.0 * np.abs",
         f"{FORECAST}::test_values_row_by_row",
         f"{FORECAST}::test_influence_is_the_derivative_forecast[smape]",
+        f"{FORECAST}::test_weights_of_forecasts_are_numbers_of_rows[smape]",
         metrics=("smape",),
     ),
     mutation(
