@@ -89,12 +89,14 @@ def forecasts(
 ) -> Forecasts | None:
     """What there is to know of a Forecast's rows; None for other tasks.
 
-    Raises NoTime, MissingTime, NotTime, MissingSeries, BadHorizon, RepeatedForecast, DifferentTruths.
+    Raises NoTime, UnitOfForecast, MissingTime, NotTime, MissingSeries, BadHorizon, RepeatedForecast, DifferentTruths.
     """
     if task.type != "Forecast":
         return None
     if task.time is None:
         raise MeasureError("NoTime", "task.time: a Forecast needs the column that says which time a forecast is for")
+    if task.unit is not None:
+        raise MeasureError("UnitOfForecast", "task.unit: a forecast is of a series at a time; leave it out")
     at, per_second = instants(table, task.time)
     series, names = _series(table, task)
     horizon = None if task.horizon is None else _horizon(table, task.horizon)
