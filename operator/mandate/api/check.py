@@ -93,6 +93,7 @@ _OUTPUTS: dict[Task, tuple[str, ...]] = {
     "Binary": ("Probability", "Label"),
     "Multiclass": ("Probability", "Label"),
     "Regression": ("Value", "Quantiles"),
+    "Ranking": ("Value",),
     "Forecast": ("Value",),
 }
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?")
@@ -310,7 +311,44 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     )
     require(task.beta is None or task.type in CLASSIFICATION, "task.beta", "belongs to classification tasks; remove it")
     require(task.beta is None or Decimal(task.beta) > 0, "task.beta", f"got {task.beta!r}, must be above 0")
-    require(task.top_k is None or task.type == "Multiclass", "task.topK", "belongs to Multiclass tasks; remove it")
+    ranks = task.type == "Ranking"
+    require(
+        task.top_k is None or ranks or task.type == "Multiclass",
+        "task.topK",
+        "belongs to Multiclass and Ranking tasks; remove it",
+    )
+    require(
+        task.type != "Multiclass" or task.top_k != 1, "task.topK", "got 1, must be 2 at least: of one it is accuracy"
+    )
+    require(
+        ranks == (task.query is not None),
+        "task.query",
+        "a Ranking task needs the column that says which rows are ranked together; other tasks have none",
+    )
+    require(
+        task.query is None or task.query not in (task.target, task.id),
+        "task.query",
+        f"{task.query!r} is task.target or task.id; name the column that says which rows are ranked together",
+    )
+    require(
+        not ranks or data.search is None,
+        "data.search",
+        "looks for rows that are wrong, and a Ranking's rows have no error of their own; remove it",
+    )
+    require(
+        not ranks or task.weight is None, "task.weight", "is of rows, and a Ranking is measured by query; remove it"
+    )
+    require(not ranks or task.unit is None, "task.unit", "is of rows, and a Ranking is measured by query; remove it")
+    require(
+        not ranks or spec.model.source.columns is not None,
+        "model.source.columns",
+        "a Ranking task is measured on columns of answers only; name the column that holds the model's score",
+    )
+    require(
+        not ranks or spec.model.output.kind == "Value",
+        "model.output.kind",
+        f"got {spec.model.output.kind!r}: a Ranking task needs Value, the score that rows are ranked by",
+    )
     require(
         task.weight is None or task.weight not in (task.target, task.id),
         "task.weight",
@@ -421,6 +459,8 @@ def _baseline(baseline: Baseline, field: str, spec: ModelDeploymentSpec) -> list
             )
         if name not in given and name in kind.needs:
             found.append(Problem(f"{field}.{name}", f"is needed by type {baseline.type}; declare it"))
+    if baseline.type == "Uniform" and task == "Ranking" and baseline.seed is not None:
+        found.append(Problem(f"{field}.seed", "a Ranking's random order is the mean of all orders; leave it out"))
     if task not in kind.tasks:
         others = ", ".join(of_task(task))
         found.append(

@@ -80,7 +80,8 @@ def _identities(spec: ModelEvaluationSpec, table: str) -> list[str]:
     if table == "annotations" and spec.data.annotations is not None:
         return [spec.data.annotations.row, spec.data.annotations.annotator]
     unit = None if spec.task.unit is None else spec.task.unit.column
-    return [column for column in (spec.task.id, spec.task.cluster, spec.task.series, unit) if column is not None]
+    task = spec.task
+    return [name for name in (task.id, task.cluster, task.query, task.series, unit) if name is not None]
 
 
 def write(rows: Rows, folder: Path, *, model: str | None) -> None:
@@ -165,6 +166,7 @@ def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:
         ("task.target", task.target),
         ("task.id", task.id),
         ("task.cluster", task.cluster),
+        ("task.query", task.query),
         ("task.time", task.time),
         ("task.series", task.series),
         ("task.horizon", task.horizon),

@@ -52,6 +52,7 @@ from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
 from .people import Panel, Votes
+from .queries import by_query, inside_clusters, told, whole_queries
 from .references import WITH_WORDS, make
 from .reliability import reliability
 from .remainder import Remainder
@@ -67,7 +68,7 @@ REST = "rest"
 MAX_GROUPS = 20
 """Groups of a sensitive slice that are compared pair by pair; of other slices, MAX_GROUPS_PLAIN."""
 MAX_GROUPS_PLAIN = 8
-NUMBERS = ("Regression", "Forecast")
+NUMBERS = ("Regression", "Ranking", "Forecast")
 """Tasks whose truth is a number."""
 MAX_CLASSES = 100
 """Classes of a Multiclass task that are measured one by one."""
@@ -127,6 +128,8 @@ def compute(
         slices = list(assign_all(table, data.slices, train=split.rows("train")))
         if rolled is not None:
             slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
+        if judge.queries is not None:
+            whole_queries(judge.queries, split, slices, task)
         findings += [finding for sliced in slices for finding in judge.unseen(sliced)]
         found = examine(
             table,
@@ -366,6 +369,11 @@ def _prepare(
         weights = None if weights is None else rolled.reduce(weights, "Mean")
         parts = {part: np.flatnonzero(rolled.split.rows(part)) for part in PARTS}
         findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
+    queries = None
+    if task.query is not None:
+        queries = by_query(table, task)
+        inside_clusters(queries, clusters, task)
+        findings.append(told(actual, queries, parts["test"], depth=task.top_k))
     costs = _costs(error_costs, classes=classes, task=task)
     if task.type == "Multiclass" and len(classes) > MAX_CLASSES:
         findings.append(f"{len(classes)} classes: none of them is measured by itself, {MAX_CLASSES} would be at most")
@@ -379,6 +387,7 @@ def _prepare(
         weights=weights,
         known=_classes(actual, classes, task)[0] if sampling and sampling[0].prevalence is not None else None,
         parts=parts,
+        queries=queries,
         declared=Declared(
             beta=None if task.beta is None else float(task.beta),
             top_k=task.top_k,
@@ -500,7 +509,7 @@ def _features(
 ) -> Sequence[str]:
     if model.inputs is not None:
         return model.inputs.columns
-    taken = {task.target, task.id, task.time, task.cluster, task.weight, *(model.source.columns or ())}
+    taken = {task.target, task.id, task.time, task.cluster, task.weight, task.query, *(model.source.columns or ())}
     taken |= {task.series, task.horizon}
     taken |= {reference.column for reference in references} | ({task.unit.column} if task.unit else set())
     return [name for name in table.column_names if name not in taken]
@@ -576,7 +585,7 @@ class Group:
 class Judge:
     """Everyone's answers beside the truth; yields estimates."""
 
-    task: Literal["Binary", "Multiclass", "Regression", "Forecast"]
+    task: Literal["Binary", "Multiclass", "Regression", "Ranking", "Forecast"]
     actual: NDArray[Any]
     classes: tuple[str, ...]
     mine: Voice
@@ -588,6 +597,8 @@ class Judge:
     """Every row's class, where weights give the classes of each part shares that are known."""
     parts: dict[Part, Rows]
     declared: Declared
+    queries: Rows | None
+    """Ranking: which query a row belongs to."""
     costs_fault: Fault | None
     """Why there are no costs although some are declared."""
     panels: Mapping[str, tuple[Judge, Rows] | Fault] = field(default_factory=dict)
@@ -710,7 +721,7 @@ class Judge:
     def weakest(self, table: pa.Table, slices: Sequence[Sliced], data: spec.Data, model: spec.Model) -> Weakest | None:
         """Where the losses on the test rows are largest; None where they aren't all known."""
         rows, asked = self.parts["test"], data.search or spec.Search()
-        if not self._answered(rows):
+        if self.task == "Ranking" or not self._answered(rows):  # a ranking's rows have no loss of their own
             return None
         columns = asked.columns if asked.columns is not None else model.inputs.columns if model.inputs else ()
         train = np.isin(np.arange(table.num_rows), self.parts["train"])
@@ -842,6 +853,8 @@ class Judge:
         sample = voice.sample(
             self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights
         )
+        if self.queries is not None:
+            sample = replace(sample, query=self.queries[rows])
         return sample if self.ahead is None else self.ahead.beside(sample, rows)
 
     def _codes(self, rows: Rows) -> Clusters | None:

@@ -44,6 +44,7 @@ PIPELINES = {
     "Binary": "tabular-classification",
     "Multiclass": "tabular-classification",
     "Regression": "tabular-regression",
+    "Ranking": "text-ranking",
     "Forecast": "time-series-forecasting",
 }
 """The Hub's names, by task."""

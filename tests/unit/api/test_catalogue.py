@@ -24,7 +24,7 @@ def test_every_metric_is_told_with_its_tasks_and_its_better_side() -> None:
     assert set(rows) == set(METRICS)
     for name, (section, *cells) in rows.items():
         metric = METRICS[name]
-        tasks = {"Regression": ("Regression",), "Forecast": ("Forecast",), "Every task": TASKS}
+        tasks = {"Every task": TASKS} | {task: (task,) for task in ("Regression", "Ranking", "Forecast")}
         own = tuple(task for task in metric.tasks if task == section or name not in SHARED)
         assert own == tasks.get(section, tuple(cells[0].split(", "))), name
         ideal = "–" if metric.ideal is None else f"nearest {metric.ideal:g}"
