@@ -119,7 +119,12 @@ ROWS = (
         part("finite", "Answers that are numbers", metrics="finite_answers"),
         part("defaults", "Built-in gates by task, for a manifest without any", "api.defaults.default_gates"),
         part("cutoff", "A cut-off chosen on the validation rows, by cost if asked, and then frozen"),
-        part("forecast", "Forecasts: MASE, sMAPE", until=r"(?i)forecast|\bmase\b|smape"),
+        part(
+            "forecast",
+            "Forecasts: MASE in units of the training rows' seasonal differences, sMAPE",
+            "measure.forecasts.forecasts",
+            metrics="mase smape",
+        ),
         part(
             "ranking",
             "Rankings: NDCG, MAP, MRR, recall at k, by query",
@@ -229,8 +234,8 @@ ROWS = (
             "Spread over windows of production's length",
             until=r"(?i)production.length|windowed|window_?length",
         ),
-        part("horizons", "Per horizon of a forecast", until=r"(?i)horizon(?!tal)"),
-        part("age", "Growth of the error with the time since training", until=r"(?i)since.training"),
+        part("horizons", "Per horizon of a forecast, one or each gated", "measure.engine.Judge.by_horizon"),
+        part("age", "Growth of the error with the time since training", metrics="error_growth"),
     ),
     row(
         "T2",

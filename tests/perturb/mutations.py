@@ -14,6 +14,7 @@ POINT, LABELS, PROBABILITIES, NUMBERS = (
 )
 RANKING, RANKED = "measure/metrics/ranking.py", "tests/peers/test_ranking.py"
 UNCERTAINTY, RELIABILITY = "measure/uncertainty.py", "measure/reliability.py"
+FORECASTS, FORECAST = "measure/metrics/forecasts.py", "tests/peers/test_forecasts.py"
 WEIGHTS = "tests/peers/test_weights.py"
 CAUTION, CAREFUL = "measure/caution.py", "tests/peers/test_caution.py"
 REVEALED = "tests/peers/test_revealed.py"
@@ -1646,5 +1647,73 @@ MUTATIONS = (
         "(np.arange(1, len(query)) > 0)",
         f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[ndcg]",
         f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[precision_at_k]",
+    ),
+    # Forecasts
+    mutation(
+        "errors over the scale of another row",
+        FORECASTS,
+        "unit = np.where(usable, scale, 1.0)",
+        "unit = np.where(usable, scale, 1.0)[::-1]",
+        f"{FORECAST}::test_values_row_by_row",
+        metrics=("mase",),
+    ),
+    mutation(
+        "rows without a scale as rows without an error",
+        FORECASTS,
+        "value = total(scaled, weight) / mass",
+        "value = total(scaled, weight) / len(sample)",
+        f"{FORECAST}::test_values_row_by_row",
+        f"{FORECAST}::test_influence_is_the_derivative_forecast[mase]",
+        f"{FORECAST}::test_weights_of_forecasts_are_numbers_of_rows[mase]",
+        metrics=("mase",),
+    ),
+    mutation(
+        "half of a symmetric error",
+        FORECASTS,
+        "shares = 2.0 * np.abs",
+        "shares = 1.0 * np.abs",
+        f"{FORECAST}::test_values_row_by_row",
+        f"{FORECAST}::test_influence_is_the_derivative_forecast[smape]",
+        f"{FORECAST}::test_weights_of_forecasts_are_numbers_of_rows[smape]",
+        metrics=("smape",),
+    ),
+    mutation(
+        "growth in the target's units",
+        FORECASTS,
+        "away, distance = errors / middle - 1.0,",
+        "away, distance = errors - middle,",
+        f"{FORECAST}::test_values_row_by_row",
+        metrics=("error_growth",),
+    ),
+    mutation(
+        "the influence of a slope whose scale is known",
+        FORECASTS,
+        "distance * residual / spread - value * away",
+        "distance * residual / spread",
+        f"{FORECAST}::test_influence_is_the_derivative_forecast[error_growth]",
+        f"{FORECAST}::test_weights_of_forecasts_are_numbers_of_rows[error_growth]",
+        metrics=("error_growth",),
+    ),
+    mutation(
+        "a season one step short",
+        "measure/forecasts.py",
+        "before = steps.before(season)",
+        "before = steps.before(season - 1)",
+        f"{FORECAST}::test_scales_are_pandas_seasonal_differences_of_training_steps",
+        f"{FORECAST}::test_the_naive_forecast_in_training_has_a_scaled_error_of_1",
+    ),
+    mutation(
+        "days since the first training row",
+        "measure/forecasts.py",
+        "last = int(at[train].max()) if",
+        "last = int(at[train].min()) if",
+        f"{FORECAST}::test_days_are_those_since_the_last_training_row",
+    ),
+    mutation(
+        "a value known one step before it was",
+        "measure/forecasts.py",
+        "back = steps.place - ahead",
+        "back = steps.place - ahead + 1",
+        f"{FORECAST}::test_what_looks_back_from_a_horizon_sees_only_what_was_known_at_the_origin",
     ),
 )

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Task = Literal["Binary", "Multiclass", "Regression", "Ranking"]
-TASKS: tuple[Task, ...] = ("Binary", "Multiclass", "Regression", "Ranking")
+Task = Literal["Binary", "Multiclass", "Regression", "Ranking", "Forecast"]
+TASKS: tuple[Task, ...] = ("Binary", "Multiclass", "Regression", "Ranking", "Forecast")
 CLASSIFICATION: tuple[Task, ...] = ("Binary", "Multiclass")
 
 Better = Literal["Higher", "Lower", "Nearest"]
@@ -48,6 +48,8 @@ class Metric:
     """Whether Multiclass has it of one class against all others, too."""
     by_quantile: bool = False
     """Whether a Regression with quantiles has it of one of them, too."""
+    by_horizon: bool = False
+    """Whether a Forecast has it of one horizon, too."""
     loaded: bool = False
     """Whether it is measured at a gate's load; a latency needs one."""
     measurement: Measurement | None = None
@@ -176,17 +178,19 @@ _METRICS = (
         name="mean_absolute_error",
         title="Mean absolute error",
         better="Lower",
-        tasks=("Regression",),
+        tasks=("Regression", "Forecast"),
         high=math.inf,
         needs="Value",
+        by_horizon=True,
     ),
     Metric(
         name="root_mean_squared_error",
         title="Root mean squared error",
         better="Lower",
-        tasks=("Regression",),
+        tasks=("Regression", "Forecast"),
         high=math.inf,
         needs="Value",
+        by_horizon=True,
     ),
     Metric(name="r2", title="R²", better="Higher", tasks=("Regression",), low=-math.inf, needs="Value"),
     Metric(
@@ -194,10 +198,11 @@ _METRICS = (
         title="Bias (mean of prediction − actual)",
         better="Nearest",
         ideal=0.0,
-        tasks=("Regression",),
+        tasks=("Regression", "Forecast"),
         low=-math.inf,
         high=math.inf,
         needs="Value",
+        by_horizon=True,
     ),
     Metric(
         name="standardized_bias",
@@ -208,6 +213,34 @@ _METRICS = (
         low=-math.inf,
         high=math.inf,
         needs="Value",
+    ),
+    Metric(
+        name="mase",
+        title="Mean absolute scaled error",
+        better="Lower",
+        tasks=("Forecast",),
+        high=math.inf,
+        needs="Value",
+        by_horizon=True,
+    ),
+    Metric(
+        name="smape",
+        title="Symmetric percentage error, 0 to 2",
+        better="Lower",
+        tasks=("Forecast",),
+        high=2.0,
+        needs="Value",
+        by_horizon=True,
+    ),
+    Metric(
+        name="error_growth",
+        title="Growth of the error per day since training",
+        better="Lower",
+        tasks=("Forecast",),
+        low=-math.inf,
+        high=math.inf,
+        needs="Value",
+        by_horizon=True,
     ),
     Metric(
         name="pinball_loss",

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, derived, metrics_for
+from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, Task, derived, metrics_for
 from .criteria import (
     CHAMPION,
     DECLARED_LINEAGE,
@@ -45,6 +45,7 @@ from .spec import (
     Folder,
     Fraction,
     Gate,
+    Horizon,
     Hostname,
     Name,
     Percent,
@@ -72,6 +73,7 @@ _EXPECTED = {
         (Confidence, "a confidence from 0.95 to below 1"),
         (Amount, "an amount of 0 or more, such as 5200 or 0.25"),
         (Beta, "a number above 0 and below 100, such as 2 or 0.5"),
+        (Horizon, "Each, or whole steps from 1 on, such as 7"),
         (Duration, "a whole number and its unit (ms, s, m, h or d), such as 24h"),
         (Rate, "whole requests per second, such as 50/s"),
         (Currency, "three letters, such as EUR"),
@@ -97,6 +99,13 @@ _EXPECTED = {
 """What a pattern asks, in words."""
 NO_CREDENTIALS_NEEDED = "belongs to a uri on a server, such as https://…, s3://… or oci://…; leave it out"
 NO_STORAGE = "belongs to s3://BUCKET/KEY; leave it out"
+_OUTPUTS: dict[Task, tuple[str, ...]] = {
+    "Binary": ("Probability", "Label"),
+    "Multiclass": ("Probability", "Label"),
+    "Regression": ("Value", "Quantiles"),
+    "Ranking": ("Value",),
+    "Forecast": ("Value",),
+}
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?")
 """Kubernetes' quantities, as people write them."""
 
@@ -184,7 +193,7 @@ def _short(value: Any) -> str:
 
 def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
     """Everything that is wrong with a well-formed spec; empty when it can be judged."""
-    found = _shape(spec) + _costs(spec) + _sampling(spec)
+    found = _shape(spec) + _forecast(spec) + _costs(spec) + _sampling(spec)
     for index, gate in enumerate(spec.gates):
         if gate.name in (REVEALED_LABELS, DECLARED_LINEAGE):
             found.append(Problem(f"spec.gates[{index}].name", f"{gate.name!r} is taken: it stands beside the gates"))
@@ -205,7 +214,7 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
 
 def _search(spec: ModelDeploymentSpec) -> list[Problem]:
     loss = None if spec.data.search is None else spec.data.search.loss
-    known = {"AbsoluteError"} if spec.task.type == "Regression" else {"Error"}
+    known = {"AbsoluteError"} if spec.task.type not in CLASSIFICATION else {"Error"}
     known |= {"LogLoss"} if spec.model.output.kind == "Probability" else set()
     if loss is None or loss in known:
         return []
@@ -367,9 +376,9 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     )
     kind = spec.model.output.kind
     require(
-        ranks or (task.type == "Regression") == (kind in ("Value", "Quantiles")),
+        kind in _OUTPUTS[task.type],
         "model.output.kind",
-        f"got {kind!r}: a Regression task needs Value or Quantiles, classification needs Probability or Label",
+        f"got {kind!r}: a {task.type} task needs {' or '.join(_OUTPUTS[task.type])}",
     )
     require(
         (task.quantiles is not None) == (kind == "Quantiles"),
@@ -562,7 +571,7 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
         return [Problem(f"{field}.metric", f"{gate.metric!r}: {what}{near}; known are {', '.join(sorted(known))}")]
     metric = METRICS[gate.metric]
     found = _needs(metric, field, spec) + _class(gate, metric, field, spec) + _place(gate, metric, field, spec)
-    found += _quantile(gate, metric, field, spec)
+    found += _quantile(gate, metric, field, spec) + _horizon(gate, metric, field, spec)
     try:
         asked = requirements(gate.require.texts(), metric=derived(metric, on=gate.rows, shape=gate.as_), field=field)
     except CriteriaError as error:
@@ -649,6 +658,50 @@ def _quantile(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec)
         found.append(
             Problem(f"{field}.quantile", f"{gate.quantile!r} isn't among task.quantiles: {', '.join(known) or 'none'}")
         )
+    return found
+
+
+def _horizon(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """Forecast, one horizon of several, or each."""
+    if gate.horizon is None:
+        return []
+    found = []
+    if not metric.by_horizon:
+        names = ", ".join(item.name for item in METRICS.values() if item.by_horizon)
+        found.append(Problem(f"{field}.horizon", f"belongs to {names}; remove it"))
+    if gate.each is not None or gate.across is not None or gate.rows != "test":
+        message = "one horizon is measured on all test rows: leave each, across and rows out"
+        found.append(Problem(f"{field}.horizon", message))
+    if spec.task.horizon is None:
+        message = f"got {gate.horizon!r}, but spec.task.horizon, the column with the steps ahead, isn't declared"
+        found.append(Problem(f"{field}.horizon", f"{message}; declare it, or leave horizon out"))
+    return found
+
+
+def _forecast(spec: ModelDeploymentSpec) -> list[Problem]:
+    """What a Forecast needs, and what only it has."""
+    task, field = spec.task, "spec.task"
+    given = {"series": task.series, "horizon": task.horizon, "season": task.season}
+    if task.type != "Forecast":
+        return [
+            Problem(f"{field}.{name}", f"got {_short(value)}, which belongs to Forecast tasks; remove it")
+            for name, value in given.items()
+            if value is not None
+        ]
+    found = []
+    if task.time is None:
+        message = "a Forecast task needs the column that says which time a forecast is for; declare it"
+        found.append(Problem(f"{field}.time", message))
+    if task.unit is not None:
+        found.append(Problem(f"{field}.unit", "a forecast is of a series at a time and rolls up to nothing; remove it"))
+    columns = {"target": task.target, "time": task.time, "series": task.series, "horizon": task.horizon}
+    for (first, one), (second, other) in combinations(columns.items(), 2):
+        if one is not None and one == other:
+            found.append(Problem(f"{field}.{second}", f"{_short(other)} is task.{first} already; name another column"))
+    split = spec.data.split
+    if split is not None and split.method != "Time":
+        message = f"got {split.method!r}: it trains on what comes after a test row; a Forecast task needs Time"
+        found.append(Problem("spec.data.split.method", message))
     return found
 
 

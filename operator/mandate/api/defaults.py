@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .criteria import Level
 from .kinds import ModelDeploymentSpec
-from .spec import Baseline, Gate, Require
+from .spec import EACH, Baseline, Gate, Require
 
 
 def effective(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
@@ -27,6 +27,8 @@ def default_baselines(spec: ModelDeploymentSpec) -> tuple[Baseline, ...]:
             return (Baseline(name="median", type="Median"),)
         case "Ranking":
             return (Baseline(name="random", type="Uniform"),)
+        case "Forecast":
+            return ()
 
 
 def default_gates(spec: ModelDeploymentSpec) -> tuple[Gate, ...]:
@@ -74,6 +76,16 @@ def default_gates(spec: ModelDeploymentSpec) -> tuple[Gate, ...]:
                     {"Shadow": "better than random", "Automate": "better than random by 5 %"},
                 ),
                 _champion("ndcg"),
+            ]
+        case "Forecast":
+            gates += [
+                _gate(
+                    "beats-naive",
+                    "mase",
+                    {"Shadow": "<= 1.1", "Suggest": "<= 1", "Automate": "<= 0.95"},
+                    horizon=None if spec.task.horizon is None else EACH,
+                ),
+                _champion("mase"),
             ]
     return tuple(gates)
 
@@ -145,8 +157,9 @@ def _gate(
     shape: str | None = None,
     on: str = "test",
     first_model: str | None = None,
+    horizon: str | None = None,
 ) -> Gate:
-    optional = {"each": each, "across": across, "as": shape, "firstModel": first_model}
+    optional = {"each": each, "across": across, "as": shape, "firstModel": first_model, "horizon": horizon}
     return Gate.model_validate(
         {"name": name, "metric": metric, "rows": on, "require": Require.model_validate(require)}
         | {key: value for key, value in optional.items() if value is not None}

@@ -80,7 +80,7 @@ def _of_gates(fails: str, words: str) -> str:
     return f"self.gates.map(g, {fails}, {words})[0]"
 
 
-_OUTPUTS = "': a Regression task needs Value or Quantiles, classification needs Probability or Label'"
+_OUTPUTS = "': a Regression task needs Value or Quantiles, Forecast Value, classification Probability or Label'"
 _GATE = '"gate \'" + g.name + "\', {} " + '
 _EACH = f"!has(g.each) || g.each.all(s, {_EACH_KNOWN})"
 _ACROSS = f"!has(g.across) || {_SLICE_KNOWN.format('g.across')}"
@@ -178,6 +178,22 @@ class ModelDeploymentSpec(Spec):
                 field=".gates",
             ),
             cel(
+                _each_gate("!has(g.horizon) || has(self.task.horizon)"),
+                "gates[].horizon needs task.horizon: the column that says how many steps ahead a forecast was made",
+                field=".gates",
+            ),
+            cel(
+                "self.task.type != 'Forecast' || "
+                "(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Value')",
+                "a Forecast task needs model.output.kind: Value",
+                field=".model",
+            ),
+            cel(
+                "self.task.type != 'Forecast' || !has(self.data.split) || self.data.split.method == 'Time'",
+                "a Forecast task is split by method Time: other methods train on what comes after a test row",
+                field=".data.split",
+            ),
+            cel(
                 _each_gate("g.metric != 'expected_cost' || (has(self.useCase) && has(self.useCase.errorCosts))"),
                 "a gate on expected_cost needs useCase.errorCosts; declare it",
                 field=".gates",
@@ -267,7 +283,7 @@ class ModelDeploymentSpec(Spec):
                 field=".model.output",
             ),
             cel(
-                "!has(self.model.output) || self.task.type in ['Regression', 'Ranking'] || "
+                "!has(self.model.output) || self.task.type in ['Regression', 'Ranking', 'Forecast'] || "
                 "!(self.model.output.kind in ['Value', 'Quantiles'])",
                 "a classification task needs model.output.kind: Probability or Label",
                 said=f'"got " + {quoted("self.model.output.kind")} + {_OUTPUTS}',

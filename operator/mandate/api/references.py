@@ -40,7 +40,7 @@ class Kind:
     """Whether it is found on the model's features, so that model.inputs must say which those are."""
 
 
-_ROWS: tuple[Task, ...] = (*CLASSIFICATION, "Regression")
+_ROWS: tuple[Task, ...] = (*CLASSIFICATION, "Regression", "Forecast")
 """Tasks whose rows are answered one by one."""
 
 KINDS: dict[BaselineType, Kind] = {
@@ -49,12 +49,14 @@ KINDS: dict[BaselineType, Kind] = {
     "Uniform": Kind(tasks=(*CLASSIFICATION, "Ranking"), takes=("seed",), trained=False),
     "Stratified": Kind(tasks=CLASSIFICATION, takes=("seed",)),
     "Threshold": Kind(tasks=_ROWS, fitted=True),
-    "Mean": Kind(tasks=("Regression",)),
-    "Median": Kind(tasks=("Regression",)),
-    "PreviousValue": Kind(tasks=("Regression",), takes=("by", "delay"), timed=True),
-    "SeasonalNaive": Kind(tasks=("Regression",), needs=("period",), takes=("by", "delay", "timeZone"), timed=True),
+    "Mean": Kind(tasks=("Regression", "Forecast")),
+    "Median": Kind(tasks=("Regression", "Forecast")),
+    "PreviousValue": Kind(tasks=("Regression", "Forecast"), takes=("by", "delay"), timed=True),
+    "SeasonalNaive": Kind(
+        tasks=("Regression", "Forecast"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
+    ),
     "LastPeriodMean": Kind(
-        tasks=("Binary", "Regression"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
+        tasks=("Binary", "Regression", "Forecast"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
     ),
     "Linear": Kind(tasks=_ROWS, fitted=True),
     "Column": Kind(needs=("column",), trained=False),

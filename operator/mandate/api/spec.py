@@ -32,6 +32,9 @@ Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$", max_
 DecimalText = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,15})?$", max_length=32)]
 Fraction = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", max_length=11)]
 Quantile = Annotated[str, StringConstraints(pattern=r"^0\.[0-9]{0,5}[1-9]$", max_length=8)]
+Horizon = Annotated[str, StringConstraints(pattern=r"^(Each|[1-9][0-9]{0,5})$", max_length=6)]
+EACH = "Each"
+"""Every horizon there is, instead of one."""
 Duration = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}(ms|s|m|h|d)$", max_length=16)]
 Period = Annotated[
     str, StringConstraints(pattern=r"^(Hour|Day|Week|Month|Quarter|Year|[1-9][0-9]{0,8}(s|m|h|d))$", max_length=16)
@@ -138,6 +141,7 @@ LIVE_METRICS = {
     "Multiclass": ("accuracy",),
     "Regression": ("mean_absolute_error", "bias"),
     "Ranking": (),
+    "Forecast": ("mean_absolute_error", "bias"),
 }
 """Per task: metrics that counts and sums over live rows give: means, or means among the rows with a condition."""
 
@@ -483,6 +487,19 @@ class Task(Spec):
                 field=".weight",
             ),
             cel(
+                "self.type == 'Forecast' || (!has(self.series) && !has(self.horizon) && !has(self.season))",
+                "series, horizon and season belong to Forecast tasks",
+            ),
+            cel(
+                "self.type != 'Forecast' || has(self.time)",
+                "a Forecast task needs time: the column that says which time a forecast is for",
+            ),
+            cel(
+                "self.type != 'Forecast' || !has(self.unit)",
+                "unit belongs to other tasks: a forecast is of a series at a time",
+                field=".unit",
+            ),
+            cel(
                 "self.type in ['Multiclass', 'Ranking'] || !has(self.topK)",
                 "topK belongs to Multiclass and Ranking tasks",
                 field=".topK",
@@ -525,7 +542,7 @@ class Task(Spec):
         )
     )
 
-    type: Literal["Binary", "Multiclass", "Regression", "Ranking"]
+    type: Literal["Binary", "Multiclass", "Regression", "Ranking", "Forecast"]
     """Kind of task."""
     target: Column
     """Column with the truth; of a Ranking the relevance, 0 or more, and above 0 where a row is relevant."""
@@ -538,7 +555,15 @@ class Task(Spec):
     cluster: Column | None = None
     """Rows with the same value belong together (a customer, a patient) and are not independent."""
     time: Column | None = None
-    """When the row happened; needed for the split method Time."""
+    """When the row happened; needed for the split method Time. Of a Forecast: the time that it is for."""
+    series: Column | None = None
+    """Forecast: rows with the same value are one series; left out, there is one."""
+    horizon: Column | None = None
+    """Forecast: column with how many steps ahead it was made, 1 or more; left out, one step. A step is a time at which
+    the series has a row."""
+    season: Annotated[int, Field(strict=True, ge=1, le=10_000)] | None = None
+    """Forecast: steps of a season, 1 where left out. `mase` is in units of the training rows' mean difference from the
+    value a season before."""
     weight: Column | None = None
     """Column that says how much a row counts for in every number and every baseline's fit: 0 or more. Rows of weight 0
     count for nothing."""
@@ -763,7 +788,7 @@ class Search(Spec):
     """Columns to search by, alone and in pairs, besides those of slices. Default: model.inputs.columns."""
     loss: Literal["Error", "LogLoss", "AbsoluteError"] | None = None
     """What is compared, per row. Default: `Error` (a wrong answer) for classification, `AbsoluteError` for
-    Regression. `LogLoss` needs probabilities."""
+    Regression and Forecast. `LogLoss` needs probabilities."""
     min_rows: Annotated[int, Field(strict=True, ge=30, le=1_000_000)] = 50
     """Test rows that a part must have to be looked at."""
 
@@ -1010,6 +1035,16 @@ class Gate(Spec):
                 field=".quantile",
             ),
             cel(
+                f"!has(self.horizon) || self.metric in {sorted(m.name for m in METRICS.values() if m.by_horizon)}",
+                "horizon belongs to metrics of errors of a Forecast",
+                field=".horizon",
+            ),
+            cel(
+                "!has(self.horizon) || (!has(self.each) && !has(self.across) && self.rows == 'test')",
+                "one horizon is measured on all test rows: leave each, across and rows out",
+                field=".horizon",
+            ),
+            cel(
                 _wrong_direction("<=", "Higher"),
                 "this metric is better higher: ask for '>= …'",
                 said=f"{_first('<=')} + ': ' + self.metric + \" is better higher, so ask for '>= …'\"",
@@ -1071,6 +1106,9 @@ class Gate(Spec):
     """Multiclass: precision, recall, f1 or f_beta of this class against all others, instead of the classes' mean."""
     quantile: Quantile | None = None
     """Regression: pinball_loss of this one of `task.quantiles`, instead of the quantiles' mean."""
+    horizon: Horizon | None = None
+    """Forecast: of this one horizon, in steps, such as "7", or `Each`: every horizon must hold. Default: all rows
+    together."""
     rows: Literal["test", "validation", "train", "train-test", "live"] = "test"
     """Which rows; `train-test` is by how much the metric is better on train than on test. `live`: rows of real traffic
     with their outcomes, since the revision came to its level; asked before the level that requires it, and held

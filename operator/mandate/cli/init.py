@@ -28,6 +28,7 @@ MAX_CLASSES = 20
 """Numbers with more distinct values than this are a Regression target."""
 _ID = re.compile(r"(^|_)(id|uuid|guid)$|_(key|number|no)$", re.IGNORECASE)
 _TIME = re.compile(r"(^|_)(time|timestamp|date|datetime|at|day)$", re.IGNORECASE)
+_HORIZON = re.compile(r"^(h|horizon|lead(_time)?|(steps?_)?ahead)$", re.IGNORECASE)
 _SENSITIVE = re.compile(r"(^|_)(sex|gender|age|race|ethnicity|nationality|religion|disability)(_|$)", re.IGNORECASE)
 
 
@@ -65,12 +66,24 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
     """YAML with 15 to 30 lines for `table`. Raises InputError, MeasureError."""
     target = options.target
     column(table, target)  # refuses a column that isn't there
-    task = Guess(value=options.task) if options.task else _task(table, target)
-    if options.query is not None or options.score is not None or task.value == "Ranking":
+    if options.query is not None or options.score is not None or options.task == "Ranking":
         return _ranking(table, options)
-    positive = _positive(table, target, options.positive) if task.value == "Binary" else Guess(value=None)
     time = Guess(value=_there(table, options.time)) if options.time else _time(table, target)
-    identity = Guess(value=_there(table, options.id)) if options.id else _identity(table, {target, time.value})
+    horizon = Guess(value=_there(table, options.horizon)) if options.horizon else _horizon(table, target)
+    task = Guess(value=options.task) if options.task else _task(table, target, time=time, horizon=horizon)
+    series = Guess(value=None)
+    if task.value == "Forecast":
+        if time.value is None:
+            raise InputError("--time: a Forecast needs the column that says which time a forecast is for; name it")
+        given = Guess(value=_there(table, options.series)) if options.series else None
+        series = given or _series(table, target, time.value, horizon.value)
+    elif options.series or options.horizon:
+        raise InputError(f"--series and --horizon belong to Forecast tasks, this one is {task.value}; leave them out")
+    else:
+        horizon = Guess(value=None)
+    positive = _positive(table, target, options.positive) if task.value == "Binary" else Guess(value=None)
+    taken = {target, time.value, series.value, horizon.value}
+    identity = Guess(value=_there(table, options.id)) if options.id else _identity(table, taken)
     features = [name for name in table.column_names if name not in {target, identity.value, time.value}]
     if not features:
         raise InputError(f"{options.table}: has no column left that the model could be fed")
@@ -79,6 +92,8 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
     parts += [f"positive: {_yaml(positive.value)}"] if positive.value is not None else []
     parts += [f"id: {_yaml(identity.value)}"] if identity.value else []
     parts += [f"time: {_yaml(time.value)}"] if time.value else []
+    parts += [f"series: {_yaml(series.value)}"] if series.value else []
+    parts += [f"horizon: {_yaml(horizon.value)}"] if horizon.value else []
     split = "Time" if time.value else "Random, seed: 7"
     lines = [
         *_head(table, options),
@@ -88,7 +103,7 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
         *_listed(features),
         "      encoding: Columns  # Matrix, with name: its name, where the model takes one tensor for all columns",
         *_output(table, target, str(task.value)),
-        *(f"  # {guess.why}" for guess in (task, positive, identity, time) if guess.why),
+        *(f"  # {guess.why}" for guess in (task, positive, identity, time, series, horizon) if guess.why),
         f"  task: {{{', '.join(parts)}}}",
         *_data(table, options, split=split, slices=slices),
     ]
@@ -106,6 +121,8 @@ def _ranking(table: pa.Table, options: argparse.Namespace) -> str:
     for flag, name in (("--target", target), ("--score", score)):
         if not is_numeric(table, name) and not pa.types.is_boolean(column(table, name).type):
             raise InputError(f"{flag} {name}: holds {column(table, name).type}, and a Ranking needs numbers")
+    if options.series or options.horizon:
+        raise InputError("--series and --horizon belong to Forecast tasks, this one is Ranking; leave them out")
     if len({target, query, score}) < 3:
         raise InputError(f"--target {target}, --query {query}, --score {score}: expected three columns")
     code = text_codes(table, query)[1]
@@ -169,9 +186,11 @@ def _data(table: pa.Table, options: argparse.Namespace, *, split: str, slices: S
     ]
 
 
-def _task(table: pa.Table, target: str) -> Guess:
+def _task(table: pa.Table, target: str, *, time: Guess, horizon: Guess) -> Guess:
     classes, _ = text_codes(table, target)
     numeric = is_numeric(table, target)
+    if numeric and time.value and horizon.value:
+        return Guess(value="Forecast", why=f"type: {target} holds numbers, {horizon.value} the steps ahead")
     if len(classes) < 2:
         raise InputError(f"--target {target}: holds one value only ({classes[0]!r}); there is nothing to predict")
     if len(classes) == 2:
@@ -216,6 +235,30 @@ def _time(table: pa.Table, target: str) -> Guess:
     return Guess(value=None)
 
 
+def _horizon(table: pa.Table, target: str) -> Guess:
+    for name in table.column_names:
+        if name != target and _HORIZON.search(name) and is_numeric(table, name):
+            return Guess(value=name, why=f"horizon: {name} reads as how many steps ahead a forecast was made")
+    return Guess(value=None)
+
+
+def _series(table: pa.Table, target: str, time: str, horizon: str | None) -> Guess:
+    """The first column that tells apart what repeats a time and a horizon."""
+    keys = [time] if horizon is None else [time, horizon]
+    if _distinct(table, keys) == table.num_rows:
+        return Guess(value=None)
+    for name in table.column_names:
+        if name not in (target, *keys) and _distinct(table, [*keys, name]) == table.num_rows:
+            if text_codes(table, name)[1].max() + 1 == table.num_rows:
+                continue  # it names rows
+            return Guess(value=name, why=f"series: {name} tells apart rows that are for the same time")
+    return Guess(value=None)
+
+
+def _distinct(table: pa.Table, names: Sequence[str]) -> int:
+    return int(table.select(list(names)).group_by(list(names)).aggregate([]).num_rows)
+
+
 def _reads_as_time(values: pa.Array) -> bool:
     try:
         values.cast(pa.timestamp("us"))
@@ -225,7 +268,7 @@ def _reads_as_time(values: pa.Array) -> bool:
 
 
 def _output(table: pa.Table, target: str, task: str) -> list[str]:
-    if task == "Regression":
+    if task in ("Regression", "Forecast"):
         return ["    output: {name: variable, kind: Value}  # the model's output tensor"]
     if task == "Binary":
         return ["    output: {name: probabilities, kind: Probability}  # the model's output tensor"]

@@ -9,7 +9,7 @@ FORMATS = ("text", "json", "markdown", "html", "junit", "github", "model-card", 
 COMPARISON_FORMATS = ("text", "json", "markdown", "html")
 LEVELS = ("Shadow", "Suggest", "Automate")
 PARTS = ("train", "validation", "test")
-TASKS = ("Binary", "Multiclass", "Regression", "Ranking")
+TASKS = ("Binary", "Multiclass", "Regression", "Ranking", "Forecast")
 
 EXIT_CODES = """\
 exit codes:
@@ -244,6 +244,8 @@ def _init(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--score", metavar="COLUMN", help="Ranking: column with the model's score, the largest first")
     command.add_argument("--id", metavar="COLUMN", help="column that names a row; guessed")
     command.add_argument("--time", metavar="COLUMN", help="column that says when a row happened; guessed")
+    command.add_argument("--series", metavar="COLUMN", help="Forecast: column that tells series apart; guessed")
+    command.add_argument("--horizon", metavar="COLUMN", help="Forecast: column with the steps ahead; guessed")
     command.add_argument("--name", help="the ModelDeployment's name; guessed from the file's")
     command.add_argument("--model", default="model.onnx", metavar="URI", help="the model file (default: %(default)s)")
     command.add_argument("--level", choices=LEVELS, default="Suggest", help="the target level (default: %(default)s)")

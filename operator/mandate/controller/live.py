@@ -17,6 +17,8 @@ from mandate.evidence.live import Drawn, Live
 from mandate.rollout.ratio import Divided
 
 NO_RECORDER = "no recorder is configured; install the chart with recorder.enabled=true"
+LIVE = {"Forecast": "Regression"}
+"""Tasks of whose live rows the recorder counts what it counts of another task: errors of numbers."""
 MOST_BYTES = 4 * 2**20
 """Of one answer; 20 slices of 64 values each take less than 1 MiB, with pairs less than 2."""
 NEWER = {"against": "pairs", "blindShare": "blind decisions"}
@@ -66,7 +68,7 @@ class LiveSource:
         if task.type == "Binary" and task.positive is None:
             why = "spec.task.positive isn't declared, so the recorder can't tell the classes apart"
             return LiveAnswer(live=LiveUnavailable(why))
-        question = {"revision": holder.revision, "task": task.type, "since": stamp(holder.since)}
+        question = {"revision": holder.revision, "task": LIVE.get(task.type, task.type), "since": stamp(holder.since)}
         if task.type == "Binary":
             question["positive"] = str(task.positive)
         if asked.blind_share:

@@ -110,7 +110,8 @@ def _identities(spec: ModelEvaluationSpec, table: str) -> list[str]:
 def identities(spec: ModelEvaluationSpec) -> list[str]:
     """The columns that name rows, units and clusters."""
     unit = None if spec.task.unit is None else spec.task.unit.column
-    return [column for column in (spec.task.id, spec.task.cluster, spec.task.query, unit) if column is not None]
+    task = spec.task
+    return [name for name in (task.id, task.cluster, task.query, task.series, unit) if name is not None]
 
 
 def write(rows: Rows, folder: Path, *, model: str | None) -> None:
@@ -207,6 +208,8 @@ def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:
         ("task.cluster", task.cluster),
         ("task.query", task.query),
         ("task.time", task.time),
+        ("task.series", task.series),
+        ("task.horizon", task.horizon),
         ("task.weight", task.weight),
         ("task.unit.column", task.unit.column if task.unit else None),
         ("task.labels.revealedBy.column", task.labels.revealed_by.column if task.labels else None),

@@ -45,7 +45,8 @@ class Quantity(_Record):
     `slice` is `overall` or a slice's name, `value` the slice's value (`overall` has none). `versus` is a baseline's
     name, `champion`, or `rest`; without it the number stands alone. `across` is a column, `shape` how its groups are
     compared. `load` is requests per second, for latencies. `of_class`: Multiclass, one class against all others.
-    `quantile`: Regression, one of the quantiles.
+    `quantile`: Regression, one of the quantiles. `horizon`: Forecast, one of the horizons, in steps; `Each`: why none
+    is measured by itself.
     """
 
     metric: Annotated[str, Field(max_length=64)]
@@ -58,6 +59,7 @@ class Quantity(_Record):
     load: Annotated[str, Field(max_length=32)] | None = None
     of_class: Text | None = None
     quantile: Annotated[str, Field(max_length=8)] | None = None
+    horizon: Annotated[str, Field(max_length=8)] | None = None
 
     def sort_key(self) -> tuple[str, ...]:
         """A total order, so that evidence has one canonical listing."""
@@ -159,7 +161,7 @@ class Computed(_Record):
     """The part of the evidence that is a pure function of predictions, labels and settings."""
 
     schema_version: Literal[1] = 1
-    task: Literal["Binary", "Multiclass", "Regression", "Ranking"]
+    task: Literal["Binary", "Multiclass", "Regression", "Ranking", "Forecast"]
     inputs: Inputs
     rows: dict[str, int]
     """Rows per part: train, validation, test, and those in none (the gap)."""

@@ -116,7 +116,7 @@ def truth(table: pa.Table, task: spec.Task, *, named: Sequence[str] = ()) -> tup
 
     Raises MissingLabels, NotNumeric, NegativeRelevance, UnknownPositive, NotBinary.
     """
-    if task.type in ("Regression", "Ranking"):
+    if task.type in ("Regression", "Ranking", "Forecast"):
         values = numbers(table, task.target)
         _all_labelled(int(np.count_nonzero(~np.isfinite(values))), task)
         if task.type == "Ranking" and len(values) and values.min() < 0:
@@ -179,7 +179,7 @@ def hear(
     wide = values.reshape(rows, -1)
     if output.kind == "Quantiles":
         return _quantiles(wide, task)
-    if task.type in ("Regression", "Ranking"):
+    if task.type in ("Regression", "Ranking", "Forecast"):
         if wide.shape[1] != 1:
             return _wrong_shape(wide.shape[1], "one number")
         score = wide[:, 0].astype(np.float64)

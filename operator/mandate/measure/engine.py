@@ -50,6 +50,7 @@ from .data.domain import domain_auc
 from .data.parts import examine
 from .data.profile import Profile
 from .data.representation import represent
+from .forecasts import MAX_HORIZONS, Forecasts, forecasts
 from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
@@ -72,6 +73,8 @@ REST = "rest"
 MAX_GROUPS = 20
 """Groups of a sensitive slice that are compared pair by pair; of other slices, MAX_GROUPS_PLAIN."""
 MAX_GROUPS_PLAIN = 8
+NUMBERS = ("Regression", "Ranking", "Forecast")
+"""Tasks whose truth is a number."""
 MAX_CLASSES = 100
 """Classes of a Multiclass task that are measured one by one."""
 
@@ -152,7 +155,7 @@ def compute(
             split,
             target=task.target,
             features=_features(table, model, task, references),
-            regression=task.type in ("Regression", "Ranking"),
+            regression=task.type in NUMBERS,
             cluster=task.cluster,
             time=task.time,
             by_time=data.split is not None and data.split.method == "Time",
@@ -181,6 +184,7 @@ def compute(
             *overall,
             *judge.by_class(),
             *judge.by_quantile(task.quantiles or ()),
+            *judge.by_horizon(),
             *judge.agreement(said),
             *(e for sliced in slices for e in judge.sliced(sliced, remainder)),
         ]
@@ -311,6 +315,7 @@ def _prepare(
         return hear(given, rows=rows, task=task, output=by.output, classes=classes)
 
     others: dict[str, Voice] = {}
+    ahead = forecasts(table, split, actual, task=task, weights=weights)
     features = _features(table, model, task, references)
     by_row = (table, split, actual, weights)
     by_unit = by_row
@@ -349,6 +354,7 @@ def _prepare(
                 classes=classes,
                 cutoff=float(model.output.cutoff),
                 weights=heavy,
+                origin=None if ahead is None else ahead.origin,
             )
             if words:
                 learnt.append(Learnt(baseline=reference.name, words=words))
@@ -389,6 +395,9 @@ def _prepare(
         both = np.intersect1d(clusters[parts["train"]], clusters[parts["test"]])
         if len(both):
             findings.append(f"task.cluster: {len(both)} values of {task.cluster!r} occur both in train and in test")
+    if ahead is not None:
+        findings += ahead.findings
+        clusters = ahead.clusters if clusters is None else clusters
     if weights is not None:
         count = effective_rows(weights, split, "test")
         findings.append(f"rows have weights: the {len(parts['test'])} test rows tell as much as {count:.0f} equal ones")
@@ -431,6 +440,7 @@ def _prepare(
             quantiles=quantiles,
         ),
         costs_fault=costs if isinstance(costs, Fault) else None,
+        ahead=ahead,
     )
     return judge, findings, learnt
 
@@ -545,6 +555,7 @@ def _features(
     if model.inputs is not None:
         return model.inputs.columns
     taken = {task.target, task.id, task.time, task.cluster, task.weight, task.query, *(model.source.columns or ())}
+    taken |= {task.series, task.horizon}
     taken |= {reference.column for reference in references} | ({task.unit.column} if task.unit else set())
     if task.labels is not None:
         taken |= {task.labels.revealed_by.column, task.labels.holdout, task.labels.propensity}
@@ -621,7 +632,7 @@ class Group:
 class Judge:
     """Everyone's answers beside the truth; yields estimates."""
 
-    task: Literal["Binary", "Multiclass", "Regression", "Ranking"]
+    task: Literal["Binary", "Multiclass", "Regression", "Ranking", "Forecast"]
     actual: NDArray[Any]
     classes: tuple[str, ...]
     mine: Voice
@@ -639,6 +650,8 @@ class Judge:
     """Why there are no costs although some are declared."""
     panels: Mapping[str, tuple[Judge, Rows] | Fault] = field(default_factory=dict)
     """By baseline of type Human: the judge of annotators' labels, and the row that each label is of."""
+    ahead: Forecasts | None = None
+    """Of a Forecast."""
 
     def order(self, task: spec.Task) -> tuple[str, ...]:
         """The classes by index; of Binary the negative one, then the positive one."""
@@ -720,10 +733,35 @@ class Judge:
                 quantity = estimate.quantity.model_copy(update={"quantile": level})
                 yield estimate.model_copy(update={"quantity": quantity})
 
+    def by_horizon(self) -> Iterator[Estimate]:
+        """Forecast: every horizon that occurs on its test rows, beside the references."""
+        if self.ahead is None or self.ahead.horizon is None:
+            return
+        test, horizons = self.parts["test"], self.ahead.horizons
+        metrics = tuple(metric for metric in self.metrics if metric.by_horizon)
+        if len(horizons) > MAX_HORIZONS:
+            message = f"there are {len(horizons)} horizons, at most {MAX_HORIZONS} are measured one by one; keep fewer"
+            for metric in metrics:
+                for versus in (None, *self.others):
+                    quantity = Quantity(metric=metric.name, horizon=spec.EACH, versus=versus)
+                    yield _faulty(quantity, Fault(code="TooManyHorizons", message=message), rows=len(test))
+            return
+        for steps, count in horizons.items():
+            rows = test[self.ahead.horizon[test] == steps]
+            if len(rows):
+                own = self.numbers(self.mine, rows, metrics=metrics)
+            else:
+                fault = Fault(code="NoRows", message=f"none of its {count} rows is a test row; give it some")
+                own = dict.fromkeys((metric.name for metric in metrics), fault)
+            others = {name: self.numbers(voice, rows, metrics=metrics) for name, voice in self.others.items()}
+            for estimate in self._beside(own, others, rows, self._codes(rows), on="test"):
+                quantity = estimate.quantity.model_copy(update={"horizon": str(steps)})
+                yield estimate.model_copy(update={"quantity": quantity})
+
     def reliability(self) -> Reliability | None:
         """The probabilities of the test rows beside what happened; None where they aren't all numbers."""
         rows = self.parts["test"]
-        if self.task in ("Regression", "Ranking") or not self._answered(rows):
+        if self.task in NUMBERS or not self._answered(rows):
             return None
         return reliability(self._sample(self.mine, rows))
 
@@ -734,7 +772,7 @@ class Judge:
             return None
         columns = asked.columns if asked.columns is not None else model.inputs.columns if model.inputs else ()
         train = np.isin(np.arange(table.num_rows), self.parts["train"])
-        kind: Loss = asked.loss or ("AbsoluteError" if self.task == "Regression" else "Error")
+        kind: Loss = asked.loss or ("AbsoluteError" if self.task in NUMBERS else "Error")
         sample = self._sample(self.mine, rows)
         if kind != "Error" and sample.score is None:
             return None
@@ -867,7 +905,9 @@ class Judge:
         sample = voice.sample(
             self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights
         )
-        return sample if self.queries is None else replace(sample, query=self.queries[rows])
+        if self.queries is not None:
+            sample = replace(sample, query=self.queries[rows])
+        return sample if self.ahead is None else self.ahead.beside(sample, rows)
 
     def _codes(self, rows: Rows) -> Clusters | None:
         return None if self.clusters is None else self.clusters[rows]

@@ -36,22 +36,27 @@ _LAST = int(np.iinfo(np.int64).max)
 class Past:
     """Rows in time. `at` (n,): instants, microseconds or plain numbers; `wall` (n,): what a clock on the wall shows.
 
-    `known` (n,): from which instant on the row's value is known.
+    `known` (n,): from which instant on the row's value is known. `asked` (n,): the instant at which the row's own
+    answer is due, and only what is known by then counts: its time, or a forecast's origin.
     """
 
     at: Ticks
     wall: Ticks | None
     known: Ticks
+    asked: Ticks
 
     def take(self, rows: NDArray[np.intp]) -> Past:
         """The times of `rows`."""
         at = self.at[rows]
         wall = None if self.wall is None else self.wall[rows]
-        return Past(at=at, wall=wall, known=at if self.known is self.at else self.known[rows])
+        known, asked = (at if times is self.at else times[rows] for times in (self.known, self.asked))
+        return Past(at=at, wall=wall, known=known, asked=asked)
 
 
-def past(table: pa.Table, time: str, *, zone: str | None, delay: str | None) -> Past:
+def past(table: pa.Table, time: str, *, zone: str | None, delay: str | None, origin: Ticks | None = None) -> Past:
     """The rows' times. `zone` is an IANA name for times with an offset from UTC; without it, the column's own, or UTC.
+
+    `origin` (n,): when each row's forecast was made, in the units of the column; without it, at the row's time.
 
     Raises MissingTime, NotTime, UnknownTimeZone, TimeWithoutZone, DelayWithoutTime.
     """
@@ -62,7 +67,8 @@ def past(table: pa.Table, time: str, *, zone: str | None, delay: str | None) -> 
             raise MeasureError("DelayWithoutTime", f"task.time: column {time!r} holds plain numbers; leave delay out")
         # No later than the last instant that there is: beyond it the sum would begin anew, long ago.
         known = at + np.minimum(_microseconds(delay), _LAST - np.maximum(at, 0))
-    return Past(at=at, wall=_wall(table, time, zone=zone) if scale else None, known=known)
+    wall = _wall(table, time, zone=zone) if scale else None
+    return Past(at=at, wall=wall, known=known, asked=at if origin is None else origin)
 
 
 def _microseconds(duration: str) -> int:
@@ -155,11 +161,11 @@ def _look_back(actual: Floats, code: NDArray[np.intp], slot: Ticks, given: Past,
     own = np.empty(len(order), dtype=np.intp)
     own[order] = np.cumsum(begins) - 1
     place = own - 1
-    if slot is not given.known:
+    if slot is not given.known or given.asked is not given.at:
         # Also without a delay: when clocks go back, an earlier time on the wall may be a later instant.
         known = np.maximum.reduceat(given.known[order], first)
         # Places in one line of time, so that series and time make one number that rises.
-        line = np.unique(np.concatenate([known, given.at]), return_inverse=True)[1]
+        line = np.unique(np.concatenate([known, given.asked]), return_inverse=True)[1]
         length = len(line) + 1
         marks = np.maximum.accumulate(ordered[first] * length + line[: len(first)])
         place = np.minimum(place, np.searchsorted(marks, code * length + line[len(first) :], side="right") - 1)

@@ -50,11 +50,13 @@ def make(
     classes: Sequence[str],
     cutoff: float,
     weights: Floats | None = None,
+    origin: NDArray[np.int64] | None = None,
 ) -> tuple[Voice, str]:
     """Answers on all rows of `table`, and what they are made of in words; a fault where they can't be had.
 
     `actual` (n,) is the truth as metrics take it. `cutoff`: Binary, from which probability on the answer is positive.
     `weights` (n,): how much each row counts for; one of weight 0 is neither learnt from nor looked back to.
+    `origin` (n,): when each row's forecast was made; what looks back sees only what was known by then.
     """
     try:
         if task.type not in KINDS[reference.type].tasks:
@@ -71,7 +73,7 @@ def make(
             case "Threshold":
                 return _threshold(table, split, actual, weights, task=task, features=features, classes=classes)
             case _:
-                return _looking_back(reference, table, split, actual, weights, task=task, cutoff=cutoff)
+                return _looking_back(reference, table, split, actual, weights, task=task, cutoff=cutoff, origin=origin)
     except MeasureError as error:
         return Voice(fault=Fault(code=error.code, message=str(error)[:1024])), ""
 
@@ -141,7 +143,7 @@ def _threshold(
         )
     rule, group = found
     words = _rule_words(rule, names=names, missing=bool(np.any(group == threshold.MISSING)))
-    if task.type == "Regression":
+    if task.type in ("Regression", "Forecast"):
         return _voice(score=rule.answers[group]), words
     if task.type == "Binary":
         return _voice(label=rule.labels[group] == 1, score=rule.answers[group, 1]), words
@@ -176,11 +178,13 @@ def _looking_back(
     *,
     task: spec.Task,
     cutoff: float,
+    origin: NDArray[np.int64] | None,
 ) -> tuple[Voice, str]:
     if task.time is None:
         raise MeasureError("NoTime", f"baseline {reference.type} needs task.time")
-    given = history.past(table, task.time, zone=reference.time_zone, delay=reference.delay)
-    code = history.series(table, reference.by or ())
+    given = history.past(table, task.time, zone=reference.time_zone, delay=reference.delay, origin=origin)
+    own = () if task.series is None else (task.series,)
+    code = history.series(table, reference.by or own)
     train, test = split.rows("train"), split.rows("test")
     # Rows that count for nothing aren't there.
     rows = np.arange(len(actual)) if weights is None else np.flatnonzero(weights > 0)

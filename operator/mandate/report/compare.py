@@ -24,6 +24,7 @@ FIRST = {
     "Multiclass": ("balanced_accuracy",),
     "Regression": ("mean_absolute_error",),
     "Ranking": ("ndcg",),
+    "Forecast": ("mase", "mean_absolute_error"),
 }
 """Per task: what quality is unless a metric is named; the first that was measured."""
 

@@ -13,7 +13,7 @@ from typing import Literal
 from mandate.api.catalogue import METRICS, Metric, derived, metrics_for
 from mandate.api.criteria import CHAMPION, OVERALL, Level, Requirement, describe, number_text, requirements
 from mandate.api.kinds import ModelDeploymentSpec, Transition, VerdictWord
-from mandate.api.spec import Burden, Gate, Slice
+from mandate.api.spec import EACH, Burden, Gate, Slice
 from mandate.evidence.data import Comparison, DataEvidence
 from mandate.evidence.intervals import AllPairs, Beta, StudentT, Table, Unbounded
 from mandate.evidence.labels import ACCEPTED_ONLY
@@ -183,7 +183,7 @@ class SliceTable:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """One class of a Multiclass task against all others, on the test rows."""
+    """One class of a Multiclass task against all others, or one horizon of a Forecast, on the test rows."""
 
     name: str
     rows: int
@@ -192,7 +192,7 @@ class ClassRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassTable:
-    """The classes; `metrics` and `titles` name the columns of numbers."""
+    """The classes, or the horizons; `metrics` and `titles` name the columns of numbers."""
 
     metrics: tuple[str, ...]
     titles: tuple[str, ...]
@@ -249,6 +249,8 @@ class Report:
     metrics: tuple[MetricRow, ...]
     classes: ClassTable | None
     """Of a Multiclass task; None for others."""
+    horizons: ClassTable | None
+    """Of a Forecast whose horizons are measured one by one; None for others."""
     calibration: Calibration | None
     slices: tuple[SliceTable, ...]
     fairness: tuple[FairnessTable, ...]
@@ -330,6 +332,7 @@ def build(
         learnt=tuple((item.baseline, item.words) for item in computed.learnt or ()),
         metrics=_metrics(spec, cells, _references(spec, computed.estimates), alpha=alpha),
         classes=_classes(spec, computed, cells, alpha=alpha),
+        horizons=_horizons(spec, computed, cells, alpha=alpha),
         calibration=_calibration(spec, computed, alpha=alpha),
         slices=_slices(spec, values, cells, gates, alpha=alpha),
         fairness=fairness.tables(
@@ -613,6 +616,8 @@ def _asks(gate: Gate) -> str:
         parts.append(f"class {gate.class_}")
     if gate.quantile is not None:
         parts.append(f"quantile {gate.quantile}")
+    if gate.horizon is not None:
+        parts.append("each horizon" if gate.horizon == EACH else f"horizon {gate.horizon}")
     if gate.across:
         parts.append(f"{gate.as_} across {gate.across}")
     if gate.rows != "test":
@@ -749,6 +754,24 @@ def _classes(spec: ModelDeploymentSpec, computed: Computed, cells: Cells, *, alp
     )
 
 
+def _horizons(spec: ModelDeploymentSpec, computed: Computed, cells: Cells, *, alpha: float) -> ClassTable | None:
+    named = {estimate.quantity.horizon for estimate in computed.estimates} - {None, EACH}
+    metrics = [metric for metric in metrics_for(spec.task.type) if metric.by_horizon]
+    rows: list[ClassRow] = []
+    for name in sorted(map(str, named), key=int):
+        found = [cells.get(Quantity(metric=metric.name, horizon=name).sort_key()) for metric in metrics]
+        count = max((estimate.support.rows for estimate in found if estimate is not None), default=0)
+        numbers = tuple(_number(estimate, metric, alpha=alpha) for estimate, metric in zip(found, metrics, strict=True))
+        rows.append(ClassRow(name=name, rows=count, numbers=numbers))
+    if not rows:
+        return None
+    return ClassTable(
+        metrics=tuple(metric.name for metric in metrics),
+        titles=tuple(_title(metric, spec) for metric in metrics),
+        rows=tuple(rows),
+    )
+
+
 def _calibration(spec: ModelDeploymentSpec, computed: Computed, *, alpha: float) -> Calibration | None:
     found = computed.reliability
     if found is None:
@@ -846,6 +869,8 @@ def _first(spec: ModelDeploymentSpec) -> tuple[str, ...]:
         return ("mean_absolute_error",) if spec.task.quantiles is None else ("pinball_loss",)
     if spec.task.type == "Ranking":
         return ("ndcg", "mean_reciprocal_rank")
+    if spec.task.type == "Forecast":
+        return ("mase", "mean_absolute_error")
     if spec.task.type == "Binary":
         return ("roc_auc", "recall") if spec.model.output.kind == "Probability" else ("balanced_accuracy", "recall")
     return ("balanced_accuracy",)

@@ -62,6 +62,18 @@ def document(report: Report) -> dict[str, Any]:
             }
             for row in report.classes.rows
         ],
+        "horizons": None
+        if report.horizons is None
+        else [
+            {
+                "horizon": int(row.name),
+                "rows": row.rows,
+                "metrics": {
+                    name: _number(number) for name, number in zip(report.horizons.metrics, row.numbers, strict=True)
+                },
+            }
+            for row in report.horizons.rows
+        ],
         "reliability": None if report.calibration is None else _reliability(report.calibration),
         "slices": [
             {

@@ -29,6 +29,7 @@ NOTIONS: dict[Task, tuple[tuple[str, str], ...]] = {
     ),
     "Regression": (("Equal error", "mean_absolute_error"), ("Equal bias", "bias")),
     "Ranking": (("Equal NDCG", "ndcg"),),
+    "Forecast": (("Equal scaled error", "mase"), ("Equal bias", "bias")),
 }
 """By task: a notion's usual name, and the metric whose spread over groups it is about."""
 

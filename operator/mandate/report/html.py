@@ -51,6 +51,7 @@ SHARES = (1.0, 0.6, 0.4, 0.25, 0.1, 0.0)
 """Of the above, tried in turn until the page is small enough."""
 PARTS = {
     "classes": "classes",
+    "horizons": "horizons",
     "slices": "slices",
     "metrics": "metrics beside the baselines'",
     "fairness": "tables of fairness",
@@ -95,6 +96,7 @@ def _page(report: Report, *, share: float, omitted: Sequence[str]) -> str:
     report = replace(
         report,
         classes=None if "classes" in omitted else report.classes,
+        horizons=None if "horizons" in omitted else report.horizons,
         slices=() if "slices" in omitted else report.slices,
         metrics=() if "metrics" in omitted else report.metrics,
         fairness=() if "fairness" in omitted else report.fairness,
@@ -129,8 +131,9 @@ def _page(report: Report, *, share: float, omitted: Sequence[str]) -> str:
 
 
 def _part(report: Report, name: str) -> Sequence[object]:
-    if name == "classes":
-        return report.classes.rows if report.classes else ()
+    if name in ("classes", "horizons"):
+        found_table = report.classes if name == "classes" else report.horizons
+        return found_table.rows if found_table else ()
     found: Sequence[object] = getattr(report, name)
     return found
 

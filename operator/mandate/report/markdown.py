@@ -97,6 +97,8 @@ def _sections(report: Report, *, share: float) -> dict[str, list[str]]:
     if report.classes is not None:
         most = max(LEAST, int(share * MOST_CLASSES))
         found["Each class against all others"] = classes_table(report.classes, most=most)
+    if report.horizons is not None:
+        found["Each horizon, in steps"] = horizons_table(report.horizons)
     if report.calibration is not None:
         found["Reliability"] = reliability_table(report.calibration)
     for part in report.slices:
@@ -183,6 +185,14 @@ def classes_table(found: ClassTable, *, most: int) -> list[str]:
     body = [[name(row.name), count_text(row.rows), *(escape(number.text) for number in row.numbers)] for row in rows]
     lines = table(["Class", "Rows", *(escape(title) for title in found.titles)], body)
     return [*lines, "", f"… and {left} classes with fewer rows."] if left else lines
+
+
+def horizons_table(found: ClassTable) -> list[str]:
+    """Each horizon on the test rows."""
+    body = [
+        [name(row.name), count_text(row.rows), *(escape(number.text) for number in row.numbers)] for row in found.rows
+    ]
+    return table(["Horizon", "Rows", *(escape(title) for title in found.titles)], body)
 
 
 def reliability_table(found: Calibration) -> list[str]:

@@ -20,6 +20,7 @@ from .markdown import (
     escape,
     fairness_table,
     grounds_table,
+    horizons_table,
     in_the_way,
     metrics_table,
     name,
@@ -44,6 +45,7 @@ PIPELINES = {
     "Multiclass": "tabular-classification",
     "Regression": "tabular-regression",
     "Ranking": "text-ranking",
+    "Forecast": "time-series-forecasting",
 }
 """The Hub's names, by task."""
 
@@ -187,6 +189,8 @@ def _data(report: Report) -> list[str]:
 def _results(report: Report) -> list[str]:
     words = "On the test rows with the interval at this look; on train and validation, and by the baselines, without."
     lines = [words, "", *metrics_table(report)] if report.metrics else ["No metric was measured."]
+    if report.horizons is not None:
+        lines += ["", "Each horizon, in steps, on the test rows:", "", *horizons_table(report.horizons)]
     if report.service:
         lines += ["", "Measured at the running server:", "", *service_table(report)]
     return lines

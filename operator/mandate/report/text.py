@@ -52,6 +52,7 @@ def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
         *_details(report, paint, width=width),
         *_metrics(report, width=width),
         *_classes(report),
+        *_horizons(report),
         *_calibration(report, width=width),
         *_slices(report),
         *_fairness(report, width=width),
@@ -170,6 +171,14 @@ def _classes(report: Report) -> list[str]:
     body = [[row.name, count_text(row.rows), *(number.text for number in row.numbers)] for row in rows]
     rest = [f"  … and {left} classes with fewer rows"] if left else []
     return ["Each class against all others, test rows", *aligned(head, body), *rest, ""]
+
+
+def _horizons(report: Report) -> list[str]:
+    if report.horizons is None:
+        return []
+    head = ["HORIZON", "ROWS", *(title.upper() for title in report.horizons.titles)]
+    body = [[row.name, count_text(row.rows), *(number.text for number in row.numbers)] for row in report.horizons.rows]
+    return ["Each horizon, in steps, test rows", *aligned(head, body), ""]
 
 
 def _calibration(report: Report, *, width: int) -> list[str]:

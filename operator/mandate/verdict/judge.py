@@ -21,7 +21,7 @@ from mandate.api.criteria import (
     requirements,
 )
 from mandate.api.kinds import VerdictWord, tier_burden
-from mandate.api.spec import Burden, Gate, RiskTier
+from mandate.api.spec import EACH, Burden, Gate, RiskTier
 from mandate.evidence.intervals import AllPairs, Beta, Fact, Paired, StudentT, Table, Unbounded
 from mandate.evidence.schema import Estimate, Evidence, Quantity
 
@@ -173,7 +173,10 @@ Cells = dict[tuple[str, ...], list[Estimate]]
 def _index(estimates: Iterable[Estimate]) -> Cells:
     cells: Cells = {}
     for estimate in estimates:
-        cells.setdefault(_key(estimate.quantity), []).append(estimate)
+        quantity = estimate.quantity
+        cells.setdefault(_key(quantity), []).append(estimate)
+        if quantity.horizon not in (None, EACH):
+            cells.setdefault(_key(quantity.model_copy(update={"horizon": EACH})), []).append(estimate)
     return cells
 
 
@@ -268,6 +271,7 @@ def _place(
         load=gate.load,
         of_class=gate.class_,
         quantile=gate.quantile,
+        horizon=gate.horizon,
     )
     found = cells.get(_key(quantity), [])
     if not found:
@@ -559,6 +563,8 @@ def _where(quantity: Quantity) -> str:
         return f"class {quantity.of_class}"
     if quantity.quantile is not None:
         return f"quantile {quantity.quantile}"
+    if quantity.horizon is not None:
+        return "each horizon" if quantity.horizon == EACH else f"horizon {quantity.horizon}"
     if quantity.value is None:
         return quantity.slice
     return f"{quantity.slice} {quantity.value}"

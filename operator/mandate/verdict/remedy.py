@@ -27,6 +27,7 @@ _TOO_HIGH = {
     "calibration_slope": "the answers are too timid: recalibrate the model on the validation rows",
     "false_positive_rate": "raise model.output.cutoff, or train on more rows of this kind",
     "expected_cost": "answer what costs least: on the validation rows, choose model.output.cutoff by the costs",
+    "error_growth": "train again more often, or on columns that tell what changes with time",
     "shared_rows": "take the shared rows out of training, and train again",
     "changed_columns": "look at what the report says of each column: its source, its unit, how the rows were divided",
     "leaks": "take out what the report's findings name, and train again",
@@ -62,6 +63,8 @@ def remedy(quantity: Quantity, *, too_low: bool) -> str:
         return f"{quantity.versus} does as well with less: look for columns or rows that tell the model more"
     if quantity.of_class is not None:
         return _ELSE
+    if quantity.horizon is not None and quantity.metric not in (*_BIASES, "error_growth"):
+        return f"train on rows of horizon {quantity.horizon}, or on columns known {quantity.horizon} steps ahead"
     if quantity.metric in _BIASES and too_low:
         return "the model answers too low on average: recalibrate it on the validation rows"
     return (_TOO_LOW if too_low else _TOO_HIGH).get(quantity.metric, _ELSE)

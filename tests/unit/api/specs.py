@@ -52,7 +52,11 @@ GOOD: dict[str, Any] = {
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     """GOOD with one value replaced (or, where it is `...`, removed); `path` such as `gates.0.metric`."""
-    spec = copy.deepcopy(GOOD)
+    return _with(GOOD, path, value)
+
+
+def _with(whole: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    spec = copy.deepcopy(whole)
     *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
     node: Any = spec
     for part in parents:
@@ -100,6 +104,25 @@ RANKING: dict[str, Any] = {
     ],
     "autonomy": {"target": "Suggest"},
 }
+FORECAST: dict[str, Any] = {
+    "task": {"type": "Forecast", "target": "sold", "time": "day", "series": "shop", "horizon": "ahead", "season": 7},
+    "model": {"version": "1", "source": {"columns": ["said"]}, "output": {"kind": "Value"}},
+    "data": {"source": {"uri": "pvc://data/sold.parquet"}, "split": {"method": "Time", "gap": "7d"}},
+    "baselines": [{"name": "week", "type": "SeasonalNaive", "period": "Week"}],
+    "gates": [
+        {"name": "each", "metric": "mase", "horizon": "Each", "require": {"Shadow": "<= 1"}},
+        {"name": "far", "metric": "mase", "horizon": "7", "require": {"Suggest": "better than week by 5 %"}},
+        {"name": "lasts", "metric": "error_growth", "require": {"Suggest": "<= 0.01"}},
+    ],
+    "autonomy": {"target": "Suggest"},
+}
+
+
+def forecast(path: str, value: Any) -> dict[str, Any]:
+    """FORECAST with one value replaced, as `changed` does it."""
+    return _with(FORECAST, path, value)
+
+
 ANNOTATIONS = {"uri": "pvc://data/said.csv", "row": "application", "annotator": "officer", "label": "opinion"}
 GATEWAY: dict[str, Any] = {"parentRefs": [{"name": "shared"}], "hostnames": ["credit.example.com"]}
 
@@ -227,6 +250,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "quantiles of classes": (changed("task.quantiles", ["0.1", "0.5"]), "task.quantiles"),
     "quantiles that no task has": (changed("model.output.kind", "Quantiles"), ""),
     "one quantile of none": (changed("gates.1.quantile", "0.9"), "gates[1].quantile"),
+    "a forecast for no time": ({**forecast("task.time", ...), "data": {"test": {"uri": "pvc://d/t.csv"}}}, "task"),
+    "a forecast split at random": (forecast("data.split", {"method": "Random"}), "data.split"),
+    "a forecast that rolls up": (
+        forecast("task.unit", {"column": "shop", "answers": "Mean", "labels": "Mean"}),
+        "task.unit",
+    ),
+    "a forecast of classes": (forecast("model.output.kind", "Label"), "model"),
+    "a season of classes": (changed("task.season", 7), "task"),
+    "a season of no step": (forecast("task.season", 0), "task.season"),
+    "a horizon of no step": (forecast("gates.1.horizon", "0"), "gates[1].horizon"),
+    "a horizon that no column tells": (forecast("task.horizon", ...), "gates"),
+    "a horizon of a slice": (forecast("gates.1.rows", "train"), "gates[1].horizon"),
+    "a horizon of a count": (
+        forecast("gates.1", {"name": "f", "metric": "leaks", "horizon": "7", "require": {"Shadow": "<= 0"}}),
+        "gates[1].horizon",
+    ),
     "the mean of classes": (
         changed("task.unit", {"column": "customer", "answers": "Mean", "labels": "Mean"}),
         "task.unit.labels",

@@ -10,7 +10,19 @@ import pytest
 from mandate.api.check import SpecError, load_spec, problems
 from mandate.api.defaults import effective
 from mandate.evidence.measurement import evaluation_spec, revision_digest
-from tests.unit.api.specs import ANNOTATIONS, BAD, ERROR_COST, GATEWAY, GOOD, QUANTILES, RANKING, SLICES, changed
+from tests.unit.api.specs import (
+    ANNOTATIONS,
+    BAD,
+    ERROR_COST,
+    FORECAST,
+    GATEWAY,
+    GOOD,
+    QUANTILES,
+    RANKING,
+    SLICES,
+    changed,
+    forecast,
+)
 
 
 def test_a_good_spec_has_no_problems() -> None:
@@ -157,6 +169,37 @@ def test_quantiles_may_be_gated() -> None:
 def test_quantiles_that_do_not_fit_are_refused(path: str, value: object, words: str) -> None:
     with pytest.raises(SpecError, match=re.escape(words)):
         load_spec(quantiles(path, value))
+
+
+def test_forecasts_are_gated_by_each_horizon() -> None:
+    spec = load_spec(FORECAST)
+    assert [gate.horizon for gate in spec.gates] == ["Each", "7", None]
+    default = {gate.name: gate for gate in effective(load_spec(forecast("gates", []))).gates}
+    assert default["beats-naive"].horizon == "Each"
+    assert default["beats-naive"].require.texts() == {"Shadow": "<= 1.1", "Suggest": "<= 1", "Automate": "<= 0.95"}
+    alone = {**forecast("task.horizon", ...), "gates": []}
+    assert {gate.horizon for gate in effective(load_spec(alone)).gates} == {None}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("task.time", ..., "a Forecast task needs the column that says which time a forecast is for"),
+        ("task.horizon", "shop", "'shop' is task.series already; name another column"),
+        ("task.series", "sold", "'sold' is task.target already"),
+        ("task.beta", "2", "belongs to classification tasks"),
+        ("task.quantiles", ["0.1", "0.5"], "belongs to model.output.kind Quantiles"),
+        ("model.output.kind", "Quantiles", "got 'Quantiles': a Forecast task needs Value"),
+        ("data.split.method", "Group", "got 'Group': it trains on what comes after a test row"),
+        ("data.sampling", [{"class": "a", "kept": "0.5"}], "is of classes, and a Forecast task has none"),
+        ("gates.1.horizon", "7.0", "expected Each, or whole steps from 1 on, such as 7"),
+        ("gates.1.each", ["overall"], "one horizon is measured on all test rows"),
+        ("gates.1.metric", "r2", "Forecast tasks don't have this metric"),
+    ],
+)
+def test_forecasts_that_do_not_fit_are_refused(path: str, value: object, words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_spec(forecast(path, value))
 
 
 @pytest.mark.parametrize(

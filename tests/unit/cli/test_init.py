@@ -132,3 +132,34 @@ def test_odd_names_stay_what_they_are(project: Project) -> None:
 def test_bad_input_is_said(project: Project, arguments: list[str], words: str) -> None:
     assert project.run("init", *arguments) == 2
     assert words in project.err
+
+
+def sold(*, ahead: str = "horizon") -> str:
+    rows = (
+        f"2024-01-{day:02},{shop},{steps},{(day * 7 + len(shop) + steps) % 13}.5"
+        for day in range(1, 29)
+        for shop in ("north", "west")
+        for steps in (1, 7)
+    )
+    return f"day,shop,{ahead},sold\n" + "\n".join(rows) + "\n"
+
+
+def test_a_horizon_makes_a_forecast(project: Project) -> None:
+    project.write("t.csv", sold())
+    assert project.run("init", "t.csv", "--target", "sold") == 0
+    assert "series: shop tells apart rows that are for the same time" in project.out
+    task = load_spec(yaml.safe_load(project.out)["spec"]).task
+    assert (task.type, task.time, task.series, task.horizon) == ("Forecast", "day", "shop", "horizon")
+
+
+def test_a_forecast_is_asked_for_by_its_columns(project: Project) -> None:
+    project.write("t.csv", sold(ahead="k"))
+    given = ["--task", "Forecast", "--series", "shop", "--horizon", "k"]
+    assert project.run("init", "t.csv", "--target", "sold", *given) == 0
+    task = load_spec(yaml.safe_load(project.out)["spec"]).task
+    assert (task.series, task.horizon) == ("shop", "k")
+    assert project.run("init", "t.csv", "--target", "sold", "--horizon", "k", "--task", "Regression") == 2
+    assert "belong to Forecast tasks" in project.err
+    project.write("u.csv", "x,y\n1,2.5\n2,3.5\n")
+    assert project.run("init", "u.csv", "--target", "y", "--task", "Forecast") == 2
+    assert "--time: a Forecast needs" in project.err

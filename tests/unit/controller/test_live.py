@@ -46,6 +46,22 @@ def test_the_recorder_s_own_answer_is_understood(tmp_path: Path) -> None:
     assert (seen.since, seen.predictions, seen.labelled) == (HOLDER.since, 1, 1)
 
 
+def test_a_forecast_is_asked_about_as_the_numbers_that_it_is() -> None:
+    questions: list[str] = []
+
+    async def count(request: web.Request) -> web.Response:
+        questions.append(request.query["task"])
+        return web.Response(status=503)
+
+    async def asked() -> None:
+        task = Task.model_validate({"type": "Forecast", "target": "sold", "time": "day"})
+        async with answering(count) as url:
+            await LiveSource(url=url, every=60).ask(PLACE, LiveQuestion(holder=HOLDER, task=task))
+
+    asyncio.run(asked())
+    assert questions == ["Regression"]
+
+
 def test_one_question_a_period() -> None:
     time, questions = [0.0], []
 

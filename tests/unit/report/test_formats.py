@@ -18,6 +18,8 @@ from mandate.report import document, html, markdown, model_card, plot, text
 from mandate.report.about import Change, Declared
 from mandate.report.content import Obstacle, Report
 from tests.evaluation import declare
+from tests.unit.api.specs import FORECAST
+from tests.unit.measure import test_forecasts as forecasts
 from tests.unit.report import sample
 from tests.unit.report.sample import SPEC, evidence, judged, report
 
@@ -140,8 +142,7 @@ def test_json_keeps_its_fields() -> None:
         "schema", "name", "version", "useCase", "task", "result", "target", "reached", "headline", "answer",
         "obstacles", "steps", "levels", "gates", "metrics", "baselines", "classes", "reliability", "slices", "fairness",
         "weakest", "service", "serviceNotes", "rows", "look", "heldOut", "isolation", "newest", "findings", "digests",
-        "versions", "seconds", "declared", "history", "data",
-        "labels",
+        "versions", "seconds", "declared", "history", "data", "horizons", "labels",
     }  # fmt: skip
 
 
@@ -311,3 +312,20 @@ def test_what_became_of_bad_inputs_is_told_by_kind() -> None:
         "Bad inputs, out of range: 1 refused, 4 answered.",
         "Bad inputs, huge: 2 refused, 5 answered, 3 failed (1 Crash, 2 NoNumber; first amount: a long text: Crash).",
     )
+
+
+def test_horizons_are_told_in_every_format() -> None:
+    told = sample.judged(FORECAST, sample.measured(load_spec(FORECAST), forecasts.table()))
+    assert told.horizons is not None
+    assert [row.name for row in told.horizons.rows] == ["1", "7"]
+    assert told.horizons.metrics[-3:] == ("mase", "smape", "error_growth")
+    assert [gate.asks for gate in told.gates] == ["each horizon", "horizon 7", ""]
+    assert told.gates[1].outcomes[0].where == "horizon 7"
+    number = told.horizons.rows[1].numbers[0].text.split()[0]
+    for words in (text.render(told), html.render(told), markdown.render(told), model_card.render(told)):
+        assert number in words.replace("\\", "")
+        assert "Each horizon, in steps" in words
+    page = document.document(told)
+    assert [item["horizon"] for item in page["horizons"]] == [1, 7]
+    assert page["horizons"][1]["metrics"]["mase"]["value"] == told.horizons.rows[1].numbers[3].value
+    assert document.document(report())["horizons"] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .forecasts import error_growth, mase, smape
 from .labels import (
     accuracy,
     balanced_accuracy,
@@ -80,6 +81,9 @@ METRICS: dict[str, Callable[[Sample], Point]] = {
         mean_reciprocal_rank,
         recall_at_k,
         precision_at_k,
+        mase,
+        smape,
+        error_growth,
     )
 }
 """By the catalogue's names. Facts (finite answers, shared rows) are counted by the engine."""

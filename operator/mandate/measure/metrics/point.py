@@ -9,7 +9,7 @@ Rows may have weights, and then a row counts for as much as its weight says: eve
 the influence values hold the weights, so that variances are those of a sample whose rows were drawn with them (Binder
 1983). What counts rows counts effective ones, (Σ w)² / Σ w² (Kish 1965). Weights that are all equal are none.
 
-Shapes: `actual` is (n,) bool for Binary, (n,) int class index for Multiclass, (n,) float for Regression and for
+Shapes: `actual` is (n,) bool for Binary, (n,) int class index for Multiclass, (n,) float for Regression, Forecast and
 Ranking, where it is the relevance; `label` has the dtype of `actual`; `score` is (n,) P(positive) for Binary,
 (n, classes) for Multiclass;
 `quantiles` is (n, levels) for Regression that has them, and then `score` is the median.
@@ -91,6 +91,10 @@ class Sample:
     declared: Declared = Declared()
     weight: Floats | None = None
     quantiles: Floats | None = None
+    scale: Floats | None = None
+    """Forecast (n,): what an error of the row's series is measured in, above 0; NaN where the series has none."""
+    days: Floats | None = None
+    """Forecast (n,): days from the last training row to the time that the row's forecast is for."""
     query: NDArray[np.intp] | None = None
     """Ranking (n,): which query a row belongs to, by codes 0 …"""
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -119,6 +123,8 @@ class Sample:
             declared=self.declared,
             weight=None if self.weight is None else self.weight[rows],
             quantiles=None if self.quantiles is None else self.quantiles[rows],
+            scale=None if self.scale is None else self.scale[rows],
+            days=None if self.days is None else self.days[rows],
             query=None if self.query is None else self.query[rows],
         )
 
