@@ -56,6 +56,8 @@ class Voice:
     cutoff: float | None = None
     """Binary: from this score on the label is positive, in the answers' own precision."""
     fault: Fault | None = None
+    unlabelled: Fault | None = None
+    """Why there are no labels although there are scores."""
 
     def sample(
         self,
@@ -84,6 +86,7 @@ class Voice:
             score=None if self.score is None else self.score[rows],
             finite=None if self.finite is None else self.finite[rows],
             fault=self.fault,
+            unlabelled=self.unlabelled,
         )
 
     def same(self, other: Voice) -> bool:
