@@ -118,7 +118,13 @@ ROWS = (
         part("quantiles", "Quantile regression", metrics="pinball_loss interval_coverage crossed_quantiles"),
         part("finite", "Answers that are numbers", metrics="finite_answers"),
         part("defaults", "Built-in gates by task, for a manifest without any", "api.defaults.default_gates"),
-        part("cutoff", "A cut-off chosen on the validation rows, by cost if asked, and then frozen"),
+        part(
+            "cutoff",
+            "A cut-off chosen on the validation rows, by cost if asked, and then frozen",
+            "measure.cutoff.choose",
+            "evidence.schema.Cutoff",
+            "verdict.judge.judge",
+        ),
         part(
             "forecast",
             "Forecasts: MASE in units of the training rows' seasonal differences, sMAPE",

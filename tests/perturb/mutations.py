@@ -28,6 +28,7 @@ DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.p
 
 SIMPLE, PEOPLE = "tests/peers/test_simple_baselines.py", "tests/peers/test_people.py"
 GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "threshold", "history"))
+CUTOFF = "tests/peers/test_cutoff.py"
 
 
 @dataclass(frozen=True)
@@ -1568,6 +1569,22 @@ MUTATIONS = (
         "alpha=ALPHA**30)",
         f"{RATIO}::test_wrong_shares_are_found",
         f"{RATIO}::test_why_it_is_neither_a_chi_square_nor_about_requests",
+    ),
+    # A chosen cut-off
+    mutation(
+        "the worst cut-off instead of the best one",
+        "measure/cutoff.py",
+        'better = -value if choice.metric == "expected_cost" else value',
+        'better = value if choice.metric == "expected_cost" else -value',
+        f"{CUTOFF}::test_no_cut_off_is_better_than_the_chosen_one",
+        f"{CUTOFF}::test_as_scikit_learn_tunes_it",
+    ),
+    mutation(
+        "a cut-off's range far wider than its error",
+        "measure/cutoff.py",
+        "alike = worse <= QUANTILE * se",
+        "alike = worse <= 9 * QUANTILE * se",
+        f"{CUTOFF}::test_the_range_holds_what_rows_left_out_one_by_one_can_not_tell",
     ),
     # Rankings
     mutation(

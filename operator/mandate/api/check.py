@@ -36,6 +36,7 @@ from .spec import (
     Amount,
     Baseline,
     Beta,
+    BoundedRate,
     Confidence,
     Currency,
     DecimalText,
@@ -399,6 +400,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "model.output.classes",
         "Multiclass probabilities need the class of each column, in order",
     )
+    found += _choice(spec)
     if (unit := task.unit) is not None:
         both = (unit.answers, unit.labels)
         require("Last" not in both or task.time is not None, "task.unit", "needs task.time where it takes the last row")
@@ -726,6 +728,32 @@ def _sampling(spec: ModelDeploymentSpec) -> list[Problem]:
         found.append(Problem(field, "gives prevalence for some classes and kept for others; give one throughout"))
     elif given and abs((total := sum(map(Decimal, given), Decimal())) - 1) > Decimal("0.000001"):
         found.append(Problem(field, f"the prevalences add up to {total}, must be 1"))
+    return found
+
+
+def _choice(spec: ModelDeploymentSpec) -> list[Problem]:
+    """A cut-off that is to be chosen, and can't be."""
+    output, data, field = spec.model.output, spec.data, "spec.model.output.choose"
+    if (choose := output.choose) is None:
+        return []
+    found = []
+    if spec.task.type != "Binary" or output.kind != "Probability":
+        message = (
+            f"belongs to Binary tasks with kind Probability, this is {spec.task.type} with {output.kind}; remove it"
+        )
+        found.append(Problem(field, message))
+    if choose.at_least is None and choose.metric in get_args(BoundedRate):
+        message = f"{choose.metric!r} alone is best where all else is given up; set atLeast to a rate that must be kept"
+        found.append(Problem(f"{field}.metric", message))
+    if choose.at_least is not None and choose.at_least.metric == choose.metric:
+        found.append(Problem(f"{field}.atLeast.metric", f"got {choose.metric!r} twice; name another rate to be kept"))
+    if choose.metric == "expected_cost" and not spec.use_case.error_costs:
+        found.append(Problem(f"{field}.metric", "'expected_cost' needs useCase.errorCosts; declare it"))
+    if choose.metric == "f_beta" and spec.task.beta is None:
+        found.append(Problem(f"{field}.metric", "'f_beta' needs task.beta; declare it"))
+    if data.validation is None and (data.split is None or not Decimal(data.split.validation)):
+        message = "needs validation rows: set data.validation, or data.split.validation above 0; never test rows"
+        found.append(Problem(field, message))
     return found
 
 

@@ -81,6 +81,7 @@ def _of_gates(fails: str, words: str) -> str:
 
 
 _OUTPUTS = "': a Regression task needs Value or Quantiles, Forecast Value, classification Probability or Label'"
+_CHOOSES = "(has(self.model.output) && has(self.model.output.choose))"
 _GATE = '"gate \'" + g.name + "\', {} " + '
 _EACH = f"!has(g.each) || g.each.all(s, {_EACH_KNOWN})"
 _ACROSS = f"!has(g.across) || {_SLICE_KNOWN.format('g.across')}"
@@ -197,6 +198,28 @@ class ModelDeploymentSpec(Spec):
                 _each_gate("g.metric != 'expected_cost' || (has(self.useCase) && has(self.useCase.errorCosts))"),
                 "a gate on expected_cost needs useCase.errorCosts; declare it",
                 field=".gates",
+            ),
+            cel(
+                f"!{_CHOOSES} || self.task.type == 'Binary'",
+                "model.output.choose belongs to Binary tasks; remove it",
+                field=".model",
+            ),
+            cel(
+                f"!{_CHOOSES} || has(self.data.validation) || "
+                "(has(self.data.split) && double(self.data.split.validation) > 0.0)",
+                "model.output.choose needs validation rows: set data.validation, or data.split.validation above 0",
+                field=".model",
+            ),
+            cel(
+                f"!{_CHOOSES} || self.model.output.choose.metric != 'expected_cost' || "
+                "(has(self.useCase) && has(self.useCase.errorCosts))",
+                "model.output.choose by expected_cost needs useCase.errorCosts; declare it",
+                field=".model",
+            ),
+            cel(
+                f"!{_CHOOSES} || self.model.output.choose.metric != 'f_beta' || has(self.task.beta)",
+                "model.output.choose by f_beta needs task.beta; declare it",
+                field=".model",
             ),
             cel(
                 _each_gate("g.metric != 'cost_per_million' || (has(self.serving) && has(self.serving.prices))"),

@@ -332,8 +332,68 @@ class ModelInputs(Spec):
     """Name of the tensor for `Matrix`."""
 
 
+BoundedRate = Literal["recall", "precision", "specificity", "negative_predictive_value"]
+
+
+class AtLeast(Spec):
+    """What a cut-off must keep on the validation rows."""
+
+    metric: BoundedRate
+    """Which rate."""
+    value: Fraction
+    """Its least value."""
+
+
+class CutoffChoice(Spec):
+    """By what a cut-off is chosen on the validation rows."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "has(self.atLeast) || !(self.metric in ['recall', 'precision', 'specificity', "
+                "'negative_predictive_value'])",
+                "one cut-off gives the best of this rate by giving up all else; set atLeast to another rate",
+                said=f"{quoted('self.metric')} + ' alone is best where all else is given up; set atLeast to another "
+                "rate that must be kept'",
+                field=".metric",
+            ),
+            cel(
+                "!has(self.atLeast) || self.atLeast.metric != self.metric",
+                "atLeast must be on another metric than the one that is to be best",
+                field=".atLeast",
+            ),
+        )
+    )
+
+    metric: Literal[
+        "expected_cost",
+        "f1",
+        "f_beta",
+        "balanced_accuracy",
+        "matthews_corrcoef",
+        "accuracy",
+        "recall",
+        "precision",
+        "specificity",
+        "negative_predictive_value",
+    ]
+    """What is to be best: `expected_cost` by `useCase.errorCosts`, `f_beta` by `task.beta`."""
+    at_least: AtLeast | None = None
+    """Only cut-offs that keep this rate are taken."""
+
+
 class ModelOutput(Spec):
     """Which output is the answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!has(self.choose) || !has(self.kind) || self.kind == 'Probability'",
+                "choose belongs to kind Probability: other answers have no cut-off",
+                field=".choose",
+            )
+        )
+    )
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=128)] = "probabilities"
     """Name of the output tensor."""
@@ -345,6 +405,9 @@ class ModelOutput(Spec):
     the second is the positive class unless declared here."""
     cutoff: Fraction = "0.5"
     """Binary: from this probability on the answer is the positive class."""
+    choose: CutoffChoice | None = None
+    """Binary: choose the cut-off on the validation rows. All is measured at the chosen one, and nothing acts before
+    `cutoff` declares it, since `cutoff` is what answers are read with."""
 
 
 class Training(Spec):

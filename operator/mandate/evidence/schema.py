@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -139,6 +140,41 @@ class Learnt(_Record):
     words: Annotated[str, Field(max_length=1024)]
 
 
+class Cutoff(_Record):
+    """A Binary model's cut-off, chosen on the validation rows: all numbers are those at `chosen`.
+
+    `metric` was to be best, `at_least` says what had to be kept. `declared` is what answers are read with where the
+    model serves. `low` to `high` hold the cut-offs that the validation rows can't tell from the chosen one (95 %, at
+    their own places each); `value` and `kept` are the two metrics on those rows, at the chosen one.
+    """
+
+    metric: Annotated[str, Field(max_length=64)]
+    at_least: Text | None = None
+    declared: Annotated[str, Field(max_length=11)]
+    chosen: Annotated[str, Field(max_length=11)] | None = None
+    value: float | None = None
+    kept: float | None = None
+    low: float | None = Field(default=None, ge=0, le=1)
+    high: float | None = Field(default=None, ge=0, le=1)
+    rows: int = Field(ge=0)
+    """Validation rows, or units."""
+    events: int = Field(ge=0)
+    """Of them of the rarer class."""
+    fault: Fault | None = None
+    """Why none could be chosen."""
+
+    @property
+    def by(self) -> str:
+        """By what it is chosen, in words."""
+        best = "the least expected_cost" if self.metric == "expected_cost" else f"the best {self.metric}"
+        return best if self.at_least is None else f"{best} with {self.at_least}"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether what serves is read with what was measured."""
+        return self.chosen is not None and Decimal(self.chosen) == Decimal(self.declared)
+
+
 class Inputs(_Record):
     """What the numbers were computed from, by digest."""
 
@@ -181,6 +217,8 @@ class Computed(_Record):
     """Of slices by quantiles, in the order in which they were declared."""
     learnt: tuple[Learnt, ...] | None = None
     """By baseline, in the order in which they are declared; those that say everything by their type aren't listed."""
+    cutoff: Cutoff | None = None
+    """How the cut-off was chosen; None where it is declared."""
     estimates: tuple[Estimate, ...]
     findings: tuple[Text, ...] = Field(default=(), max_length=100)
     data: DataEvidence | None = None

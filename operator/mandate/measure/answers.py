@@ -58,6 +58,8 @@ class Voice:
     made_up: NDArray[np.bool_] | None = None
     """Rows whose answer is a stand-in, for want of what the answers are made of."""
     fault: Fault | None = None
+    unlabelled: Fault | None = None
+    """Why there are no labels although there are scores."""
 
     def sample(
         self,
@@ -87,6 +89,7 @@ class Voice:
             finite=None if self.finite is None else self.finite[rows],
             made_up=None if self.made_up is None else self.made_up[rows],
             fault=self.fault,
+            unlabelled=self.unlabelled,
         )
 
     def same(self, other: Voice) -> bool:

@@ -32,6 +32,7 @@ from mandate.evidence.intervals import AllPairs, Fact, GroupPair, Interval, Unbo
 from mandate.evidence.measurement import stated
 from mandate.evidence.schema import (
     Computed,
+    Cutoff,
     Dataset,
     Estimate,
     Fault,
@@ -44,7 +45,7 @@ from mandate.evidence.schema import (
 )
 from mandate.evidence.weakest import Loss, Weakest
 
-from . import baselines, people, uncertainty, weakest
+from . import baselines, cutoff, people, uncertainty, weakest
 from .answers import Answers, Voice, from_columns, hear, truth
 from .data.domain import domain_auc
 from .data.parts import examine
@@ -127,7 +128,7 @@ def compute(
         table, split, answers = table.take(pa.array(rows)), revealed.split.take(rows), answers.take(rows)
     rolled = units(table, split, task=task)
     with threadpool_limits(limits=1, user_api="blas"):
-        judge, findings, learnt = _prepare(
+        judge, findings, learnt, chosen = _prepare(
             table,
             split,
             answers,
@@ -211,6 +212,7 @@ def compute(
         weakest=weak,
         edges=tuple(sliced.edges for sliced in slices if sliced.edges is not None) or None,
         learnt=tuple(learnt) or None,
+        cutoff=chosen,
         estimates=tuple(sorted(estimates, key=lambda estimate: estimate.quantity.sort_key())),
         findings=tuple(sorted(findings)),
         data=found,
@@ -302,7 +304,7 @@ def _prepare(
     sampling: Sequence[spec.ClassSampling],
     rolled: Units | None,
     measured: NDArray[np.bool_] | None,
-) -> tuple[Judge, list[str], list[Learnt]]:
+) -> tuple[Judge, list[str], list[Learnt], Cutoff | None]:
     actual, classes = truth(table, task, named=model.output.classes if task.type == "Multiclass" else ())
     rows = table.num_rows
     findings: list[str] = []
@@ -380,6 +382,29 @@ def _prepare(
         )
     mine = heard(answers)
     some = True if measured is None else measured  # of selective labels, a holdout; baselines are fitted to all
+    costs = _costs(error_costs, classes=classes, task=task)
+    chosen = None
+    if model.output.choose is not None and task.type == "Binary":
+        chooser = cutoff.Chooser(
+            choice=model.output.choose,
+            costs=costs,
+            beta=None if task.beta is None else float(task.beta),
+            validation=split.rows("validation") & some,
+            actual=actual,
+            weights=weights,
+            clusters=None if task.cluster is None else text_codes(table, task.cluster)[1],
+            rolled=rolled,
+        )
+        chosen = chooser.cutoff(mine, declared=model.output.cutoff, dtype=answers.values.dtype)
+        findings.append(cutoff.finding(chosen))
+        if chosen.chosen is not None:
+            read = model.model_copy(
+                update={"output": model.output.model_copy(update={"cutoff": chosen.chosen, "choose": None})}
+            )
+            mine = heard(answers, read)
+        else:
+            mine = cutoff.apply(mine, chosen)
+        others, learnt = chooser.others(others, references, learnt)
     parts = {part: np.flatnonzero(split.rows(part) & some) for part in PARTS}
     for name, other in others.items():
         if mine.fault is None and other.fault is None and mine.same(other):
@@ -419,7 +444,6 @@ def _prepare(
         queries = by_query(table, task)
         inside_clusters(queries, clusters, task)
         findings.append(told(actual, queries, parts["test"], depth=task.top_k))
-    costs = _costs(error_costs, classes=classes, task=task)
     if task.type == "Multiclass" and len(classes) > MAX_CLASSES:
         findings.append(f"{len(classes)} classes: none of them is measured by itself, {MAX_CLASSES} would be at most")
     judge = Judge(
@@ -442,7 +466,7 @@ def _prepare(
         costs_fault=costs if isinstance(costs, Fault) else None,
         ahead=ahead,
     )
-    return judge, findings, learnt
+    return judge, findings, learnt, chosen
 
 
 def _sampled(
@@ -774,7 +798,7 @@ class Judge:
         train = np.isin(np.arange(table.num_rows), self.parts["train"])
         kind: Loss = asked.loss or ("AbsoluteError" if self.task in NUMBERS else "Error")
         sample = self._sample(self.mine, rows)
-        if kind != "Error" and sample.score is None:
+        if sample.label is None if kind == "Error" else sample.score is None:
             return None
         losses = weakest.losses(sample, kind)
         if not np.isfinite(losses.sum()):
@@ -887,6 +911,9 @@ class Judge:
         for metric in metrics:
             if metric.declaration == "useCase.errorCosts" and self.costs_fault is not None:
                 result[metric.name] = self.costs_fault
+                continue
+            if metric.needs == "Label" and voice.unlabelled is not None:
+                result[metric.name] = voice.unlabelled
                 continue
             try:
                 point = METRICS[metric.name](sample)

@@ -48,11 +48,12 @@ def declared(spec: ModelDeploymentSpec) -> Declared:
     source, training, output = spec.model.source, spec.model.training, spec.model.output
     tables = {name: table.uri for name in DATA_TABLES if (table := getattr(spec.data, name)) is not None}
     cutoff = f", cut-off {output.cutoff}" if spec.task.type == "Binary" and output.kind == "Probability" else ""
+    chosen = "" if output.choose is None else f", to be the one chosen by {output.choose.metric}"
     return Declared(
         source=source.uri or source.pinned_image or f"columns of the data: {', '.join(source.columns or ())}",
         format=source.format or ("container" if source.image else ""),
         inputs=() if spec.model.inputs is None else spec.model.inputs.columns,
-        output=f"{output.kind}{cutoff}",
+        output=f"{output.kind}{cutoff}{chosen}",
         target=spec.task.target,
         positive=spec.task.positive or "",
         training_run=training.run,

@@ -32,7 +32,7 @@ from mandate.evidence.schema import (
 )
 from mandate.evidence.slices import CROSS, MISSING, range_names
 from mandate.verdict.criteria import criteria_digest
-from mandate.verdict.judge import REMEDY, SEVERITY, GateVerdict, Outcome, Verdict, share_of_alpha
+from mandate.verdict.judge import CUT_OFF, REMEDY, SEVERITY, GateVerdict, Outcome, Verdict, share_of_alpha
 from mandate.verdict.limits import beta_limits, spread_limits, student_limits, table_limits
 from mandate.verdict.required import STEPS
 from mandate.verdict.required import TITLES as REQUIRED
@@ -507,6 +507,10 @@ def _obstacles(spec: ModelDeploymentSpec, verdict: Verdict) -> tuple[Obstacle, .
     return tuple(found)
 
 
+BUILT_IN = {**REQUIRED, CUT_OFF: "Cut-off as measured"}
+"""Titles of gates that nobody declares."""
+
+
 def _goal(gate: Gate) -> str:
     """What meets a gate, if not more rows."""
     title = METRICS[gate.metric].title
@@ -547,8 +551,8 @@ def _places(outcomes: Sequence[Outcome]) -> str:
 
 
 def _cure(gate: GateVerdict, outcome: Outcome) -> str:
-    metric = METRICS[gate.metric]
-    if "NotMeasured" in outcome.message and metric.origin == "Service":
+    metric = METRICS.get(gate.metric)
+    if "NotMeasured" in outcome.message and metric is not None and metric.origin == "Service":
         return "measure it: `mandate evaluate --serve`, or let the cluster do it"
     # The message of an Error says what to do, after where it is and its code.
     return re.sub(r"^[A-Z][A-Za-z]+: ", "", outcome.message.removeprefix(f"{outcome.where}: "))
@@ -596,7 +600,7 @@ def _gate(
     return GateRow(
         name=name,
         metric=found[index].metric,
-        title=REQUIRED[found[index].metric] if metric is None else _title(metric, spec),
+        title=BUILT_IN[found[index].metric] if metric is None else _title(metric, spec),
         asks="" if declared is None else _asks(declared),
         bounds=(-math.inf, math.inf) if asked is None else (asked.low, asked.high),
         levels=levels,

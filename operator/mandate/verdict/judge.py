@@ -23,7 +23,7 @@ from mandate.api.criteria import (
 from mandate.api.kinds import VerdictWord, tier_burden
 from mandate.api.spec import EACH, Burden, Gate, RiskTier
 from mandate.evidence.intervals import AllPairs, Beta, Fact, Paired, StudentT, Table, Unbounded
-from mandate.evidence.schema import Estimate, Evidence, Quantity
+from mandate.evidence.schema import Cutoff, Estimate, Evidence, Quantity
 
 from .limits import (
     beta_limits,
@@ -47,6 +47,9 @@ ON_THE_LIMIT = 100.0
 """From this multiple of the present sample on, more rows are no advice: the value sits on the limit …"""
 FEASIBLE = 10_000
 """… unless this many would do."""
+
+CUT_OFF = "cut_off"
+"""Metric of the gate that holds a chosen cut-off to the declared one; no metric of the catalogue."""
 
 SEVERITY: dict[VerdictWord, int] = {"Pass": 0, "Waived": 0, "Skipped": 0, "Inconclusive": 1, "Fail": 2, "Error": 3}
 
@@ -155,6 +158,8 @@ def judge(
             verdicts = (*verdicts, _held_out(evidence, level))
         if verdicts:
             verdicts = (*verdicts, *_required(required, evidence, level=level, tier=tier))
+        if verdicts and (chosen := evidence.computed.cutoff) is not None and (level != "Shadow" or chosen.fault):
+            verdicts = (*verdicts, _cut_off(chosen, level))
         holds = bool(verdicts) and all(verdict.holds for verdict in verdicts)
         levels.append(LevelVerdict(level, holds, verdicts))
         if holds and len(levels) == 1 + (LEVELS.index(reached) + 1 if reached else 0):
@@ -238,6 +243,22 @@ def _required(required: Required, evidence: Evidence, *, level: Level, tier: Ris
         burden: Burden = "Shown" if item.asked else "NotRefuted"
         holds = item.verdict == "Pass" or not item.asked
         yield GateVerdict(item.name, level, item.metric, item.verdict, burden, holds, (outcome,))
+
+
+def _cut_off(cutoff: Cutoff, level: Level) -> GateVerdict:
+    """What acts is read with the cut-off that was measured."""
+    verdict: VerdictWord = "Pass" if cutoff.frozen else "Inconclusive"
+    if cutoff.fault is not None:
+        verdict, message = "Error", f"{OVERALL}: {cutoff.fault.code}: {cutoff.fault.message}"
+    else:
+        message = f"cut-off {cutoff.chosen}, chosen on the validation rows by {cutoff.by}"
+        if not cutoff.frozen:
+            message += (
+                f", is what was measured, and answers are read with {cutoff.declared}{REMEDY}declare "
+                f'model.output.cutoff: "{cutoff.chosen}", so that what serves is what was measured'
+            )
+    outcome = Outcome(verdict, "Declared", OVERALL, message)
+    return GateVerdict("cut-off", level, CUT_OFF, verdict, "Shown", verdict == "Pass", (outcome,))
 
 
 def _no_champion(gate: Gate, requirement: Requirement, metric: Metric, *, itself: bool) -> Outcome:

@@ -134,6 +134,28 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown slice across": (changed("gates.2.across", "region"), "gates"),
     "unknown baseline": (changed("gates.0.require", {"Suggest": "better than lin"}), "gates"),
     "unknown unit": (changed("gates.3.require", {"Suggest": "<= 40sec"}), "gates[3].require.Suggest"),
+    "a cut-off by one rate alone": (changed("model.output.choose", {"metric": "recall"}), "model.output.choose.metric"),
+    "a cut-off by a rate that keeps itself": (
+        changed("model.output.choose", {"metric": "recall", "atLeast": {"metric": "recall", "value": "0.9"}}),
+        "model.output.choose.atLeast",
+    ),
+    "a cut-off by costs that aren't declared": (
+        changed("model.output.choose", {"metric": "expected_cost"}),
+        "model.output.choose.metric",
+    ),
+    "a cut-off by an F that isn't declared": (
+        changed("model.output.choose", {"metric": "f_beta"}),
+        "model.output.choose.metric",
+    ),
+    "a cut-off of labels": (
+        changed("model.output", {"kind": "Label", "choose": {"metric": "f1"}}),
+        "model.output.choose",
+    ),
+    "a cut-off chosen on no rows": (
+        changed("model.output.choose", {"metric": "f1"})
+        | {"data": {"source": {"uri": "pvc://data/credit.csv"}, "split": {"method": "Random", "validation": "0"}}},
+        "model.output.choose",
+    ),
     "unknown format": (changed("model.source.format", "Pickle"), "model.source.format"),
     "an MLflow folder in a registry": (
         changed("model.source", {"uri": "oci://registry.example/credit:7", "format": "MLflow"}),

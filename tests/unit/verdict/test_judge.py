@@ -13,6 +13,7 @@ from mandate.api.spec import Gate
 from mandate.evidence.intervals import AllPairs, Beta, Fact, GroupPair, Paired, StudentT, Table, Unbounded
 from mandate.evidence.schema import (
     Computed,
+    Cutoff,
     Estimate,
     Evidence,
     Fault,
@@ -379,6 +380,28 @@ def test_tier_high_wants_proof_that_the_test_rows_were_held_out() -> None:
         verdict = judged(asked, evidence(estimate, held_out=status), tier="High")
         assert verdict.reached == reached
     assert "splitDigest" in judged(asked, evidence(estimate), tier="High").at("Suggest").gates[-1].message
+
+
+@pytest.mark.row("G4/cutoff")
+def test_nothing_acts_on_a_cut_off_that_is_not_the_measured_one() -> None:
+    asked, record = gate({"Shadow": ">= 0.70"}), evidence(proportion(900, 1000))
+    chosen = Cutoff(metric="f1", declared="0.5", chosen="0.37", value=0.8, low=0.3, high=0.4, rows=100, events=30)
+    fault = Fault(code="OneClass", message="give rows of both classes")
+    for cutoff, reached, word in (
+        (chosen, "Shadow", "Inconclusive"),
+        (chosen.model_copy(update={"declared": "0.370"}), "Automate", "Pass"),
+        (chosen.model_copy(update={"chosen": None, "fault": fault}), None, "Error"),
+    ):
+        found = judged(
+            asked, record.model_copy(update={"computed": record.computed.model_copy(update={"cutoff": cutoff})})
+        )
+        assert found.reached == reached
+        assert found.at("Suggest").gates[-1].verdict == word
+    bare = record.model_copy(update={"computed": record.computed.model_copy(update={"cutoff": chosen})})
+    assert 'declare model.output.cutoff: "0.37"' in judged(asked, bare).at("Suggest").gates[-1].message
+    frozen = chosen.model_copy(update={"declared": "0.37"})
+    empty = record.model_copy(update={"computed": record.computed.model_copy(update={"cutoff": frozen})})
+    assert judged([], empty).reached is None
 
 
 LEVEL_ORDER = {None: 0, "Shadow": 1, "Suggest": 2, "Automate": 3}
