@@ -202,24 +202,24 @@ class ModelDeploymentSpec(Spec):
             cel(
                 f"!{_CHOOSES} || self.task.type == 'Binary'",
                 "model.output.choose belongs to Binary tasks; remove it",
-                field=".model",
+                field=".model.output.choose",
             ),
             cel(
                 f"!{_CHOOSES} || has(self.data.validation) || "
                 "(has(self.data.split) && double(self.data.split.validation) > 0.0)",
                 "model.output.choose needs validation rows: set data.validation, or data.split.validation above 0",
-                field=".model",
+                field=".model.output.choose",
             ),
             cel(
                 f"!{_CHOOSES} || self.model.output.choose.metric != 'expected_cost' || "
                 "(has(self.useCase) && has(self.useCase.errorCosts))",
                 "model.output.choose by expected_cost needs useCase.errorCosts; declare it",
-                field=".model",
+                field=".model.output.choose.metric",
             ),
             cel(
                 f"!{_CHOOSES} || self.model.output.choose.metric != 'f_beta' || has(self.task.beta)",
                 "model.output.choose by f_beta needs task.beta; declare it",
-                field=".model",
+                field=".model.output.choose.metric",
             ),
             cel(
                 _each_gate("g.metric != 'cost_per_million' || (has(self.serving) && has(self.serving.prices))"),
