@@ -357,6 +357,9 @@ def _prepare(
         weights = None if weights is None else rolled.reduce(weights, "Mean")
         parts = {part: np.flatnonzero(rolled.split.rows(part)) for part in PARTS}
         findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
+    if task.type == "Binary" and mine.fault is None and mine.score is not None:
+        # Whatever asks for ranks then needn't sort, slice by slice.
+        parts = {part: rows[np.argsort(mine.score[rows], kind="stable")] for part, rows in parts.items()}
     costs = _costs(error_costs, classes=classes, task=task)
     if task.type == "Multiclass" and len(classes) > MAX_CLASSES:
         findings.append(f"{len(classes)} classes: none of them is measured by itself, {MAX_CLASSES} would be at most")
