@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import permutations
@@ -91,13 +92,15 @@ def compute(
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
+    workers: int = 1,
 ) -> Computed:
     """Measure one model.
 
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
     its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
-    people said, as `data.annotations` declares it. Raises MeasureError where the inputs can't be measured at all;
+    people said, as `data.annotations` declares it. `workers` threads share the work; the result doesn't depend on
+    them. Raises MeasureError where the inputs can't be measured at all;
     whatever fails for one number is that number's fault.
     """
     order = answers.order(split.keys)
@@ -125,32 +128,36 @@ def compute(
         if rolled is not None:
             slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
         findings += [finding for sliced in slices for finding in judge.unseen(sliced)]
-        found = examine(
-            table,
-            split,
-            target=task.target,
-            features=_features(table, model, task, references),
-            regression=task.type == "Regression",
-            cluster=task.cluster,
-            time=task.time,
-            by_time=data.split is not None and data.split.method == "Time",
-            in_order=data.split is None or data.split.method == "Time",
-        )
-        said = _votes(annotations, data, table, judge.order(task), task=task)
-        judge, told = _with_people(judge, said, references, split)
-        learnt += told
-        overall, remainder = judge.overall()
-        estimates = [
-            *judge.facts(split),
-            *_data_facts(found, split),
-            *overall,
-            *judge.by_class(),
-            *judge.by_quantile(task.quantiles or ()),
-            *judge.agreement(said),
-            *(e for sliced in slices for e in judge.sliced(sliced, remainder)),
-        ]
         measured = table if rolled is None else table.take(pa.array(rolled.last))
-        weak = judge.weakest(measured, slices, data, model)
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            examined = pool.submit(
+                examine,
+                table,
+                split,
+                target=task.target,
+                features=_features(table, model, task, references),
+                regression=task.type == "Regression",
+                cluster=task.cluster,
+                time=task.time,
+                by_time=data.split is not None and data.split.method == "Time",
+                in_order=data.split is None or data.split.method == "Time",
+            )
+            searched = pool.submit(judge.weakest, measured, slices, data, model)
+            said = _votes(annotations, data, table, judge.order(task), task=task)
+            judge, told = _with_people(judge, said, references, split)
+            learnt += told
+            overall, remainder = judge.overall()
+            sliced_ = [pool.submit(_listed, judge, sliced, remainder) for sliced in slices]
+            estimates = [
+                *judge.facts(split),
+                *overall,
+                *judge.by_class(),
+                *judge.by_quantile(task.quantiles or ()),
+                *judge.agreement(said),
+            ]
+            found, weak = examined.result(), searched.result()
+            estimates += _data_facts(found, split)
+            estimates += (estimate for each in sliced_ for estimate in each.result())
     return Computed(
         task=task.type,
         inputs=Inputs(
@@ -175,6 +182,10 @@ def compute(
         findings=tuple(sorted(findings)),
         data=found,
     )
+
+
+def _listed(judge: Judge, sliced: Sliced, remainder: Remainder | None) -> list[Estimate]:
+    return list(judge.sliced(sliced, remainder))
 
 
 def settings_digest(

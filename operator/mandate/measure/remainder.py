@@ -13,6 +13,7 @@ value, there is None, and the metric is computed on the rest's rows as on any ot
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -58,6 +59,7 @@ class Remainder:
         points = {name: point for name, point in whole.items() if isinstance(point, Point)}
         self.values = {name: point.value for name, point in points.items()}
         self.means = {name: point for name, point in points.items() if name in MEANS}
+        self._local = threading.local()
         self.special: dict[str, Callable[[Rows], Summed | None]] = {
             "observed_expected": self._observed_expected,
             "roc_auc": self._roc_auc,
@@ -207,10 +209,13 @@ class Remainder:
         group = np.cumsum(known, dtype=np.intp)
         return group[place], hits[known], np.asarray(np.bincount(group, weights=misses, minlength=int(group[-1]) + 1))
 
-    @cached_property
-    def _work(self) -> tuple[Floats, ...]:
-        size = len(self._thresholds[1])
-        return tuple(np.empty(size + (place == 1)) for place in range(6))
+    def _memory(self) -> tuple[Floats, ...]:
+        """A thread's own."""
+        if not hasattr(self._local, "work"):
+            size = len(self._thresholds[1])
+            self._local.work = tuple(np.empty(size + (place == 1)) for place in range(6))
+        found: tuple[Floats, ...] = self._local.work
+        return found
 
     def _average_precision(self, rows: Rows) -> Summed | None:
         """As the metric itself, by the scores that positives have: between two of them negatives are alike."""
@@ -220,7 +225,7 @@ class Remainder:
         group, hits, misses = self._thresholds
         own, actual = group[rows], self.sample.actual[rows]
         left, positives = self.total - len(rows), self._positives - int(np.count_nonzero(actual))
-        at, below, precision, each, gain, loss = self._work  # kept: fresh memory costs as much as the sums
+        at, below, precision, each, gain, loss = self._memory()  # kept: fresh memory costs as much as the sums
         at[:], below[:] = hits, misses
         np.subtract.at(at, own[actual] - 1, 1.0)
         np.subtract.at(below, own[~actual], 1.0)
