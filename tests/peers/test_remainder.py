@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from mandate.api.catalogue import metrics_for
-from mandate.measure.metrics import METRICS, Declared, Point, Sample, UndefinedError
+from mandate.measure.metrics import METRICS, Declared, Point, Sample, UndefinedError, logistic
 from mandate.measure.remainder import Remainder
 from mandate.measure.uncertainty import Summed, contributions
 
 ROWS = 4000
 DECLARED = Declared(beta=2.0, top_k=2, costs=np.array([[0.0, 1.5], [5.0, 0.0]]), quantiles=(0.1, 0.5, 0.9))
 COSTS = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [1.0, 4.0, 0.0]])
-KINDS = {"Binary": "plain ties rare", "Multiclass": "plain", "Regression": "plain"}
+KINDS = {"Binary": "plain ties rare", "Multiclass": "plain", "Regression": "plain", "Ranking": "plain ties"}
 CASES = [(kind, more) for kind, all_ in KINDS.items() for more in all_.split()]
 SUMMED = {
     (kind, metric.name)
@@ -28,6 +28,10 @@ def sample(kind: str, more: str) -> Sample:
     if kind == "Regression":
         quantiles = x[:, None] + np.array([-1.3, 0.1, 1.3])
         return Sample(actual=noise, score=quantiles[:, 1], quantiles=quantiles, declared=DECLARED)
+    if kind == "Ranking":
+        query = rng.integers(0, ROWS // 4, ROWS)
+        score = np.round(x) if more == "ties" else x
+        return Sample(actual=np.maximum(np.round(noise), 0.0), score=score, query=query, declared=DECLARED)
     if kind == "Multiclass":
         raw = np.exp(-((x[:, None] - np.array([-1, 0, 1])) ** 2))
         score = raw / raw.sum(axis=1, keepdims=True)
@@ -60,6 +64,8 @@ def slices(whole: Sample) -> dict[str, np.ndarray]:
 def test_what_is_left_is_what_its_rows_say(kind, more, which):
     whole = sample(kind, more)
     rows = slices(whole)[which]
+    if whole.query is not None:  # whole queries
+        rows = np.flatnonzero(np.isin(whole.query, whole.query[rows]))
     rest = whole.take(np.delete(np.arange(ROWS), rows))
     names = [name for task, name in SUMMED if task == kind]
     points = {name: METRICS[name](whole) for name in names}
@@ -116,3 +122,21 @@ def test_what_has_no_value_has_none_by_sums_either():
     for name in ("recall", "log_loss"):
         with pytest.raises(UndefinedError):
             METRICS[name](whole.take(np.flatnonzero(~whole.actual)))
+
+
+@pytest.mark.parametrize("slope", [0.05, 1.0, 7.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_points_stand_for_the_rows(slope, weighted):
+    """Sums of residuals' powers over ranges' nodes, and over the rows themselves, also at a slope twice as steep."""
+    rng = np.random.default_rng(13)
+    x = rng.normal(scale=2.0, size=ROWS) / max(slope, 1.0)
+    actual = rng.random(ROWS) < 1 / (1 + np.exp(-0.3 - slope * x))
+    weight = rng.uniform(0.5, 2.0, ROWS) if weighted else None
+    points = logistic.ranges(x, actual, slope=slope).points(weight=weight)
+    for beta in (np.array([0.3, slope]), np.array([-0.1, 2.0 * slope])):
+        p = 1 / (1 + np.exp(-(beta[0] + beta[1] * x)))
+        away = np.stack([actual - p, p * (1 - p), *((actual - p) ** power for power in (2, 3, 4))])
+        expected = (away if weight is None else away * weight) @ np.vander(x, 5, increasing=True)
+        assert points.sums(beta) == pytest.approx(expected, rel=1e-10, abs=1e-8)
+    by_rows = METRICS["calibration_slope"](Sample(actual=actual, score=1 / (1 + np.exp(-x)), weight=weight))
+    assert logistic.start(x, actual, weight)[1] == pytest.approx(by_rows.value, rel=1e-9)
