@@ -150,7 +150,8 @@ def observed_expected(sample: Sample) -> Point:
 def calibration_slope(sample: Sample) -> Point:
     """Slope of a logistic regression of the label on the score's logit (Cox 1958); sandwich influence.
 
-    Newton's method on two parameters, begun where `logistic` ends; `UndefinedError` where the score separates the classes or is constant.
+    Newton's method on two parameters, begun where `logistic` ends; `UndefinedError` where the score separates the
+    classes or is constant.
     """
     x, weight = logit(scores(sample)), sample.share
     both_classes(sample)
