@@ -5,6 +5,7 @@ The fixtures at the end are for a room's conftest.py to import.
 
 import csv
 import hashlib
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from mandate.sources import Reader
 from tests.models import columns_model
 
 ROWS = 1200
+NOW = datetime(2024, 5, 10, 12, tzinfo=UTC)
 
 
 def loans(rows=ROWS, *, seed=1):
@@ -109,7 +111,7 @@ class Pod:
 def locally(declared, claims, **options):
     mounts = {path.name: path for path in claims.iterdir()}
     spec = ModelEvaluationSpec.model_validate(declared)
-    return evaluate_locally(spec, reader=Reader(mounts=mounts), **options)
+    return evaluate_locally(spec, reader=Reader(mounts=mounts), **{"now": NOW, **options})
 
 
 def digest(path):

@@ -311,20 +311,26 @@ ROWS = (
             metrics="changed_columns",
         ),
         part("advice", "Features and labels, each finding with what to do", "measure.data.parts.examine"),
-        part("classifier", "A domain classifier", until=r"(?i)domain.classif"),
+        part("classifier", "A domain classifier", "measure.data.domain.domain_auc", metrics="domain_auc"),
     ),
     row(
         "D2",
         "A reference profile",
         part("profile", "Mergeable, bounded, the same bytes in any order", "measure.data.profile.profile"),
         part("stored", "Stored and read again", "measure.data.profile.dumps", "measure.data.profile.loads"),
-        part("new-data", "New data compared with a stored profile"),
+        part("new-data", "New data compared with a stored profile", "measure.data.newdata.beside"),
+        part("names", "Texts that name rows or entities aren't stored", "measure.data.columns.columns"),
     ),
     row(
         "D3",
         "Representation",
         part("parts", "Values of a slice that only some parts have are told", "measure.engine.Judge.unseen"),
-        part("production", "Groups that production has and training lacks, by a production profile"),
+        part(
+            "production",
+            "Groups that production has and training lacks, by its rows or a profile of them",
+            "measure.data.representation.represent",
+            metrics="unrepresented_groups",
+        ),
     ),
     row(
         "D4",
@@ -364,8 +370,10 @@ ROWS = (
     row(
         "D8",
         "Freshness and volume",
-        part("freshness", "Age of the newest row", "measure.data.quality.freshness"),
-        part("volume", "Rows beside what is usual", "measure.data.quality.volume"),
+        part("age", "Age of the newest row, part by part", "evaluate.age.ages", metrics="data_age"),
+        part("rows", "Rows of a part, held against what is usual", metrics="row_count"),
+        part("freshness", "New data: age of the newest row", "measure.data.quality.freshness"),
+        part("volume", "New data: rows beside what is usual", "measure.data.quality.volume"),
     ),
     row(
         "L1",

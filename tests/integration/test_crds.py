@@ -33,6 +33,15 @@ TOLD = {
     "unknown format": 'spec.model.source.format: Unsupported value: "Pickle": supported values: "ONNX"',
     "a table in no known format": "'pvc://data/credit.xlsx' must end in .parquet, .csv, .arrow, .arrows, .feather, or "
     "format must be set",
+    "an MLflow folder in a registry": "format MLflow needs the uri of a folder, got 'oci://registry.example/credit:7'",
+    "an MLflow folder behind a query": "format MLflow needs the uri of a folder, got "
+    "'https://models.example/7?version=3'",
+    "production in no known format": "'pvc://data/june.xlsx' must end in .parquet, .csv, .arrow, .arrows, .feather, or "
+    ".json for a profile, or format must be set",
+    "csv of a profile": "csv belongs to tables in CSV: leave it out",
+    "storage of production's volume": "s3 belongs to s3://…",
+    "told apart without being asked": "a gate on domain_auc needs data.domainClassifier; declare it",
+    "groups of no production": "a gate on unrepresented_groups needs data.production; declare it",
     "csv of another format": "csv belongs to tables in CSV: leave it out",
     "a user in a web address": 'spec.data.source.uri: Invalid value: "https://me:word@data/credit.csv": ',
     "storage of a volume": "s3 belongs to s3://…",

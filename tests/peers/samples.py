@@ -43,3 +43,23 @@ def regression(seed: int = 5, rows: int = 90) -> Sample:
 def clusters(rows: int, *, seed: int = 6, size: int = 3) -> NDArray[np.intp]:
     """Codes of clusters of unequal size, in no order."""
     return np.random.default_rng(seed).integers(0, rows // size, size=rows)
+
+
+def of_pairs(psi: np.ndarray, weight: np.ndarray, codes: np.ndarray) -> float:
+    """Variance of a sum of `psi` where pairs of rows of a cluster are as like each other whatever its size, by loops.
+
+    Each cluster says how like its pairs are, per product of their weights, and counts for its weight.
+    """
+    own = sum(float(value) ** 2 for value in psi)
+    said, heard, products = 0.0, 0.0, 0.0
+    found = sorted(set(codes.tolist()))
+    for code in found:
+        rows = np.flatnonzero(codes == code)
+        pairs = [(i, j) for i in rows for j in rows if i != j]
+        if pairs:
+            alike, weights = sum(psi[i] * psi[j] for i, j in pairs), sum(weight[i] * weight[j] for i, j in pairs)
+            said += weight[rows].sum() * alike / weights
+            heard += weight[rows].sum()
+            products += weights
+    scale = len(found) / (len(found) - 1)
+    return float(scale * (own + (said / heard if heard else 0.0) * products))

@@ -9,12 +9,18 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 from scipy.spatial import distance as spatial
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from sklearn.preprocessing import StandardScaler
 
 from mandate.measure.data import distances
+from mandate.measure.data.domain import domain_auc
 from mandate.measure.data.drift import drift
 from mandate.measure.data.grid import grid
 from mandate.measure.data.leakage import giveaways
 from mandate.measure.data.profile import dumps, loads, profile
+from mandate.measure.split import Split
 
 NEAR = {"rel": 1e-9, "abs": 1e-12}
 NONE = ((0, 0), (0, 0))
@@ -199,3 +205,23 @@ def test_a_feature_of_few_values_has_scikit_learns_r2():
     learnt = np.array([label[train][feature[train] == value].mean() for value in range(6)])
     (finding,) = giveaways(table, train, ~train, target="y", features=["x"], regression=True)
     assert finding.numbers["r2"] == pytest.approx(r2_score(label[~train], learnt[feature[~train]]), **NEAR)
+
+
+@pytest.mark.row("D1/classifier")
+def test_the_domain_classifier_is_scikit_learns_cross_fitted():
+    rng = np.random.default_rng(31)
+    rows, columns = 600, 30
+    values = rng.normal(size=(rows, columns))
+    later = rng.random(rows) < 0.4
+    values[:, 0] += 0.6 * later
+    keys = rng.integers(0, 2**63, rows, dtype=np.uint64)
+    split = Split(part=np.where(later, 2, 0).astype(np.int8), keys=keys, digest="d")
+    names = [f"x{index}" for index in range(columns)]
+    table = pa.table(dict(zip(names, values.T, strict=True)))
+    ours = domain_auc(table, split, features=names, folds=4)
+    fold = [((int(key) * 2654435769 % 2**64) >> 16) % 4 for key in keys]
+    scaled = StandardScaler().fit_transform(values)
+    model = LogisticRegression(tol=1e-10, max_iter=10_000)
+    theirs = cross_val_predict(model, scaled, later, cv=PredefinedSplit(fold), method="predict_proba")[:, 1]
+    assert ours.estimate == pytest.approx(roc_auc_score(later, theirs), abs=1e-4), "domain_auc"
+    assert ours.support.rows == rows

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from scipy import stats
@@ -14,6 +16,8 @@ from scipy.stats import ks_2samp
 
 from mandate.api import spec
 from mandate.api.catalogue import QUANTILES
+from mandate.evaluate import age
+from mandate.evaluate.data import Rows
 from mandate.evaluate.service import capacity, measured, probed, used
 from mandate.evidence.intervals import StudentT, Table
 from mandate.evidence.schema import Estimate
@@ -23,8 +27,9 @@ from mandate.inference.latency import rising
 from mandate.inference.load import Loaded
 from mandate.inference.robustness import Probed
 from mandate.measure.answers import Answers
+from mandate.measure.data.columns import columns, stored
 from mandate.measure.engine import compute
-from mandate.measure.split import join
+from mandate.measure.split import divide, join
 from mandate.verdict.limits import student_limits
 
 LATENCIES = list(QUANTILES)
@@ -86,6 +91,86 @@ def test_findings_about_the_rows_are_counted():
     gaps = [name for name in frame if frame[name][:1200].isna().mean() >= 0.2]
     worse = [name for name in gaps if frame[name][1200:].isna().mean() > frame[name][:1200].isna().mean()]
     assert found["data_faults"] == len(gaps) + len(worse) + len(beyond) >= 2, "data_faults"
+
+
+@pytest.mark.row("D8/rows", "D8/age")
+def test_rows_and_the_newest_rows_age_are_pandas():
+    random = np.random.default_rng(8)
+    start = pd.Timestamp("2024-01-31T22:30:00")
+    frame = pd.DataFrame({"at": start + pd.to_timedelta(random.integers(0, 9_000_000, 500), "s")})
+    frame["y"] = random.integers(0, 2, 500)
+    task = spec.Task(type="Binary", target="y", positive="1", time="at")
+    how = spec.Split(method="Time", gap="3d")
+    table = pa.Table.from_pandas(frame)
+    rows = Rows(table=table, split=divide(table, how=how, task=task), digests={})
+    now = datetime(2024, 6, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    newest, ages = age.ages(rows, time="at", now=now)
+    counted = compute(
+        table=table,
+        split=rows.split,
+        answers=Answers(values=random.random(500)),
+        model=spec.Model(version="1", source=spec.ModelSource(columns=("answer",)), output=spec.ModelOutput()),
+        task=task,
+        data=spec.Data(source=spec.TableSource(uri="t.csv"), split=how),
+    )
+    found = {(e.quantity.metric, e.quantity.on): e.estimate for e in (*counted.estimates, *ages)}
+    frame["part"] = np.array(["none", "train", "validation", "test"])[rows.split.part + 1]
+    for part, own in frame[frame["part"] != "none"].groupby("part"):
+        assert found["row_count", part] == len(own), "row_count"
+        past = pd.Timestamp("2024-06-01T00:00:00") - own["at"].max()
+        assert found["data_age", part] == past.total_seconds(), "data_age"
+        assert newest[part] == own["at"].max().isoformat() + "Z"
+    assert {part for _, part in found if _ == "data_age"} == {"train", "validation", "test"}
+
+
+@pytest.mark.row("D3/production")
+def test_groups_that_training_lacks_are_scipys():
+    random = np.random.default_rng(12)
+    count = {"train": 1500, "test": 200, "production": 900}
+    shares = {"train": [0.5, 0.44, 0.05, 0.01, 0.0], "production": [0.3, 0.3, 0.2, 0.12, 0.08]}
+    frames = {
+        part: pd.DataFrame(
+            {
+                "kind": random.choice(list("abcde"), rows, p=shares.get(part, shares["train"])),
+                "age": random.integers(18, 90 if part == "production" else 50, rows),
+                "y": random.integers(0, 2, rows),
+            }
+        )
+        for part, rows in count.items()
+    }
+    task = spec.Task(type="Binary", target="y", positive="1")
+    given = {part: pa.Table.from_pandas(frame) for part, frame in frames.items()}
+    table, split = join({part: given[part] for part in ("train", "test")}, task=task)
+    fed = spec.ModelInputs(columns=("kind",), encoding="Columns")
+    model = spec.Model(version="1", source=spec.ModelSource(columns=("answer",)), output=spec.ModelOutput(), inputs=fed)
+    edges = (30, 50, 70)
+    data = spec.Data(
+        test=spec.TableSource(uri="t.csv"),
+        slices=(spec.Slice(name="age", column="age", edges=tuple(map(str, edges))),),
+    )
+    scored = stored(given["production"], columns(model=model, task=task, data=data, target=False))
+    computed = compute(
+        table=table,
+        split=split,
+        answers=Answers(values=random.random(table.num_rows)),
+        model=model,
+        task=task,
+        data=data,
+        production=scored,
+    )
+    counted = next(e.estimate for e in computed.estimates if e.quantity.metric == "unrepresented_groups")
+    for frame in frames.values():
+        frame["range"] = pd.cut(frame["age"], [-math.inf, *edges, math.inf], right=False)
+    lacking = []
+    for column in ("kind", "range"):
+        one, other = (frames[part][column].value_counts() for part in ("train", "production"))
+        for value in other.index:
+            a, b = int(one.get(value, 0)), int(other[value])
+            fisher = stats.fisher_exact([[a, 1500 - a], [b, 900 - b]], alternative="less").pvalue
+            if b / 900 >= 0.01 and a / 1500 <= b / 900 / 5 and fisher < 1e-6:
+                lacking.append(value)
+    beyond = (frames["production"]["age"] > frames["train"]["age"].max()).mean() > 0.01
+    assert counted == len(lacking) + beyond == 5, "unrepresented_groups"
 
 
 def of_blocks(blocks: tuple[np.ndarray, ...], **counts: int) -> Loaded:

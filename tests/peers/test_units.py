@@ -19,7 +19,7 @@ SAMPLING = (
     spec.ClassSampling.model_validate({"class": "0", "prevalence": "0.9"}),
 )
 
-OF_ROWS = ("shared_rows", "changed_columns", "leaks", "data_faults")
+OF_ROWS = ("shared_rows", "changed_columns", "leaks", "data_faults", "row_count", "domain_auc")
 """Facts about rows, whatever production scores."""
 
 

@@ -12,7 +12,7 @@ from mandate.api.catalogue import metrics_for
 from mandate.evidence.intervals import Beta, Paired, StudentT
 from mandate.measure import metrics, uncertainty
 from mandate.measure.metrics import Sample
-from tests.peers.samples import binary, clusters, multiclass, regression
+from tests.peers.samples import binary, clusters, multiclass, of_pairs, regression
 
 NEAR = {"rel": 1e-9, "abs": 1e-15}
 
@@ -127,6 +127,7 @@ def test_effective_counts_are_korn_and_graubards():
     degrees = min(found - 1, 2 / (math.fsum(u * u for u in u2) / spread**2 - 1 / found))
     level = uncertainty.KORN_GRAUBARD_LEVEL
     adjust = (stats.t.ppf(level, 299) / stats.t.ppf(level, degrees)) ** 2
+    spread = max(spread, of_pairs((hit - share) / 300, np.ones(300), codes))
     assert interval.trials == pytest.approx(min(300, share * (1 - share) / spread * adjust), **NEAR)
     assert interval.successes / interval.trials == pytest.approx(share, **NEAR)
 

@@ -16,7 +16,7 @@ from mandate.measure import baselines, metrics, uncertainty
 from mandate.measure.metrics import Sample
 from mandate.measure.metrics.point import known_shares
 from mandate.measure.reliability import reliability
-from tests.peers.samples import binary, clusters, multiclass, regression
+from tests.peers.samples import binary, clusters, multiclass, of_pairs, regression
 from tests.peers.test_variances import of, weighted
 
 NEAR = {"rel": 1e-9, "abs": 1e-12}
@@ -232,6 +232,8 @@ def test_effective_trials_are_the_smaller_of_kishs_and_korn_and_graubards(codes)
     degrees = min(found - 1, 2 / (math.fsum(s * s for s in squares) / spread**2 - 1 / found))
     level = uncertainty.KORN_GRAUBARD_LEVEL
     adjust = (stats.t.ppf(level, 299) / stats.t.ppf(level, degrees)) ** 2
+    if codes is not None:
+        spread = max(spread, of_pairs(w * (hit - share), w, codes))
     expected = min(kish(w), share * (1 - share) / spread * adjust)
     assert interval.trials == pytest.approx(expected, **NEAR)
     assert interval.successes / interval.trials == pytest.approx(share, **NEAR)

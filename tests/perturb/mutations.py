@@ -15,6 +15,7 @@ POINT, LABELS, PROBABILITIES, NUMBERS = (
 RANKING, RANKED = "measure/metrics/ranking.py", "tests/peers/test_ranking.py"
 UNCERTAINTY, RELIABILITY = "measure/uncertainty.py", "measure/reliability.py"
 WEIGHTS = "tests/peers/test_weights.py"
+CAUTION, CAREFUL = "measure/caution.py", "tests/peers/test_caution.py"
 UNITS = "tests/peers/test_units.py::test_units_are_those_of_a_table_rolled_up_before"
 WEIGHTED = f"{WEIGHTS}::test_weighted_values_are_scikit_learns"
 FAIRNESS, LIMITS, ENGINE = "tests/peers/test_fairness.py", "verdict/limits.py", "measure/engine.py"
@@ -394,8 +395,40 @@ MUTATIONS = (
                 '("changed_columns", against_train.compared)',
             ),
             ("leaks", "if code in LEAKS)", "if code not in LEAKS)"),
-            ("data_faults", "if code not in LEAKS | CHANGES | NOTES)", "if code not in LEAKS | NOTES)"),
+            ("data_faults", "if code not in LEAKS | CHANGES |", "if code not in LEAKS |"),
         )
+    ),
+    mutation(
+        "rows scored by the fit that saw them",
+        "measure/data/domain.py",
+        "        seen = fold != place\n",
+        "        seen = fold >= 0\n",
+        f"{DATA}::test_the_domain_classifier_is_scikit_learns_cross_fitted",
+        metrics=("domain_auc",),
+    ),
+    mutation(
+        "a group that training has a little of isn't lacking",
+        "measure/data/representation.py",
+        "group.most / train > rules.ratio * share",
+        "group.most > 0",
+        f"{FACTS}::test_groups_that_training_lacks_are_scipys",
+        metrics=("unrepresented_groups",),
+    ),
+    mutation(
+        "rows of all parts for each",
+        "measure/engine.py",
+        'yield _fact("row_count", part, float(rows[part]), rows=rows[part])',
+        'yield _fact("row_count", part, float(sum(rows.values())), rows=rows[part])',
+        f"{FACTS}::test_rows_and_the_newest_rows_age_are_pandas",
+        metrics=("row_count",),
+    ),
+    mutation(
+        "the oldest row for the newest",
+        "evaluate/age.py",
+        "int(at[chosen].max())",
+        "int(at[chosen].min())",
+        f"{FACTS}::test_rows_and_the_newest_rows_age_are_pandas",
+        metrics=("data_age",),
     ),
     mutation(
         "the next larger latency",
@@ -585,8 +618,8 @@ MUTATIONS = (
     mutation(
         "effective counts without the clusters' degrees of freedom",
         UNCERTAINTY,
-        "/ spread.variance * float(adjust))",
-        "/ spread.variance)",
+        "/ spread.sums.cautious * float(adjust))",
+        "/ spread.sums.cautious)",
         f"{VARIANCES}::test_effective_counts_are_korn_and_graubards",
         f"{WEIGHTS}::test_effective_trials_are_the_smaller_of_kishs_and_korn_and_graubards",
     ),
@@ -797,8 +830,8 @@ MUTATIONS = (
     mutation(
         "clusters that count alike whatever their weight",
         UNCERTAINTY,
-        "sums = np.bincount(clusters[counted], weights=point.weight[counted])",
-        "sums = np.ones(_distinct(clusters[counted]))",
+        "    return float(mass.sum()) ** 2 / float(mass @ mass)",
+        "    return float(np.count_nonzero(mass))",
         f"{WEIGHTS}::test_clusters_without_variation_count_for_their_weight",
     ),
     mutation(
@@ -835,6 +868,42 @@ MUTATIONS = (
         "MIN_EFFECTIVE_CLUSTERS = 10",
         "MIN_EFFECTIVE_CLUSTERS = 1",
         f"{WEIGHTS}::test_one_cluster_with_nearly_all_the_weight_has_no_interval",
+    ),
+    mutation(
+        "clusters' likeness as their pairs of rows have it",
+        CAUTION,
+        "float(mass[several] @ each) / float(mass[several].sum())",
+        "float(pairs[several] @ each) / float(pairs[several].sum())",
+        f"{CAREFUL}::test_clusters_are_as_alike_as_they_are_on_average",
+        f"{CAREFUL}::test_limits_hold_where_a_fifth_of_the_clusters_has_most_rows",
+    ),
+    mutation(
+        "clusters' least variance without C / (C - 1)",
+        CAUTION,
+        "scale = found / (found - 1)",
+        "scale = found / found",
+        f"{CAREFUL}::test_clusters_of_a_size_have_their_own_variance",
+    ),
+    mutation(
+        "heavy rows that agree make a comparison sure",
+        UNCERTAINTY,
+        "rows = caution.of_rows(psi, a.weight, a.stratum)",
+        "rows = 0.0",
+        f"{CAREFUL}::test_limits_of_a_comparison_hold_where_heavy_rows_mostly_agree",
+    ),
+    mutation(
+        "Kish's number of rows counted over all strata",
+        CAUTION,
+        "    code, heavy, values = stratum[counted],",
+        "    code, heavy, values = 0 * stratum[counted],",
+        f"{CAREFUL}::test_rows_differ_as_much_whatever_their_weight",
+    ),
+    mutation(
+        "groups as sure of themselves as if clusters were of a size",
+        UNCERTAINTY,
+        "least = max(w.cautious / w.variance if w.variance else 1.0 for w in (u.sums, v.sums)) * float(units @ units)",
+        "least = 0.0",
+        f"{CAREFUL}::test_comparisons_on_different_rows_are_as_cautious_as_either_side",
     ),
     mutation(
         "weights that make limits no less steady",

@@ -19,8 +19,9 @@ Better = Literal["Higher", "Lower", "Nearest"]
 Measurement = Literal["Capacity", "Robustness"]
 """What is measured at the server only where a gate asks for it, since it takes its time."""
 
-Origin = Literal["Computed", "Service"]
-"""`Computed` from predictions and labels; `Service`: measured at the running server."""
+Origin = Literal["Computed", "Service", "Clock"]
+"""`Computed` from predictions and labels; `Service`: measured at the running server; `Clock`: at the hour at which the
+evaluation ran."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,16 @@ class Metric:
     measurement: Measurement | None = None
     """What is measured at the server for it, beyond what always is."""
     declaration: Literal[
-        "", "task.beta", "task.topK", "task.quantiles", "useCase.errorCosts", "data.annotations", "serving.prices"
+        "",
+        "task.beta",
+        "task.topK",
+        "task.quantiles",
+        "task.time",
+        "useCase.errorCosts",
+        "data.annotations",
+        "data.domainClassifier",
+        "data.production",
+        "serving.prices",
     ] = ""
     """The field of the spec without which it isn't measured."""
 
@@ -274,6 +284,45 @@ _METRICS = (
             ("leaks", "Findings of leakage"),
             ("data_faults", "Findings about the data's quality"),
         )
+    ),
+    Metric(
+        name="domain_auc",
+        title="How well train and test are told apart (AUC)",
+        better="Lower",
+        tasks=TASKS,
+        groups=False,
+        declaration="data.domainClassifier",
+    ),
+    Metric(
+        name="unrepresented_groups",
+        title="Groups that production has and training lacks",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        fact=True,
+        groups=False,
+        declaration="data.production",
+    ),
+    Metric(
+        name="row_count",
+        title="Rows",
+        better="Higher",
+        tasks=TASKS,
+        high=math.inf,
+        fact=True,
+        groups=False,
+    ),
+    Metric(
+        name="data_age",
+        title="Age of the newest row when it was measured",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        unit="duration",
+        origin="Clock",
+        fact=True,
+        groups=False,
+        declaration="task.time",
     ),
     *(
         Metric(

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, derived, metrics_for
 from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
-from .formats import S3, SERVERS, TABLE_SUFFIXES
+from .formats import PROFILE_SUFFIX, S3, SERVERS, TABLE_SUFFIXES
 from .kinds import ModelDeploymentSpec
 from .names import suggest_name
 from .references import FIELDS, KINDS, of_task, that_take
@@ -39,6 +39,7 @@ from .spec import (
     Hostname,
     Name,
     Percent,
+    Production,
     Rate,
     Region,
     RequireText,
@@ -267,12 +268,14 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     for part in DATA_TABLES:
         table: TableSource | None = getattr(data, part)
         if table is not None:
+            profiled = isinstance(table, Production) and table.is_profile
+            endings = ", ".join((*TABLE_SUFFIXES, *([PROFILE_SUFFIX] if isinstance(table, Production) else [])))
             require(
-                table.stored_as is not None,
+                table.stored_as is not None or profiled,
                 f"data.{part}.uri",
-                f"got {table.uri!r}, must end in {', '.join(TABLE_SUFFIXES)}, or data.{part}.format must be set",
+                f"got {table.uri!r}, must end in {endings}, or data.{part}.format must be set",
             )
-            words = f"belongs to tables in CSV, this one is {table.stored_as}; leave it out"
+            words = f"belongs to tables in CSV, this one is {table.stored_as or 'a profile'}; leave it out"
             require(table.csv is None or table.stored_as == "CSV", f"data.{part}.csv", words)
             require(table.s3 is None or table.uri.startswith(S3), f"data.{part}.s3", NO_STORAGE)
             require(
@@ -552,9 +555,12 @@ def _needs(metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Proble
         "task.beta": spec.task.beta is not None,
         "task.topK": spec.task.top_k is not None,
         "task.quantiles": spec.task.quantiles is not None,
+        "task.time": spec.task.time is not None,
         "useCase.errorCosts": bool(spec.use_case.error_costs),
         "serving.prices": spec.serving.prices is not None,
         "data.annotations": spec.data.annotations is not None,
+        "data.domainClassifier": spec.data.domain_classifier is not None,
+        "data.production": spec.data.production is not None,
     }
     if not present[metric.declaration]:
         return [Problem(f"{field}.metric", f"{metric.name!r} needs spec.{metric.declaration}; declare it")]

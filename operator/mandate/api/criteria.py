@@ -234,16 +234,25 @@ def describe(requirement: Requirement, *, unit: str = "") -> str:
 
 
 def quantity_text(number: Decimal, unit: str) -> str:
-    """A number with its unit: durations below a second in ms, others in s."""
+    """A number with its unit: durations below a second in ms, whole hours and days from two on so, others in s."""
     if unit != "duration":
         return plain(number)
+    for name in ("d", "h"):
+        if number >= 2 * DURATION_SECONDS[name] and not number % DURATION_SECONDS[name]:
+            return f"{plain(number / DURATION_SECONDS[name])}{name}"
     return f"{plain(number * 1000)}ms" if number < 1 else f"{plain(number)}s"
 
 
 def number_text(number: float, unit: str = "") -> str:
-    """A measured number at four significant digits, whole ones in full, never with an exponent."""
+    """A measured number at four significant digits, whole ones in full, never with an exponent.
+
+    Durations of two hours and more are told in hours, or days, to two decimals.
+    """
     if not math.isfinite(number):
         return "∞" if number > 0 else "−∞"
+    for name in ("d", "h") if unit == "duration" else ():
+        if number >= 2 * DURATION_SECONDS[name]:
+            return f"{plain(Decimal(f'{number / float(DURATION_SECONDS[name]):.2f}'))}{name}"
     whole = number.is_integer() and abs(number) < 1e15
     return quantity_text(Decimal(f"{number:.0f}" if whole else f"{number:.4g}"), unit)
 

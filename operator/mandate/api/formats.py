@@ -23,9 +23,21 @@ SERVERS = (*WEB, S3, OCI)
 """How URIs begin of what a server holds."""
 
 
+PROFILE_SUFFIX = ".json"
+"""What the URI of a stored profile ends in."""
+
+
+def is_profile(uri: str) -> bool:
+    """Whether a URI names a profile that `mandate profile` wrote."""
+    return _path(uri).endswith(PROFILE_SUFFIX)
+
+
 def format_by_suffix(uri: str) -> TableFormat | None:
     """What the ending of a table's URI says, if anything."""
-    path = uri.lower()
-    if path.startswith(WEB):
-        path = path.partition("?")[0]
+    path = _path(uri)
     return next((kind for suffix, kind in TABLE_SUFFIXES.items() if path.endswith(suffix)), None)
+
+
+def _path(uri: str) -> str:
+    path = uri.lower()
+    return path.partition("?")[0] if path.startswith(WEB) else path

@@ -141,6 +141,9 @@ class ModelDeploymentSpec(Spec):
                 for metric, field in (
                     ("cohen_kappa", "data.annotations"),
                     ("fleiss_kappa", "data.annotations"),
+                    ("domain_auc", "data.domainClassifier"),
+                    ("unrepresented_groups", "data.production"),
+                    ("data_age", "task.time"),
                     ("f_beta", "task.beta"),
                     ("top_k_accuracy", "task.topK"),
                     ("ndcg_at_k", "task.topK"),

@@ -13,7 +13,15 @@ from pydantic.alias_generators import to_camel
 
 from .catalogue import METRICS
 from .criteria import LEVELS, NAME, PATTERN, Level
-from .formats import TABLE_SUFFIXES, CsvEncoding, CsvSeparator, TableFormat, format_by_suffix
+from .formats import (
+    PROFILE_SUFFIX,
+    TABLE_SUFFIXES,
+    CsvEncoding,
+    CsvSeparator,
+    TableFormat,
+    format_by_suffix,
+    is_profile,
+)
 from .references import FIELDS as REFERENCE_FIELDS
 from .references import BaselineType, that_take
 
@@ -647,6 +655,45 @@ class Annotations(TableSource):
     """Column with the class that was given; missing where none was."""
 
 
+_ROWS_OR_PROFILE = f"{', '.join(TABLE_SUFFIXES)}, or {PROFILE_SUFFIX} for a profile, or format must be set"
+_CSV_ONLY = cel(
+    "!has(self.csv) || (has(self.format) ? self.format == 'CSV' : self.uri.lowerAscii().matches('[.]csv([?].*)?$'))",
+    "csv belongs to tables in CSV: leave it out",
+    field=".csv",
+)
+
+
+class Production(TableSource):
+    """What production scores: a table of its rows, without labels, or a profile of them (`mandate profile`)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                f"has(self.format) || self.uri.lowerAscii().matches('{_BY_SUFFIX}') || "
+                "self.uri.lowerAscii().matches('[.]json([?].*)?$')",
+                f"uri must end in {_ROWS_OR_PROFILE}",
+                said=f"{quoted('self.uri')} + ' must end in {_ROWS_OR_PROFILE}'",
+                field=".uri",
+            ),
+            _CSV_ONLY,
+            NO_CREDENTIALS,
+            ONLY_S3,
+        )
+    )
+
+    @property
+    def is_profile(self) -> bool:
+        """Whether it is a stored profile and not a table."""
+        return self.format is None and is_profile(self.uri)
+
+
+class DomainClassifier(Spec):
+    """Asks whether train and test rows can be told apart by all inputs together: `domain_auc`."""
+
+    folds: Annotated[int, Field(strict=True, ge=2, le=10)] = 5
+    """Into how many the rows are divided: each is scored by a fit to the others."""
+
+
 class Search(Spec):
     """Where reports look for the parts of the test rows that the model is weakest on; no gate asks for it."""
 
@@ -662,8 +709,8 @@ class Search(Spec):
 _PLAIN = "self.slices.exists(d, d.name == n && has(d.column))"
 """CEL: `n` names a slice with a column."""
 
-DATA_TABLES = ("source", "train", "validation", "test", "annotations")
-"""The fields of Data that are tables."""
+DATA_TABLES = ("source", "train", "validation", "test", "annotations", "production")
+"""The fields of Data that are tables; production may be a profile of one."""
 
 
 class Data(Spec):
@@ -714,6 +761,8 @@ class Data(Spec):
     """Test rows."""
     annotations: Annotations | None = None
     """What people said of the rows: for agreement, and for a baseline of type Human."""
+    production: Production | None = None
+    """What production scores, without labels: which groups it has that the training rows lack."""
     slices: Annotated[tuple[Slice, ...], Field(max_length=20, json_schema_extra=LIST_MAP_BY_NAME)] = ()
     """Parts of the rows that are judged on their own."""
     sampling: Annotated[
@@ -725,6 +774,8 @@ class Data(Spec):
     ] = ()
     """Classification, where rows were drawn by their class alone: what makes up for it. Rows get weights, so that every
     number is as production would show it; answers stay as they are served."""
+    domain_classifier: DomainClassifier | None = None
+    """Whether it is measured how well train and test rows can be told apart; left out, it isn't."""
     search: Search | None = None
     """How the weakest parts are searched for; left out, by its defaults."""
 

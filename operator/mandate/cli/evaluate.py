@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mandate.api.check import SpecError
@@ -27,7 +28,7 @@ def execute(options: argparse.Namespace) -> int:
     champion = None if options.champion is None else rival(options.champion, declared, options)
     asked = evaluation_spec(declared.name, declared.declared, champion=champion)
     with sources.reading(options, folder=declared.folder) as reader, progress(f"evaluating {declared.name}") as stage:
-        evidence = evaluate_locally(asked, reader=reader, serve=options.serve, stage=stage)
+        evidence = evaluate_locally(asked, reader=reader, now=datetime.now(UTC), serve=options.serve, stage=stage)
     return verdict.conclude(declared, evidence, options, outputs)
 
 

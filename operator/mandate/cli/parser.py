@@ -8,6 +8,7 @@ from pathlib import Path
 FORMATS = ("text", "json", "markdown", "html", "junit", "github", "model-card", "evidence")
 COMPARISON_FORMATS = ("text", "json", "markdown", "html")
 LEVELS = ("Shadow", "Suggest", "Automate")
+PARTS = ("train", "validation", "test")
 TASKS = ("Binary", "Multiclass", "Regression", "Ranking")
 
 EXIT_CODES = """\
@@ -48,6 +49,8 @@ def build() -> argparse.ArgumentParser:
     _compare(commands)
     _split(commands)
     _init(commands)
+    _profile(commands)
+    _drift(commands)
     commands.add_parser("version", help="print the version")
     return parser
 
@@ -245,6 +248,67 @@ def _init(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--model", default="model.onnx", metavar="URI", help="the model file (default: %(default)s)")
     command.add_argument("--level", choices=LEVELS, default="Suggest", help="the target level (default: %(default)s)")
     command.add_argument("--out", type=Path, metavar="FILE", help="write to FILE, which must not exist yet")
+
+
+def _profile(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "profile",
+        help="write a part's profile, to compare new data with",
+        description="Writes the profile of a part of the declared data: how the inputs, the target and the columns of "
+        "slices are\ndistributed, without rows, small, with a digest of its own. Columns that name rows or entities "
+        "are left out; the\nvalues of others are in it, so it is as private as the data.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _manifest(command)
+    _mount(command)
+    rows = command.add_mutually_exclusive_group()
+    rows.add_argument("--part", choices=PARTS, default="train", help="which rows (default: %(default)s)")
+    rows.add_argument(
+        "--table",
+        type=Path,
+        metavar="TABLE",
+        help="the rows of a table instead, such as what production scored, for data.production",
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", required=True, help="the profile: JSON")
+
+
+def _drift(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "drift",
+        help="compare new data with a stored profile",
+        description="Compares a table with a profile that `mandate profile` wrote: what is distributed otherwise, and "
+        "what is wrong\nwith its columns, each with what to do about it.",
+        epilog="exit codes:\n  0  nothing was found\n  1  something was\n  2  what was given can't be used\n"
+        "  3  nothing was found, and something couldn't be looked at, such as too few rows\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("table", type=Path, metavar="TABLE", help="a table: Parquet, CSV or Arrow")
+    command.add_argument(
+        "--reference", type=Path, required=True, metavar="FILE", help="the profile, from `mandate profile`"
+    )
+    command.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column that the table isn't expected to have, such as a label that comes later; several times",
+    )
+    command.add_argument("--id", metavar="COLUMN", help="column that names a row: each occurs once, and everywhere")
+    command.add_argument(
+        "--cluster", metavar="COLUMN", help="rows of one value may be alike, and tell as much as their clusters"
+    )
+    command.add_argument("--time", metavar="COLUMN", help="column that says when a row happened; for --max-age")
+    command.add_argument("--max-age", metavar="DURATION", help="how old the newest row may be, such as 36h or 7d")
+    command.add_argument(
+        "--usual-rows", type=_count, metavar="N", help="how many rows are usual: half to twice as many"
+    )
+    _outputs(command, COMPARISON_FORMATS)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10**12:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number of rows above 0")
+    return int(text)
 
 
 def _manifest(command: argparse.ArgumentParser) -> None:

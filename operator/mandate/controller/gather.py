@@ -20,6 +20,7 @@ from mandate.api.names import (
 from mandate.controller import desired, replay
 from mandate.controller.cache import Defaults, EvidenceCache
 from mandate.controller.choice import evaluation_status, understood, wanted
+from mandate.controller.conditions import is_true
 from mandate.controller.decide_evaluation import attempt_of
 from mandate.controller.decide_grant import attempts, batch_key, holders
 from mandate.controller.driller import Driller
@@ -127,7 +128,8 @@ class Gatherer:
         jobs = self._owned(JOBS, namespace, model, meval)
         pods = store.labelled(PODS, namespace, LABEL_EVALUATION, job)
         present = next((item for item in jobs if item["metadata"]["name"] == job), None)
-        if status.evidence is None and untold(present, pods):
+        open_ = status.evidence is None and not is_true(status.conditions, "Failed")
+        if open_ and untold(present, pods):
             # Kinds are watched apart: the Job's end may be heard of before its Pod is. Only the API server knows.
             pods = (await self._client.list(PODS, namespace=namespace, selector=f"{LABEL_EVALUATION}={job}")).items
         result, unread = None, ""

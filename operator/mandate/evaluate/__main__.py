@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,6 +165,7 @@ def _judged(options: argparse.Namespace) -> dict[str, Any]:
             model=options.model_name,
             environment=os.environ,
             limits=Limits(ready=options.ready_timeout),
+            now=datetime.now(UTC),
         )
     )
     return evidence.dump()

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from mandate import sources
 from mandate.api.kinds import ModelEvaluationSpec
-from mandate.api.spec import DATA_TABLES, Csv, TableSource
+from mandate.api.spec import DATA_TABLES, Csv, Production, TableSource
 from mandate.measure import split as dividing
+from mandate.measure.data.columns import columns, stored
+from mandate.measure.data.profile import Profile, dumps, loads
 from mandate.measure.split import PARTS, Part, Split
 from mandate.measure.table import MeasureError
 
 from .failures import failing
 from .places import place_of
 
+T = TypeVar("T")
 _TABLE, _SPLIT, _INPUTS, _ANNOTATIONS = "table.arrow", "split.arrow", "inputs.json", "annotations.arrow"
+_PRODUCTION = "production.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,8 @@ class Rows:
     digests: dict[str, str]
     annotations: pa.Table | None = None
     """What people said of them, as it is declared: columns for the row, the annotator and the label."""
+    production: Profile | None = None
+    """The profile of what production scores, where it is declared."""
 
 
 def declared_tables(spec: ModelEvaluationSpec) -> dict[str, TableSource]:
@@ -52,7 +59,12 @@ def load(spec: ModelEvaluationSpec, *, reader: sources.Reader, scratch: Path | N
     """
     tables: dict[str, pa.Table] = {}
     digests: dict[str, str] = {}
+    production = None
     for name, source in declared_tables(spec).items():
+        if isinstance(source, Production):
+            with failing("Fetch", field=f"spec.data.{name}"):
+                production, digests[name] = _production(spec, source, reader=reader, scratch=scratch)
+            continue
         with failing("Fetch", field=f"spec.data.{name}"):
             tables[name], digests[name] = _read(
                 source, reader=reader, scratch=scratch, identities=_identities(spec, name)
@@ -72,13 +84,31 @@ def load(spec: ModelEvaluationSpec, *, reader: sources.Reader, scratch: Path | N
         else:
             parts: dict[Part, pa.Table] = {part: tables[part] for part in PARTS if part in tables}
             table, split = dividing.join(parts, task=spec.task)
-    return Rows(table=table.select(list(needed)), split=split, digests=digests, annotations=annotations)
+    return Rows(
+        table=table.select(list(needed)), split=split, digests=digests, annotations=annotations, production=production
+    )
+
+
+def _production(
+    spec: ModelEvaluationSpec, source: Production, *, reader: sources.Reader, scratch: Path | None
+) -> tuple[Profile, str]:
+    """The profile of what production scores, as it is stored: its rows go no further than here."""
+    if source.is_profile:
+        return _fetched(source, lambda path: loads(path.read_bytes()), reader=reader, scratch=scratch)
+    table, digest = _read(source, reader=reader, scratch=scratch, identities=identities(spec))
+    found = stored(table, columns(model=spec.model, task=spec.task, data=spec.data, target=False))
+    return loads(dumps(found)), digest
 
 
 def _identities(spec: ModelEvaluationSpec, table: str) -> list[str]:
     """The columns of a table whose values are names, whatever they look like."""
     if table == "annotations" and spec.data.annotations is not None:
         return [spec.data.annotations.row, spec.data.annotations.annotator]
+    return identities(spec)
+
+
+def identities(spec: ModelEvaluationSpec) -> list[str]:
+    """The columns that name rows, units and clusters."""
     unit = None if spec.task.unit is None else spec.task.unit.column
     return [column for column in (spec.task.id, spec.task.cluster, spec.task.query, unit) if column is not None]
 
@@ -88,6 +118,8 @@ def write(rows: Rows, folder: Path, *, model: str | None) -> None:
     _write_arrow(rows.table, folder / _TABLE)
     if rows.annotations is not None:
         _write_arrow(rows.annotations, folder / _ANNOTATIONS)
+    if rows.production is not None:
+        (folder / _PRODUCTION).write_bytes(dumps(rows.production))
     _write_arrow(pa.table({"part": rows.split.part, "key": rows.split.keys}), folder / _SPLIT)
     inputs = {"model": model, "data": rows.digests, "split": rows.split.digest}
     (folder / _INPUTS).write_text(json.dumps(inputs))
@@ -102,12 +134,13 @@ def read(folder: Path) -> tuple[Rows, str | None]:
         keys=parts.column("key").to_numpy().astype(np.uint64),
         digest=inputs["split"],
     )
-    said = folder / _ANNOTATIONS
+    said, scored = folder / _ANNOTATIONS, folder / _PRODUCTION
     rows = Rows(
         table=_read_arrow(folder / _TABLE),
         split=split,
         digests=inputs["data"],
         annotations=_read_arrow(said) if said.exists() else None,
+        production=loads(scored.read_bytes()) if scored.exists() else None,
     )
     return rows, inputs["model"]
 
@@ -115,7 +148,6 @@ def read(folder: Path) -> tuple[Rows, str | None]:
 def _read(
     source: TableSource, *, reader: sources.Reader, scratch: Path | None, identities: list[str]
 ) -> tuple[pa.Table, str]:
-    place = place_of(source)
     csv = source.csv or Csv()
     read_table = partial(
         sources.read_table,
@@ -125,14 +157,22 @@ def _read(
         separator=csv.separator,
         identities=identities,
     )
+    return _fetched(source, read_table, reader=reader, scratch=scratch)
+
+
+def _fetched(
+    source: TableSource, read: Callable[[Path], T], *, reader: sources.Reader, scratch: Path | None
+) -> tuple[T, str]:
+    """What `read` makes of a verified file, and its digest."""
+    place = place_of(source)
     if scratch is None:
         path = reader.path(place)
         digest = sources.verify(path, declared=source.digest, name=source.uri)
-        return read_table(path), digest
+        return read(path), digest
     copy = scratch / "copy"
     digest = reader.copy(place, copy, declared=source.digest)
     try:
-        return read_table(copy), digest
+        return read(copy), digest
     finally:
         copy.unlink()
 

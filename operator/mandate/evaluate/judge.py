@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from mandate.api.kinds import ModelEvaluationSpec
@@ -28,10 +29,12 @@ async def judge(
     model: str,
     environment: Mapping[str, str],
     limits: Limits,
+    now: datetime,
 ) -> Evidence:
     """Evidence on the model behind `predictor` (a URL), or on columns of the data. Raises EvaluationError.
 
-    Where the settings name a champion, the one behind `champion` is asked about the same rows.
+    Where the settings name a champion, the one behind `champion` is asked about the same rows. `now`, with a time zone,
+    is what the rows' age is reckoned from.
     """
     start = time.monotonic()
     with failing("Settings"):
@@ -57,4 +60,5 @@ async def judge(
         replace(predicted, model_digest=digest, champion=rival),
         isolation=isolated,
         seconds={"prepare": prepared},
+        now=now,
     )

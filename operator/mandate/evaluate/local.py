@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import mandate
@@ -30,9 +31,14 @@ from .run import champions, evidence
 
 
 def evaluate_locally(
-    spec: ModelEvaluationSpec, *, reader: Reader, serve: bool = False, stage: Callable[[str], None] = lambda _: None
+    spec: ModelEvaluationSpec,
+    *,
+    reader: Reader,
+    now: datetime,
+    serve: bool = False,
+    stage: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
-    """Evidence as the Job would find it; `reader` reads what is behind a URI.
+    """Evidence as the Job would find it; `reader` reads what is behind a URI, `now` is what rows' age is reckoned from.
 
     A model file runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
     process on the loopback interface, and they are measured. `stage` is told what is being done, in words. Raises
@@ -65,7 +71,7 @@ def evaluate_locally(
         with of_champion():
             predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
     stage("measuring")
-    return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared})
+    return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared}, now=now)
 
 
 async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader) -> Predicted:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence, Measured
 from mandate.measure.engine import compute
 
+from . import age
 from .data import Rows
 from .failures import failing
 from .isolation import Isolation
@@ -34,8 +36,12 @@ def evidence(
     *,
     isolation: Isolation,
     seconds: Mapping[str, float],
+    now: datetime,
 ) -> Evidence:
-    """Compute the evidence of answers that were had; `seconds` are the earlier stages'. Raises EvaluationError."""
+    """Compute the evidence of answers that were had; `seconds` are the earlier stages'. Raises EvaluationError.
+
+    `now` has a time zone. Only how old the rows are is held against it, which is no part of what is computed.
+    """
     start = time.monotonic()
     with failing("Measure", field="spec"):
         computed = compute(
@@ -53,12 +59,15 @@ def evidence(
             data_digests=rows.digests,
             annotations=rows.annotations,
             workers=min(os.cpu_count() or 1, MAX_WORKERS),
+            production=rows.production,
         )
+        newest, ages = ({}, ()) if spec.task.time is None else age.ages(rows, time=spec.task.time, now=now)
     measured = Measured(
-        estimates=predicted.estimates,
+        estimates=(*predicted.estimates, *ages),
         loads=predicted.loads or None,
         saturated=predicted.saturated,
         robustness=predicted.robustness,
+        newest=newest or None,
         isolation=isolation,
         seconds={**seconds, **predicted.seconds, "compute": time.monotonic() - start},
         versions={**_versions(), **predicted.versions},

@@ -89,6 +89,8 @@ LEAKS = frozenset({"SharedRows", "SharedContent", "SharedEntities", "TimeTravel"
 """Codes of findings that make a test look better than use will be."""
 CHANGES = frozenset({"Drift", "LabelDrift"})
 """Codes of findings that say that a column is distributed otherwise."""
+UNREPRESENTED = frozenset({"UnrepresentedGroup", "OutsideTraining"})
+"""Codes of findings about what production has and training lacks."""
 NOTES = frozenset({"GivesClassAway"})
 """Codes of findings that are told and counted by no gate: honest columns have them, too."""
 
@@ -96,7 +98,7 @@ NOTES = frozenset({"GivesClassAway"})
 class Unasked(_Record):
     """What a count couldn't look at, so that 0 of it doesn't say that there is nothing."""
 
-    count: Literal["leaks", "changed_columns"]
+    count: Literal["leaks", "changed_columns", "unrepresented_groups"]
     code: Literal["TooFewRows", "NotExamined"]
     message: Words
 

@@ -226,6 +226,8 @@ class Measured(_Record):
     loads: dict[str, UnderLoad] | None = None
     saturated: Saturated | None = None
     robustness: dict[str, Probed] | None = None
+    newest: dict[str, Text] | None = None
+    """The newest row's time by part, in UTC (or as written where no zone is); None where rows have no times."""
     isolation: Literal["Sealed", "Open", "Unknown"] = "Unknown"
     seconds: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, Text] = Field(default_factory=dict)

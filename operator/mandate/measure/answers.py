@@ -55,6 +55,8 @@ class Voice:
     finite: NDArray[np.bool_] | None = None
     cutoff: float | None = None
     """Binary: from this score on the label is positive, in the answers' own precision."""
+    made_up: NDArray[np.bool_] | None = None
+    """Rows whose answer is a stand-in, for want of what the answers are made of."""
     fault: Fault | None = None
 
     def sample(
@@ -83,6 +85,7 @@ class Voice:
             label=None if self.label is None else self.label[rows],
             score=None if self.score is None else self.score[rows],
             finite=None if self.finite is None else self.finite[rows],
+            made_up=None if self.made_up is None else self.made_up[rows],
             fault=self.fault,
         )
 

@@ -28,7 +28,7 @@ from mandate.api import spec
 from mandate.api.catalogue import Metric, metrics_for
 from mandate.api.references import KINDS
 from mandate.evidence.canonical import digest
-from mandate.evidence.data import CHANGES, LEAKS, NOTES, DataEvidence
+from mandate.evidence.data import CHANGES, LEAKS, NOTES, UNREPRESENTED, DataEvidence
 from mandate.evidence.intervals import AllPairs, Fact, GroupPair, Interval, Unbounded
 from mandate.evidence.measurement import stated
 from mandate.evidence.schema import (
@@ -47,13 +47,16 @@ from mandate.evidence.weakest import Loss, Weakest
 
 from . import baselines, people, uncertainty, weakest
 from .answers import Answers, Voice, from_columns, hear, truth
+from .data.domain import domain_auc
 from .data.parts import examine
+from .data.profile import Profile
+from .data.representation import represent
 from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
 from .people import Panel, Votes
 from .queries import by_query, inside_clusters, told, whole_queries
-from .references import WITH_WORDS, make
+from .references import WITH_WORDS, make, no_history
 from .reliability import reliability
 from .remainder import Remainder
 from .slices import Sliced, assign_all
@@ -70,6 +73,9 @@ MAX_GROUPS = 20
 MAX_GROUPS_PLAIN = 8
 MAX_CLASSES = 100
 """Classes of a Multiclass task that are measured one by one."""
+
+OF_LABELS = ("Prior", "MostFrequent", "Mean", "Median", "Uniform", "Stratified")
+"""Baselines that are made of labels alone."""
 
 SHAPES: tuple[Literal["difference", "ratio"], ...] = ("difference", "ratio")
 """How groups are compared."""
@@ -94,15 +100,16 @@ def compute(
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
     workers: int = 1,
+    production: Profile | None = None,
 ) -> Computed:
     """Measure one model.
 
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
     its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
-    people said, as `data.annotations` declares it. `workers` threads share the work; the result doesn't depend on
-    them. Raises MeasureError where the inputs can't be measured at all;
-    whatever fails for one number is that number's fault.
+    people said, as `data.annotations` declares it, `production` the profile of what production scores. `workers`
+    threads share the work; the result doesn't depend on them. Raises MeasureError where the inputs can't be measured
+    at all; whatever fails for one number is that number's fault.
     """
     order = answers.order(split.keys)
     if champion is not None:
@@ -147,8 +154,13 @@ def compute(
             )
             searched = pool.submit(judge.weakest, measured, slices, data, model)
             said = _votes(annotations, data, table, judge.order(task), task=task)
-            judge, told = _with_people(judge, said, references, split)
-            learnt += told
+            judge, words = _with_people(judge, said, references, split)
+            learnt += words
+            if isinstance(said, Votes) and judge.weights is not None:
+                findings.append(
+                    "cohen_kappa and fleiss_kappa are of the rows that people labelled, each counting alike: they know "
+                    "neither task.weight nor data.sampling"
+                )
             overall, remainder = judge.overall()
             sliced_ = [pool.submit(_listed, judge, sliced, remainder) for sliced in slices]
             estimates = [
@@ -158,8 +170,14 @@ def compute(
                 *judge.by_quantile(task.quantiles or ()),
                 *judge.agreement(said),
             ]
+            if (classifier := data.domain_classifier) is not None:
+                features = _features(table, model, task, references)
+                group = task.cluster or task.query
+                estimates.append(domain_auc(table, split, features=features, folds=classifier.folds, cluster=group))
             found, weak = examined.result(), searched.result()
-            estimates += _data_facts(found, split)
+            if production is not None:
+                found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
+            estimates += _data_facts(found, split, production=production is not None)
             estimates += (estimate for each in sliced_ for estimate in each.result())
     return Computed(
         task=task.type,
@@ -225,6 +243,7 @@ def settings_digest(
         "annotations": None if data.annotations is None else _named_columns(data.annotations),
         "readAs": {part: said for part, said in read_as.items() if said},
         "search": None if data.search is None else stated(data.search),
+        "domainClassifier": None if data.domain_classifier is None else {"folds": data.domain_classifier.folds},
     }
     return digest(found | {name: declared for name, declared in later.items() if declared})
 
@@ -287,9 +306,16 @@ def _prepare(
         return hear(given, rows=rows, task=task, output=by.output, classes=classes)
 
     others: dict[str, Voice] = {}
-    train = split.rows("train")
     features = _features(table, model, task, references)
+    by_row = (table, split, actual, weights)
+    by_unit = by_row
+    if rolled is not None:
+        heavy = None if weights is None else rolled.reduce(weights, "Mean")
+        by_unit = (table.take(pa.array(rolled.last)), rolled.split, rolled.reduce(actual, rolled.how.labels), heavy)
     for reference in references:
+        # What is made of labels alone is made of the units', whose shares and means are others than the rows'.
+        on, parted, known, heavy = by_unit if reference.type in OF_LABELS else by_row
+        train = parted.rows("train")
         if reference.type == "Human" and task.type in KINDS["Human"].tasks:
             continue  # heard on rows of their own
         if reference.type == "Column":
@@ -310,25 +336,25 @@ def _prepare(
         elif reference.type in WITH_WORDS:
             others[reference.name], words = make(
                 reference,
-                table,
-                split,
-                actual,
+                on,
+                parted,
+                known,
                 task=task,
                 features=features,
                 classes=classes,
                 cutoff=float(model.output.cutoff),
-                weights=weights,
+                weights=heavy,
             )
             if words:
                 learnt.append(Learnt(baseline=reference.name, words=words))
         else:
             others[reference.name] = _baseline(
                 reference,
-                table,
+                on,
                 features,
-                actual,
+                known,
                 train,
-                weights=weights,
+                weights=heavy,
                 cutoff=float(model.output.cutoff),
                 classes=len(classes),
                 quantiles=quantiles,
@@ -362,13 +388,15 @@ def _prepare(
         findings.append(f"rows have weights: the {len(parts['test'])} test rows tell as much as {count:.0f} equal ones")
     if rolled is not None:
         before = len(parts["test"])
-        actual = rolled.reduce(actual, rolled.how.labels)
-        mine, others = rolled.voice(mine), {name: rolled.voice(other) for name, other in others.items()}
+        actual = by_unit[2]
+        made = {reference.name for reference in references if reference.type in OF_LABELS}
+        mine = rolled.voice(mine)
+        others = {name: other if name in made else rolled.voice(other) for name, other in others.items()}
         if clusters is not None and not rolled.same(clusters):
             message = f"task.cluster: rows of one {rolled.how.column!r} are in several clusters; name a column above it"
             raise MeasureError("ClusterInUnit", message)
         clusters = None if clusters is None else clusters[rolled.last]
-        weights = None if weights is None else rolled.reduce(weights, "Mean")
+        weights = by_unit[3]
         parts = {part: np.flatnonzero(rolled.split.rows(part)) for part in PARTS}
         findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
     if task.type == "Binary" and mine.fault is None and mine.score is not None:
@@ -705,9 +733,12 @@ class Judge:
         sample = self._sample(self.mine, rows)
         if kind != "Error" and sample.score is None:
             return None
+        losses = weakest.losses(sample, kind)
+        if not np.isfinite(losses.sum()):
+            return None  # answers and truth so far apart that the loss overflows
         axes, left_out = weakest.axes(table, slices, data.slices, columns, train=train, test=rows)
         return weakest.search(
-            weakest.losses(sample, kind),
+            losses,
             axes,
             kind=kind,
             clusters=self._codes(rows),
@@ -801,6 +832,8 @@ class Judge:
                 code="NonFinitePredictions", message=f"{bad} of {len(rows)} answers are missing, NaN or infinite"
             )
             return {metric.name: fault for metric in metrics}
+        if (stand_in := no_history(voice, rows)) is not None:
+            return {metric.name: stand_in for metric in metrics}
         sample = self._sample(voice, rows)
         groups = None
         if self.known is not None and any(rows is found for found in self.parts.values()):
@@ -1060,24 +1093,29 @@ def _named(fault: Fault, name: str) -> Fault:
     return Fault(code=fault.code, message=f"{name}: {fault.message}"[:1024])
 
 
-def _data_facts(found: DataEvidence, split: Split) -> Iterator[Estimate]:
+def _data_facts(found: DataEvidence, split: Split, *, production: bool) -> Iterator[Estimate]:
     """Counts of what was found about the rows, for gates. Without training rows there's nothing to compare with."""
     rows = split.counts()
     against_train = next((c for c in found.comparisons if (c.reference, c.current) == ("train", "test")), None)
     if against_train is None:
         fault = Fault(code="NoTrainingRows", message="there are no training rows to compare the test rows with")
-        for metric in ("changed_columns", "leaks"):
+        for metric in ("changed_columns", "leaks", *(["unrepresented_groups"] if production else [])):
             yield _faulty(Quantity(metric=metric, on="test"), fault, rows=rows["test"])
     else:
         leaks = sum(count for code, count in found.counts.items() if code in LEAKS)
-        for metric, count in (("changed_columns", against_train.changed), ("leaks", leaks)):
+        lacking = sum(count for code, count in found.counts.items() if code in UNREPRESENTED)
+        counted = [("changed_columns", against_train.changed), ("leaks", leaks)]
+        for metric, count in [*counted, *([("unrepresented_groups", lacking)] if production else [])]:
             open_ = next((unasked for unasked in found.unasked if unasked.count == metric), None)
             if count or open_ is None:
                 yield _fact(metric, "test", float(count), rows=rows["test"])
             else:
                 fault = Fault(code=open_.code, message=open_.message)
                 yield _faulty(Quantity(metric=metric, on="test"), fault, rows=rows["test"])
-    faults = sum(count for code, count in found.counts.items() if code not in LEAKS | CHANGES | NOTES)
+    for part in PARTS:
+        if rows[part]:
+            yield _fact("row_count", part, float(rows[part]), rows=rows[part])
+    faults = sum(count for code, count in found.counts.items() if code not in LEAKS | CHANGES | UNREPRESENTED | NOTES)
     yield _fact("data_faults", "test", float(faults), rows=rows["test"])
 
 

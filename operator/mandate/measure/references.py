@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,20 @@ from .table import MeasureError
 
 WITH_WORDS = ("Popularity", "Uniform", "Stratified", "Threshold", "PreviousValue", "SeasonalNaive", "LastPeriodMean")
 MOST_WITHOUT = 0.5
-"""A baseline that has nothing to look back to on more of the test rows than this is another baseline: the mean."""
+"""A baseline that has nothing to look back to on more rows than this, of all or a slice, is another one: the mean."""
+
+
+def no_history(voice: Voice, rows: NDArray[np.intp]) -> Fault | None:
+    """Why a baseline that looks back isn't one on these rows, or None where it is."""
+    if voice.made_up is None:
+        return None
+    missing = int(np.count_nonzero(voice.made_up[rows]))
+    if missing <= MOST_WITHOUT * len(rows):
+        return None
+    message = (
+        f"{missing} of these {len(rows)} rows have no earlier value to look back to; compare with another baseline"
+    )
+    return Fault(code="NoHistory", message=message)
 
 
 def make(
@@ -194,4 +208,5 @@ def _looking_back(
     score = np.where(without, mean, score)
     label = score >= cutoff if task.type == "Binary" else None
     words = f"{missing} of {every} test rows have nothing to look back to and get the training rows' mean, {mean:.4g}"
-    return _voice(label=label, score=score), words
+    voice = _voice(label=label, score=score)
+    return replace(voice, cutoff=cutoff if label is not None else None, made_up=without), words

@@ -199,25 +199,32 @@ def instants(table: pa.Table, name: str) -> tuple[NDArray[Any], float]:
 
 
 def moments(table: pa.Table, name: str) -> pa.Array:
-    """Times as the column holds them, texts parsed: with a time zone (UTC) where they are written with an offset."""
+    """Times as the column holds them, texts parsed: with a time zone (UTC) where they are written with an offset.
+
+    Nanoseconds are cut to microseconds: what happened within one is taken to have happened at once.
+    """
     values = column(table, name)
     if values.null_count:
         raise MeasureError("MissingTime", f"task.time: column {name!r} is missing on {values.null_count} rows")
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return _parsed(values, name)
+        values = _parsed(values, name)
+    if pa.types.is_timestamp(values.type) and values.type.unit == "ns":
+        return values.cast(pa.timestamp("us", values.type.tz), safe=False)
     return values
 
 
 def _parsed(values: pa.Array, name: str) -> pa.Array:
     """Times from ISO 8601: all with an offset from UTC, or all without, as the first one is written."""
-    kind = pa.timestamp("us", "UTC" if _is_time(values[0], pa.timestamp("us", "UTC")) else None)
-    try:
-        return values.cast(kind)
-    except pa.ArrowInvalid:
-        culprit = next(value for value in values if not _is_time(value, kind))
-    expected = (
-        "ISO 8601 with an offset from UTC, as the first one" if kind.tz else "ISO 8601 such as 2024-01-31T08:00:00"
-    )
+    zone = "UTC" if any(_is_time(values[0], pa.timestamp(unit, "UTC")) for unit in ("us", "ns")) else None
+    kinds = [pa.timestamp(unit, zone) for unit in ("us", "ns")]
+    for kind in kinds:
+        try:
+            return values.cast(kind)
+        except pa.ArrowInvalid:
+            pass
+    strange = (value for value in values if not any(_is_time(value, kind) for kind in kinds))
+    culprit = next(strange, None) or next(value for value in values if not _is_time(value, kinds[0]))
+    expected = "ISO 8601 with an offset from UTC, as the first one" if zone else "ISO 8601 such as 2024-01-31T08:00:00"
     raise MeasureError("NotTime", f"task.time: column {name!r} holds {culprit.as_py()[:64]!r}, expected {expected}")
 
 

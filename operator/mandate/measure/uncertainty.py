@@ -35,6 +35,7 @@ from mandate.evidence.intervals import (
 )
 from mandate.evidence.schema import Support
 
+from . import caution
 from .metrics import Floats, Point, Unit
 
 MIN_CLUSTERS = 30
@@ -64,7 +65,8 @@ Clusters = NDArray[np.intp]
 class Sums:
     """Sums of powers of `count` units' contributions: all that an interval takes, but for a covariance.
 
-    `freedom`: units less the means taken from them. `clusters` is how many there are where they are the units.
+    `freedom`: units less the means taken from them. `clusters` is how many there are where they are the units. `least`
+    is what limits take for the variance at least.
     """
 
     count: int
@@ -73,11 +75,17 @@ class Sums:
     fourth: float
     freedom: int
     clusters: int | None = None
+    least: float = 0.0
 
     @property
     def variance(self) -> float:
         """Variance of the estimate."""
         return self.second
+
+    @property
+    def cautious(self) -> float:
+        """Variance of the estimate for limits."""
+        return self.least if self.least > self.second * (1.0 + ROUNDING) else self.second
 
     def degrees_of_variance(self) -> float:
         """What the variance estimate is worth: 2 Var² / Var(Var), by the contributions' fourth powers."""
@@ -100,16 +108,18 @@ class Sums:
             fourth=a**4 * self.fourth + b**4 * other.fourth,
             freedom=freedom,
             clusters=self.clusters,
+            least=a**2 * self.cautious + b**2 * other.cautious,
         )
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Contributions per unit, of an estimate or of a difference; `freedom` and `clusters` as in Sums."""
+    """Contributions per unit, of an estimate or of a difference; `freedom`, `clusters` and `least` as in Sums."""
 
     units: Floats
     freedom: int
     clusters: int | None = None
+    least: float = 0.0
 
     @cached_property
     def sums(self) -> Sums:
@@ -122,6 +132,7 @@ class Spread:
             fourth=float(squares @ squares),
             freedom=self.freedom,
             clusters=self.clusters,
+            least=self.least,
         )
 
     @property
@@ -169,7 +180,8 @@ def _contributions(point: Point, clusters: Clusters | None) -> Spread:
     if clusters is not None:
         sums = np.bincount(clusters, weights=point.psi) / rows
         found = _distinct(clusters[counted])
-        return Spread(sums * math.sqrt(found / (found - 1)) if found > 1 else sums * 0.0, found - 1, found)
+        units = sums * math.sqrt(found / (found - 1)) if found > 1 else sums * 0.0
+        return Spread(units, found - 1, found, caution.of_clusters(point.psi, point.weight, counted, clusters, 0.0))
     sizes = np.bincount(point.stratum[counted])
     scale = np.sqrt(np.divide(sizes, sizes - 1, out=np.zeros(len(sizes)), where=sizes > 1))
     freedom = int(sizes.sum()) - int(np.count_nonzero(sizes))
@@ -204,7 +216,21 @@ def paired(a: Point, b: Point, clusters: Clusters | None) -> Interval:
     unbounded = _too_few(a, clusters) or _too_few(b, clusters)
     if unbounded is not None:
         return unbounded
-    return _on_same(a, contributions(a, clusters), b, contributions(b, clusters), unit="discordant")
+    u, v = contributions(a, clusters), contributions(b, clusters)
+    return _on_same(a, u, b, v, least=_least(a, b, clusters), unit="discordant")
+
+
+def _least(a: Point, b: Point, clusters: Clusters | None) -> float:
+    """The least that the variance of a difference on the same rows is taken for.
+
+    Numbers of labels have their steps: at least MIN_STEPS of the heaviest row's.
+    """
+    if a.weight is None and clusters is None:
+        return 0.0
+    psi, rows = a.psi - b.psi, 0.0
+    if a.weight is not None and not max(a.step, b.step):
+        rows = caution.of_rows(psi, a.weight, a.stratum)
+    return rows if clusters is None else caution.of_clusters(psi, a.weight, a.stratum >= 0, clusters, rows)
 
 
 def apart(a: Point, b: Point | Summed, clusters: tuple[Clusters | None, Clusters | None]) -> Interval:
@@ -213,30 +239,41 @@ def apart(a: Point, b: Point | Summed, clusters: tuple[Clusters | None, Clusters
     if unbounded is not None:
         return unbounded
     if isinstance(b, Point) and clusters[0] is not None:
-        return _on_same(a, *_aligned(a, b, clusters), unit=a.unit)
+        both = _aligned(contributions(a, clusters[0]), contributions(b, clusters[1]))
+        return _on_same(a, both[0], b, both[1], least=None, unit=a.unit)
     u = contributions(a, None).sums
     v = b.sums if isinstance(b, Summed) else contributions(b, None).sums
     return _pair(a, u, b, v, u.less(v, freedom=_freedom(u, v)), cov=0.0, unit=a.unit)
 
 
-def _aligned(a: Point, b: Point, clusters: tuple[Clusters | None, Clusters | None]) -> tuple[Spread, Point, Spread]:
-    """Contributions of both, and `b`, over one common list of clusters."""
-    u, v = contributions(a, clusters[0]), contributions(b, clusters[1])
+def _aligned(u: Spread, v: Spread) -> tuple[Spread, Spread]:
+    """Contributions of both over one common list of clusters."""
     size = max(len(u.units), len(v.units))
     return (
         replace(u, units=np.pad(u.units, (0, size - len(u.units)))),
-        b,
         replace(v, units=np.pad(v.units, (0, size - len(v.units)))),
     )
+
+
+def _less(
+    u: Spread, v: Spread, *, freedom: int, scale: tuple[float, float] = (1.0, 1.0), least: float | None = None
+) -> Spread:
+    """Of the difference of two, each times its `scale`, over the same units; by default as cautious as either alone."""
+    units = scale[0] * u.units - scale[1] * v.units
+    if least is None:
+        least = max(w.cautious / w.variance if w.variance else 1.0 for w in (u.sums, v.sums)) * float(units @ units)
+    return Spread(units, freedom, u.clusters, least)
 
 
 def _freedom(u: Sums, v: Sums) -> int:
     return min(u.freedom, v.freedom) if v.variance else u.freedom
 
 
-def _on_same(a: Point, u: Spread, b: Point, v: Spread, *, unit: Unit | Literal["discordant"]) -> Interval:
+def _on_same(
+    a: Point, u: Spread, b: Point, v: Spread, *, least: float | None, unit: Unit | Literal["discordant"]
+) -> Interval:
     """`a` against `b`, whose contributions are of the same units."""
-    difference = Spread(u.units - v.units, _freedom(u.sums, v.sums), u.clusters)
+    difference = _less(u, v, freedom=_freedom(u.sums, v.sums), least=least)
     cov = float(u.units @ v.units)
     return _pair(a, u.sums, b, v.sums, difference.sums, cov=cov, unit=unit)
 
@@ -253,7 +290,8 @@ def _pair(
     unbounded = _unsteady(difference, (a, b), degrees, step=max(a.step, b.step), unit=unit)
     if unbounded is not None:
         return unbounded
-    return Paired(a=a.value, b=b.value, var_a=u.variance, var_b=v.variance, cov=cov, df=degrees)
+    wider = difference.cautious / difference.variance
+    return Paired(a=a.value, b=b.value, var_a=wider * u.variance, var_b=wider * v.variance, cov=wider * cov, df=degrees)
 
 
 def all_pairs(groups: dict[str, tuple[Point, Clusters | None]], *, ratio: bool) -> AllPairs | Unbounded:
@@ -296,8 +334,8 @@ def _between(
         s, t = contributions(a, None).sums, contributions(b, None).sums
         sums = s.less(t, freedom=min(s.freedom, t.freedom), scale=(scale_a, scale_b))
     else:
-        u, _, v = _aligned(a, b, (codes_a, codes_b))
-        sums = Spread(u.units * scale_a - v.units * scale_b, min(u.freedom, v.freedom), u.clusters).sums
+        u, v = _aligned(contributions(a, codes_a), contributions(b, codes_b))
+        sums = _less(u, v, freedom=min(u.freedom, v.freedom), scale=(scale_a, scale_b)).sums
     return _student(
         sums,
         (a, b),
@@ -334,7 +372,7 @@ def _proportion(point: Point, clusters: Clusters | None) -> Beta:
     rows = int(np.count_nonzero(point.stratum >= 0))
     degrees = spread.degrees_of_variance()
     adjust = (special.stdtrit(rows - 1, KORN_GRAUBARD_LEVEL) / special.stdtrit(degrees, KORN_GRAUBARD_LEVEL)) ** 2
-    effective = min(float(trials), point.value * (1 - point.value) / spread.variance * float(adjust))
+    effective = min(float(trials), point.value * (1 - point.value) / spread.sums.cautious * float(adjust))
     return Beta(successes=point.value * effective, trials=effective)
 
 
@@ -345,7 +383,7 @@ def _student(
         return _too_large(points[0])
     if spread.variance <= ROUNDING * centre * (ROUNDING * centre) + TINY:
         return _no_variance(points[0])
-    error = math.sqrt(spread.variance)
+    error = math.sqrt(spread.cautious)
     match link:
         case "Identity":
             on_link, slope, bend = centre, 1.0, 0.0
@@ -369,10 +407,7 @@ def _too_few(point: Point | Summed, clusters: Clusters | None) -> Unbounded | No
         found = contributions(point, clusters).clusters or 0
         if found < MIN_CLUSTERS:
             return Unbounded(reason=f"{found} clusters only", unit="clusters", found=found, needed=MIN_CLUSTERS)
-        counted = point.stratum >= 0
-        mass = np.bincount(clusters[counted], weights=None if point.weight is None else point.weight[counted])
-        share = mass / mass.sum()
-        if (worth := 1.0 / float(share @ share)) < MIN_EFFECTIVE_CLUSTERS:
+        if (worth := _effective_clusters(point, clusters)) < MIN_EFFECTIVE_CLUSTERS:
             return Unbounded(
                 reason=f"a few of {found} clusters hold most of the weight, all worth {worth:.1f} equal ones",
                 unit="clusters",
@@ -435,10 +470,8 @@ def _design_effect(point: Point | Summed) -> float:
 def _effective_clusters(point: Point, clusters: Clusters) -> float:
     """How many clusters of equal weight tell as much as those that occur."""
     counted = point.stratum >= 0
-    if point.weight is None:
-        return _distinct(clusters[counted])
-    sums = np.bincount(clusters[counted], weights=point.weight[counted])
-    return float(sums.sum()) ** 2 / float(sums @ sums)
+    mass = np.bincount(clusters[counted], weights=None if point.weight is None else point.weight[counted])
+    return float(mass.sum()) ** 2 / float(mass @ mass)
 
 
 def _no_variance(point: Point) -> Unbounded:

@@ -19,6 +19,9 @@ from .split import NONE, Split, instants
 from .table import MeasureError, text_codes
 
 Rows = NDArray[np.intp]
+HUGE = 1e290
+"""Numbers whose sums may overflow; those are added up after they are multiplied by SHRINK, a power of two."""
+SHRINK = 2.0**-64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,14 @@ class Units:
             return values[self.last]
         if how == "Max":
             return np.asarray(np.maximum.reduceat(values[self.order], self.start, axis=0))
-        # The mean of equal numbers is that number, which sums don't always give.
+        # The mean of equal numbers is that number, which sums don't always give; and sums of huge ones would overflow.
+        size = np.abs(values).max(initial=0.0, where=np.isfinite(values))
+        shrunk = SHRINK if size > HUGE else 1.0
+        values = values * shrunk
         middle = values[self.last]
         away = np.add.reduceat((values - middle[self.code])[self.order], self.start, axis=0)
         rows = np.diff(np.append(self.start, len(self.order)))
-        return np.asarray(middle + away / rows.reshape(-1, *[1] * (values.ndim - 1)))
+        return np.asarray((middle + away / rows.reshape(-1, *[1] * (values.ndim - 1))) / shrunk)
 
     def same(self, values: NDArray[Any]) -> bool:
         """Whether each unit's rows all have the same of (n,) values."""
@@ -76,8 +82,11 @@ class Units:
         finite = None
         if voice.finite is not None:
             finite = np.logical_and.reduceat(voice.finite[self.order], self.start)
+        made_up = None
+        if voice.made_up is not None:
+            made_up = np.logical_and.reduceat(voice.made_up[self.order], self.start)
         quantiles = None if voice.quantiles is None else self.reduce(voice.quantiles, how)
-        return replace(voice, label=label, score=score, quantiles=quantiles, finite=finite)
+        return replace(voice, label=label, score=score, quantiles=quantiles, finite=finite, made_up=made_up)
 
     def sliced(self, slices: Sliced, *, timed: bool) -> Sliced:
         """The slice that each unit's last row is in. Raises SliceInUnit where rows differ and no time says which."""

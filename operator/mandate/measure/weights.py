@@ -27,6 +27,8 @@ def weigh(table: pa.Table, split: Split, *, task: spec.Task) -> tuple[Floats | N
     if task.weight is None:
         return None, split
     weights = _declared(table, task.weight)
+    if weights.min() == weights.max() > 0:
+        return None, split
     part = np.where(weights > 0, split.part, NONE).astype(np.int8)
     if not (part == PARTS.index("test")).any():
         raise _bad(task.weight, "is 0 on all test rows, so nothing can be measured; give rows that count more than 0")
@@ -44,7 +46,8 @@ def by_class(
     """`weights` times what makes up for rows that were drawn by their class alone; `code` (n,) indexes `classes`.
 
     With rates, a row stands for 1 / kept rows, a class that isn't listed was kept whole. With prevalences, each part's
-    classes get their shares (Elkan 2001, for the rows instead of the scores). Raises UnknownClass, MissingClass.
+    classes get their shares (Elkan 2001, for the rows instead of the scores). Every weight stays above 0, so that rows
+    stay in their parts. Raises UnknownClass, MissingClass, BadSampling, BadWeight.
     """
     if not sampling:
         return weights
@@ -56,10 +59,15 @@ def by_class(
                 "UnknownClass",
                 f"data.sampling: {name[:64]!r} isn't among the classes {', '.join(map(repr, classes[:10]))}",
             )
+        given = declared[name].kept or declared[name].prevalence
+        if given is None or float(given) <= 0:
+            raise MeasureError(
+                "BadSampling", f"data.sampling: class {name[:64]!r} is given {given}, expected a share above 0"
+            )
     base = np.ones(len(code)) if weights is None else weights
     if sampling[0].kept is not None:
         kept = np.array([float(declared[name].kept or 1) if name in declared else 1.0 for name in classes])
-        return np.asarray(base / kept[code], dtype=np.float64)
+        return _near(np.asarray(base / kept[code], dtype=np.float64), split)
     for name in occurring:
         if name not in declared:
             message = f"data.sampling: class {name[:64]!r} occurs and has no prevalence; give it"
@@ -85,7 +93,20 @@ def by_class(
     if times is not None:  # what is in no part may still be looked back to: as the first part, which is training's
         rows = split.part == NONE
         result[rows] *= times[code[rows]]
-    return result
+    return _near(result, split)
+
+
+def _near(weights: Floats, split: Split) -> Floats:
+    """The weights, which within each part are near enough to each other to be added up."""
+    for part in PARTS:
+        some = weights[split.rows(part)]
+        if len(some) and some.max() / WIDEST > some.min():
+            raise MeasureError(
+                "BadWeight",
+                f"data.sampling makes {part} rows count from {some.min():g} to {some.max():g}; expected at most "
+                f"{WIDEST:g} times as much: give rarer classes more rows, or task.weight a narrower range",
+            )
+    return weights
 
 
 def effective_rows(weights: Floats, split: Split, part: Part) -> float:

@@ -155,7 +155,8 @@ def _questions(one: Evidence, other: Evidence) -> list[tuple[str, str, str]]:
     a, b = one.computed, other.computed
 
     def data(evidence: Evidence) -> str:
-        return ", ".join(f"{name} {digest}" for name, digest in sorted(evidence.computed.inputs.data.items()))
+        tables = sorted(evidence.computed.inputs.data.items())
+        return ", ".join(f"{name} {digest}" for name, digest in tables if name != "production")
 
     return [
         ("tasks", a.task, b.task),

@@ -263,6 +263,8 @@ class Report:
     held_out: str
     held_out_reason: str
     isolation: str
+    newest: str
+    """Each part's newest row, and how old it was when it was measured; empty where rows have no times."""
     findings: tuple[str, ...]
     data: DataEvidence | None
     """What was found about the rows; None where evidence is older than that."""
@@ -344,6 +346,7 @@ def build(
         held_out=computed.held_out.status,
         held_out_reason=computed.held_out.reason,
         isolation=evidence.measured.isolation,
+        newest=newest_text(evidence.measured),
         findings=computed.findings,
         data=computed.data,
         criteria_digest=criteria_digest(spec),
@@ -842,7 +845,9 @@ def _service(spec: ModelDeploymentSpec, estimates: Sequence[Estimate], *, alpha:
         )
         for estimate in estimates
         # What wasn't measured shows where a gate asks for it.
-        if estimate.quantity.metric in METRICS and (estimate.fault is None or estimate.fault.code != "NotMeasured")
+        if estimate.quantity.metric in METRICS
+        and METRICS[estimate.quantity.metric].origin == "Service"
+        and (estimate.fault is None or estimate.fault.code != "NotMeasured")
     )
 
 
@@ -852,6 +857,16 @@ def _service_notes(measured: Measured) -> tuple[str, ...]:
         notes.append(_saturated_note(measured.saturated))
     notes += [_probed_note(kind, seen) for kind, seen in (measured.robustness or {}).items()]
     return tuple(notes)
+
+
+def newest_text(measured: Measured) -> str:
+    """The newest row of each part, and its age at the evaluation."""
+    ages = {str(e.quantity.on): e.estimate for e in measured.estimates if e.quantity.metric == "data_age"}
+    newest = [(part, at, ages.get(part)) for part, at in (measured.newest or {}).items()]
+    return ", ".join(
+        f"{part} {at}" + ("" if old is None else f" ({Number(value=old, unit='duration').text} old)")
+        for part, at, old in sorted(newest, key=lambda item: ROW_PARTS.index(item[0]))
+    )
 
 
 def _load_note(load: str, seen: UnderLoad) -> str:

@@ -103,6 +103,7 @@ def document(report: Report) -> dict[str, Any]:
         "look": {"number": report.look, "source": report.look_source, "share": report.look_share},
         "heldOut": {"status": report.held_out, "reason": report.held_out_reason},
         "isolation": report.isolation,
+        "newest": report.newest,
         "findings": list(report.findings),
         "data": None if report.data is None else dump(report.data),
         "digests": {

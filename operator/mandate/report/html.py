@@ -72,10 +72,16 @@ def render(report: Report) -> str:
 
 
 def comparison_page(
-    head: Sequence[str], body: Sequence[Sequence[str]], notes: Sequence[str], *, chosen: Sequence[str]
+    head: Sequence[str],
+    body: Sequence[Sequence[str]],
+    notes: Sequence[str],
+    *,
+    chosen: Sequence[str] = (),
+    title: str = "Candidates compared",
 ) -> str:
     """A page with one table, whose rows named in `chosen` stand out, and sentences."""
-    page = _template("compare.html.j2").render(head=head, body=body, notes=notes, chosen=chosen, css=_css())
+    template = _template("compare.html.j2")
+    page = template.render(head=head, body=body, notes=notes, chosen=chosen, title=title, css=_css())
     return without_commands(page)
 
 

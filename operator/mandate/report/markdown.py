@@ -256,6 +256,7 @@ def grounds_table(report: Report, *, most: int = MOST_GROUNDS) -> list[str]:
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
         ("look", look_text(report)),
         ("isolation", report.isolation),
+        *([("newest row", report.newest)] if report.newest else []),
         ("risk tier", report.tier),
         *(("finding", finding) for finding in findings),
         *([("finding", f"… and {left} more")] if left > 0 else []),

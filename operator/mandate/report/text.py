@@ -290,6 +290,7 @@ def _grounds(report: Report, *, width: int) -> list[str]:
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
         ("look", look_text(report)),
         ("isolation", report.isolation),
+        *([("newest row", report.newest)] if report.newest else []),
         ("risk tier", report.tier),
         *(("finding", finding) for finding in report.findings),
         ("criteria", report.criteria_digest),

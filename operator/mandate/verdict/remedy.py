@@ -19,6 +19,7 @@ _TOO_LOW = {
     "calibration_slope": "the answers are too extreme: regularise the model, or recalibrate it on the validation rows",
     "cohen_kappa": _DIFFER,
     "fleiss_kappa": _DIFFER,
+    "row_count": "look for batches that are late, lost or filtered out",
     "finite_answers": "find the inputs it has no answer for, and give the model a default for them",
 }
 _TOO_HIGH = {
@@ -30,6 +31,10 @@ _TOO_HIGH = {
     "changed_columns": "look at what the report says of each column: its source, its unit, how the rows were divided",
     "leaks": "take out what the report's findings name, and train again",
     "data_faults": "look at what the report's findings say of each column, and mend it at its source",
+    "domain_auc": "look at what the report says of each column; where none changed, several do together",
+    "unrepresented_groups": "collect rows and labels of the groups that the report names, and train with them",
+    "row_count": "look for a batch that was loaded twice, or a join that multiplies rows",
+    "data_age": "look whether the last batches came, and evaluate on a table that has them",
     "latency_p50": _FASTER,
     "latency_p95": _FASTER,
     "latency_p99": _FASTER,

@@ -119,6 +119,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "model.source.uri",
     ),
     "a table in no known format": (changed("data.source.uri", "pvc://data/credit.xlsx"), "data.source"),
+    "told apart without being asked": (
+        changed("gates.1", {"name": "alike", "metric": "domain_auc", "require": {"Shadow": "<= 0.6"}}),
+        "gates[1].metric",
+    ),
+    "groups of no production": (
+        changed("gates.1", {"name": "all", "metric": "unrepresented_groups", "require": {"Shadow": "<= 0"}}),
+        "gates[1].metric",
+    ),
+    "production in no known format": (changed("data.production", {"uri": "pvc://data/june.xlsx"}), "data.production"),
+    "csv of a profile": (
+        changed("data.production", {"uri": "pvc://data/june.json", "csv": {"separator": "Tab"}}),
+        "data.production.csv",
+    ),
+    "storage of production's volume": (
+        changed("data.production", {"uri": "pvc://data/june.json", "s3": {"region": "eu-central-1"}}),
+        "data.production.s3",
+    ),
     "csv of another format": (changed("data.source.csv", {"separator": "Tab"}), "data.source.csv"),
     "a user in a web address": (changed("data.source.uri", "https://me:word@data/credit.csv"), "data.source.uri"),
     "storage of a volume": (

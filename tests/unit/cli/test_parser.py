@@ -26,7 +26,7 @@ def test_the_parser_loads_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["evaluate", "report", "compare", "split", "init", "version"])
+@pytest.mark.parametrize("command", ["evaluate", "report", "compare", "split", "init", "profile", "drift", "version"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         build().parse_args([command, "--help"])

@@ -136,3 +136,30 @@ async def test_a_job_heard_to_end_before_its_predictor_is_told_with_the_predicto
     found = find(status.conditions, "Failed")
     assert found is not None
     assert "out of memory" in found.message
+
+
+@pytest.mark.parametrize("failed_", [False, True])
+async def test_nobody_is_asked_for_the_pod_of_an_attempt_whose_failure_is_written_down(failed_: bool) -> None:
+    """Its finished Job stays for a while, without a Pod."""
+    api: Any = FakeApi(random.Random(0))
+    controller = Controller(api, SETTINGS, identity="x", operator_namespace="mandate-system", now=lambda: NOW)
+    (meval,) = failed("PodLost", attempt=1).mevals
+    if not failed_:
+        meval["status"] = {"attempt": 1}
+    space, name = meval["metadata"]["namespace"], meval["metadata"]["name"]
+    controller.store.upsert(MODEL_EVALUATIONS, api.put(MODEL_EVALUATIONS, meval))
+    (meval,) = api.all(MODEL_EVALUATIONS)
+    labels = {LABEL_EVALUATION: job_name(name, 1), LABEL_MODEL: meval["spec"]["modelDeployment"]}
+    metadata = {"name": job_name(name, 1), "namespace": space, "labels": labels, "ownerReferences": [owner(meval)]}
+    over = {"conditions": [{"type": "Failed", "status": "True"}]}
+    controller.store.upsert(JOBS, api.put(JOBS, {"metadata": metadata, "spec": {}, "status": over}))
+    asked = []
+    listed = api.list
+
+    async def counted(resource: Any, **options: Any) -> Any:
+        asked.append(resource)
+        return await listed(resource, **options)
+
+    api.list = counted
+    await controller._gatherer.gather(Key("Evaluation", space, name))
+    assert (PODS in asked) == (not failed_)

@@ -13,6 +13,7 @@ from mandate.inference.capacity import Capacity
 from mandate.inference.client import Usage
 from mandate.inference.load import Loaded
 from mandate.measure.answers import Answers
+from mandate.measure.data.profile import profile
 from mandate.measure.engine import compute, settings_digest
 from mandate.measure.metrics import METRICS
 from mandate.measure.remainder import Remainder
@@ -175,7 +176,8 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
         case = Case(kind, rows=300)
         if kind != "Regression":
             case.annotate(3)
-        computed = case.compute(data=case.data).estimates
+        asked = case.data.model_copy(update={"domain_classifier": spec.DomainClassifier()})
+        computed = case.compute(data=asked, production=profile([case.table])).estimates
         for origin, estimates in (("Computed", computed), ("Service", service)):
             declared = {metric.name: metric for metric in metrics_for(kind) if metric.origin == origin}
             assert {e.quantity.metric for e in estimates} == set(declared), (kind, origin)
@@ -184,7 +186,9 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
         facts |= {e.quantity.metric for e in computed if isinstance(e.interval, Fact)}
     spreads = {name for name, metric in CATALOGUE.items() if metric.spreads}
     agreement = {"cohen_kappa", "fleiss_kappa"}
-    assert set(CATALOGUE) == set(METRICS) | spreads | agreement | facts | {e.quantity.metric for e in service}
+    clock = {name for name, metric in CATALOGUE.items() if metric.origin == "Clock"}
+    served = {e.quantity.metric for e in service}
+    assert set(CATALOGUE) == set(METRICS) | spreads | agreement | facts | clock | served | {"domain_auc"}
 
 
 @pytest.mark.parametrize("kind", list(TASKS))

@@ -189,3 +189,14 @@ def test_an_id_of_several_rows_names_none(reference):
     for found in (find(computed, "accuracy", versus="human"), find(computed, "cohen_kappa")):
         assert found.fault.code == "AmbiguousRow"
         assert "an id of its own" in found.fault.message
+
+
+def test_kappa_that_knows_no_weights_says_so():
+    case = Case(rows=600)
+    case.annotate(3)
+    table = case.table.append_column("w", pa.array(1.0 + np.arange(600) % 3))
+    weighted = case.compute(table=table, task=case.task.model_copy(update={"weight": "w"}))
+    words = "they know neither task.weight nor data.sampling"
+    assert any(words in finding for finding in weighted.findings)
+    assert not any(words in finding for finding in case.compute().findings)
+    assert find(weighted, "fleiss_kappa") == find(case.compute(), "fleiss_kappa")

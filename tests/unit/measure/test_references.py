@@ -219,6 +219,23 @@ def test_unseen_groups_get_the_training_mean_and_are_counted():
     assert words.startswith(f"{unseen} of {int(test.sum())} test rows have nothing to look back to")
 
 
+def test_a_slice_of_which_nothing_is_known_from_before_has_no_baseline():
+    """Of all test rows most can be looked back from, and of one group none: there the baseline is but the mean."""
+    case = timed()
+    test = np.flatnonzero(case.split.rows("test"))
+    group = np.full(case.table.num_rows, "old", dtype="U9")
+    group[test[: len(test) // 4]] = [f"new {place}" for place in range(len(test) // 4)]
+    new = pa.array(np.char.startswith(group, "new").astype(str))
+    table = case.table.append_column("group", pa.array(group)).append_column("new", new)
+    data = case.data.model_copy(update={"slices": (spec.Slice(name="new", column="new"),)})
+    computed = case.compute(table=table, data=data, references=[baseline("PreviousValue", by=("group",))])
+    assert find(computed, "mean_absolute_error", versus="other").fault is None
+    assert find(computed, "mean_absolute_error", versus="other", slice="new", value="False").fault is None
+    fault = find(computed, "mean_absolute_error", versus="other", slice="new", value="True").fault
+    assert fault.code == "NoHistory"
+    assert f"{len(test) // 4} of these {len(test) // 4} rows have no earlier value" in fault.message
+
+
 def test_without_anything_to_look_back_to_there_is_no_baseline():
     computed = timed().compute(references=(baseline("PreviousValue", by=["id"]),))
     found = find(computed, "mean_absolute_error", versus="other")

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from mandate.api import spec
-from mandate.measure.split import NONE, PARTS, divide, join, row_keys
+from mandate.measure.split import NONE, PARTS, divide, instants, join, row_keys
 from mandate.measure.table import MeasureError
 
 TASK = spec.Task(type="Binary", target="y", positive="1", id="id", cluster="who", time="at")
@@ -115,6 +115,21 @@ def test_time_from_text_and_from_numbers():
     as_number = data.set_column(data.column_names.index("at"), "at", data["at"].cast(pa.int64()))
     assert divide(as_number, how=how("Time"), task=TASK).digest == divide(data, how=how("Time"), task=TASK).digest
     assert code(divide, as_number, how=how("Time", gap="3d"), task=TASK) == "GapWithoutTime"
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_nanoseconds_are_cut_to_microseconds(zone):
+    """As a column's type and as texts; times of one microsecond are one instant."""
+    nanoseconds = [1706688000123456789, 1706688000123456999, 1706688000123457000, -1]
+    column = pa.array(nanoseconds, pa.timestamp("ns", zone))
+    expected = [1706688000123456, 1706688000123456, 1706688000123457]
+    found, scale = instants(pa.table({"at": column}), "at")
+    assert (found.tolist()[:3], scale) == (expected, 1e6)
+    end = "Z" if zone else ""
+    texts = [f"2024-01-31T08:00:00.{digits}{end}" for digits in ("123456789", "123456999", "123457")]
+    assert instants(pa.table({"at": texts}), "at")[0].tolist() == expected
+    with pytest.raises(MeasureError, match="holds 'soon', expected ISO 8601"):
+        instants(pa.table({"at": [*texts, "soon"]}), "at")
 
 
 def test_what_time_cannot_do():

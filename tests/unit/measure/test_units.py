@@ -100,3 +100,87 @@ def test_an_answer_that_is_no_number_takes_its_unit_along():
     units = find(computed, "finite_answers").support.rows
     assert find(computed, "finite_answers").estimate == pytest.approx(1 - 1 / units)
     assert find(computed, "accuracy").fault.code == "NonFinitePredictions"
+
+
+def test_means_of_huge_numbers_do_not_overflow():
+    """Finite answers and weights of a unit have a finite mean, however large they are."""
+    case = Case("Regression", rows=600)
+    given = rolled(case, answers="Mean", labels="Mean")
+    who = np.array(case.table["who"])
+    found = np.flatnonzero(who == who[np.flatnonzero(given["split"].rows("test"))[0]])
+    assert len(found) > 1
+    values = case.answers.values.copy()
+    values[found] = np.where(np.arange(len(found)) == 0, 1e308, 1.7e308)[:, None]
+    computed = case.compute(**given, answers=type(case.answers)(values=values))
+    assert find(computed, "finite_answers").estimate == 1.0
+    mean = (1e308 / len(found)) + 1.7e308 * (1 - 1 / len(found))
+    assert find(computed, "bias").estimate == pytest.approx(mean / find(computed, "bias").support.rows, rel=1e-6)
+    weight = np.where(np.arange(600) % 2, 1.7e308, 1e308)
+    plain, large = (
+        case.compute(
+            **given
+            | {
+                "table": case.table.append_column("w", pa.array(weight / scale)),
+                "task": given["task"].model_copy(update={"weight": "w"}),
+            }
+        )
+        for scale in (1e300, 1.0)
+    )
+    assert find(large, "bias").estimate == pytest.approx(find(plain, "bias").estimate, rel=1e-9)
+
+
+def test_labels_and_answers_too_far_apart_to_subtract_are_a_fault_of_their_numbers():
+    case = Case("Regression", rows=600)
+    place = case.table.column_names.index("y")
+    first = np.flatnonzero(case.split.rows("test"))[0]
+    actual, values = np.array(case.table["y"]).copy(), case.answers.values.copy()
+    actual[first], values[first] = -1.7e308, 1.7e308
+    table = case.table.set_column(place, "y", pa.array(actual))
+    computed = case.compute(table=table, answers=type(case.answers)(values=values))
+    assert find(computed, "mean_absolute_error").fault.code == "Overflow"
+    assert computed.weakest is None
+
+
+@pytest.mark.row("T3/units")
+def test_baselines_of_labels_alone_are_those_of_the_units():
+    """Where any positive row makes its unit positive, the rows' prior would be a baseline that is easy to beat."""
+    case = Case()
+    given = rolled(case)
+    names = ("Prior", "MostFrequent", "Uniform", "Stratified")
+    references = tuple(spec.Baseline(name=name.lower(), type=name) for name in names)
+    computed = case.compute(**given, references=references)
+    who, positive = np.array(case.table["who"]), np.array(case.table["y"]) == 1
+    shares = {}
+    for part in ("train", "test"):
+        rows = given["split"].rows(part)
+        units = np.unique(who[rows])
+        shares[part] = np.isin(units, who[rows & positive]).mean()
+    assert shares["train"] > 0.8 > positive.mean()
+    for name in ("prior", "mostfrequent"):
+        assert find(computed, "accuracy", versus=name).reference == pytest.approx(shares["test"])
+    q = find(computed, "log_loss", versus="prior").reference
+    test, train = shares["test"], shares["train"]
+    assert q == pytest.approx(-test * np.log(train) - (1 - test) * np.log(1 - train))
+    assert find(computed, "log_loss", versus="stratified").reference == q
+    assert find(computed, "log_loss", versus="uniform").reference == pytest.approx(np.log(2))
+    assert 0.3 < find(computed, "selection_rate", versus="uniform").reference < 0.7
+    assert find(computed, "selection_rate", versus="stratified").reference > 0.7
+
+
+def test_means_and_guesses_of_classes_are_those_of_the_units():
+    case = Case("Multiclass")
+    references = (spec.Baseline(name="guess", type="Uniform"),)
+    computed = case.compute(**rolled(case, labels="Last"), references=references)
+    recalls = [find(computed, "recall", versus="guess", of_class=name).reference for name in "012"]
+    assert min(recalls) > 0, "a mean of guesses would always be the first class"
+    case = Case("Regression")
+    given = rolled(case, labels="Max")
+    computed = case.compute(**given)
+    who, y = np.array(case.table["who"]), np.array(case.table["y"])
+    largest = {
+        part: np.array([y[rows & (who == unit)].max() for unit in np.unique(who[rows])])
+        for part in ("train", "test")
+        for rows in [given["split"].rows(part)]
+    }
+    bias = find(computed, "bias", versus="mean").reference
+    assert bias == pytest.approx(largest["train"].mean() - largest["test"].mean(), rel=1e-6)

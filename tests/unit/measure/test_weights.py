@@ -50,8 +50,30 @@ def uneven(case: Case, seed: int = 3) -> np.ndarray:
 def test_equal_weights_are_none(kind, weight):
     case = Case(kind, rows=600)
     plain, equal = case.compute(), measured(case, np.full(600, weight))
-    assert numbers(equal) == numbers(plain)
-    assert equal.reliability == plain.reliability
+    assert equal.estimates == plain.estimates
+    assert (equal.reliability, equal.findings) == (plain.reliability, plain.findings)
+
+
+@pytest.mark.parametrize("kind", list(TASKS))
+def test_whole_weights_are_repeated_rows(kind):
+    """In every number and every baseline but the linear one, whose features are standardised without weights."""
+    case = Case(kind, rows=600)
+    times = np.random.default_rng(2).integers(1, 4, 600)
+    rows = np.repeat(np.arange(600), times)
+    table = case.table.take(pa.array(rows)).drop_columns(["id"]).append_column("id", pa.array(np.arange(len(rows))))
+    keys = np.random.default_rng(3).permutation(len(rows)).astype(np.uint64)
+    split = replace(case.split, part=case.split.part[rows], keys=keys)
+    repeated = case.compute(table=table, split=split, answers=case.answers.take(rows))
+    compared = 0
+    for one, other in zip(measured(case, times.astype(float)).estimates, repeated.estimates, strict=True):
+        assert one.quantity == other.quantity
+        if one.quantity.versus == "linear" or one.quantity.metric in COUNTED:
+            continue
+        assert (one.fault and one.fault.code) == (other.fault and other.fault.code)
+        for found, expected in ((one.estimate, other.estimate), (one.reference, other.reference)):
+            assert found == (None if expected is None else pytest.approx(expected, rel=1e-8, abs=1e-10)), one.quantity
+            compared += expected is not None
+    assert compared > 150
 
 
 @pytest.mark.parametrize("kind", list(TASKS))
@@ -211,6 +233,7 @@ def drawn(case: Case, sampling, **changes) -> Computed:
     return case.compute(**({"data": data} | changes))
 
 
+COUNTED = ("crossed_quantiles", "data_faults", "leaks", "changed_columns")
 RATES = ({"class": "1", "kept": "1"}, {"class": "0", "kept": "0.1"})
 SHARES = ({"class": "1", "prevalence": "0.05"}, {"class": "0", "prevalence": "0.95"})
 
@@ -289,6 +312,30 @@ def test_classes_that_do_not_fit_are_refused(sampling, code, message):
     with pytest.raises(MeasureError, match=message) as error:
         drawn(Case(rows=300), sampling)
     assert error.value.code == code
+
+
+@pytest.mark.parametrize("field", ["prevalence", "kept"])
+def test_a_share_of_0_is_refused(field):
+    """As at apply: its rows would count for nothing and yet be in a part."""
+    sampling = [{"class": "1", field: "0"}, {"class": "0", field: "1"}]
+    with pytest.raises(MeasureError, match="class '1' is given 0, expected a share above 0") as error:
+        drawn(Case(rows=300), sampling)
+    assert error.value.code == "BadSampling"
+
+
+@pytest.mark.parametrize("sampling", [({"class": "1", "kept": "0.000000001"},), SHARES], ids=["kept", "prevalence"])
+def test_sampling_takes_no_weights_too_far_apart(sampling):
+    """Weights are in range, and times what makes up for the drawing they aren't."""
+    case = Case(rows=600)
+    positive = np.array(case.table["y"]) == 1
+    weight = np.where(np.arange(600) % 2, 1.0, 1e12) if len(sampling) == 2 else np.where(positive, 1e6, 1.0)
+    given = {"table": case.table.append_column("w", pa.array(weight))}
+    given["task"] = case.task.model_copy(update={"weight": "w"})
+    with pytest.raises(
+        MeasureError, match=r"data\.sampling makes .* rows count from .* expected at most 1e\+12"
+    ) as error:
+        drawn(case, sampling, **given)
+    assert error.value.code == "BadWeight"
 
 
 def test_a_share_without_rows_cannot_be_made_up_for():

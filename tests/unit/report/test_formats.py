@@ -137,8 +137,8 @@ def test_json_keeps_its_fields() -> None:
     assert set(document.document(report())) == {
         "schema", "name", "version", "useCase", "task", "result", "target", "reached", "headline", "answer",
         "obstacles", "steps", "levels", "gates", "metrics", "baselines", "classes", "reliability", "slices", "fairness",
-        "weakest", "service", "serviceNotes", "rows", "look", "heldOut", "isolation", "findings", "digests", "versions",
-        "seconds", "declared", "history", "data",
+        "weakest", "service", "serviceNotes", "rows", "look", "heldOut", "isolation", "newest", "findings", "digests",
+        "versions", "seconds", "declared", "history", "data",
     }  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def examine(
     earlier part should lie after one of a later. The result depends neither on the rows' order nor on `workers`.
     """
     categories = () if regression else (target,)
-    unread = _unread(table, features, categories=categories)
+    unread = unreadable(table, features, categories=categories)
     features = [name for name in features if name not in unread]
     kept = table.select(list(dict.fromkeys([*features, target])))
     profiles = {
@@ -68,9 +68,9 @@ def examine(
     }
     first, *later = profiles
     codes = None if cluster is None else text_codes(table, cluster)[1]
-    worth = {part: 1.0 if codes is None else _worth(codes[split.rows(part)]) for part in profiles}
+    worth = {part: 1.0 if codes is None else kish(codes[split.rows(part)]) for part in profiles}
     comparisons: list[Comparison] = []
-    unasked = list(_not_asked(unread))
+    unasked = list(not_asked(unread))
     findings = [*unread.values(), *quality(profiles[first], part=first)]
     for part in later:
         both = (worth[first], worth[part])
@@ -87,8 +87,8 @@ def examine(
         )
         if part == "test":
             counts = tuple(int(profiles[one].rows * worth[one]) for one in (first, part))
-            unasked += _too_few(counts, tests=2 * len(columns), level=rules.level)
-        findings += _changes(changed, first, part, target=target, by_time=by_time)
+            unasked += too_few(counts, tests=2 * len(columns), level=rules.level)
+        findings += changes(changed, first, part, target=target, by_time=by_time)
         findings += quality(profiles[part], part=part, reference=profiles[first], worth=both)
     leaks, open_ = leakage(
         table,
@@ -104,12 +104,12 @@ def examine(
     return DataEvidence(
         comparisons=tuple(comparisons),
         counts=dict(sorted(Counter(finding.code for finding in findings).items())),
-        findings=tuple(_listed(findings)),
+        findings=tuple(listed(findings)),
         unasked=(*unasked, *open_),
     )
 
 
-def _listed(findings: Sequence[Finding]) -> list[Finding]:
+def listed(findings: Sequence[Finding]) -> list[Finding]:
     """At most MAX_FINDINGS, leaks first and changes last, the gravest first; the gravest of each code is among them."""
     found = sorted(
         findings,
@@ -120,7 +120,7 @@ def _listed(findings: Sequence[Finding]) -> list[Finding]:
     return [found[place] for place in sorted([*first, *others][:MAX_FINDINGS])]
 
 
-def _worth(clusters: NDArray[np.intp]) -> float:
+def kish(clusters: NDArray[np.intp]) -> float:
     """What a row of a part counts for in tests, at most 1: Kish's number of clusters, (Σ m)² / Σ m², over rows.
 
     As if all rows of a cluster were alike: those of its features often are, and none is known to differ.
@@ -129,7 +129,7 @@ def _worth(clusters: NDArray[np.intp]) -> float:
     return float(sizes.sum() / (sizes @ sizes))
 
 
-def _not_asked(unread: Mapping[str, Finding]) -> Iterator[Unasked]:
+def not_asked(unread: Mapping[str, Finding]) -> Iterator[Unasked]:
     if unread:
         names = ", ".join(repr(name[:64]) for name in list(unread)[:3]) + (", …" if len(unread) > 3 else "")
         message = f"{len(unread)} columns can't be examined: {names}; write them as numbers, texts or times"
@@ -137,7 +137,7 @@ def _not_asked(unread: Mapping[str, Finding]) -> Iterator[Unasked]:
         yield Unasked(count="leaks", code="NotExamined", message=message)
 
 
-def _too_few(rows: tuple[int, ...], *, tests: int, level: float) -> Iterator[Unasked]:
+def too_few(rows: tuple[int, ...], *, tests: int, level: float) -> Iterator[Unasked]:
     """Whether even a plain difference of one column would be lost among `tests`."""
     if ks_p(PLAIN, max(rows[0], 1), max(rows[1], 1)) * tests > level:
         yield Unasked(
@@ -148,16 +148,19 @@ def _too_few(rows: tuple[int, ...], *, tests: int, level: float) -> Iterator[Una
         )
 
 
-def _unread(table: pa.Table, names: Sequence[str], *, categories: Sequence[str]) -> dict[str, Finding]:
+def unreadable(
+    table: pa.Table, names: Sequence[str], *, categories: Sequence[str], times: Sequence[str] = ()
+) -> dict[str, Finding]:
     """Code NotExamined: columns that hold what can't be profiled, such as lists, so that nothing is known of them."""
     found = {}
     for name in names:
         # Only others can fail: reading these twice would cost time for nothing.
-        if name in table.column_names and len(name) <= NAME_LENGTH and _is_plain(table.schema.field(name).type):
+        plain = name in table.column_names and len(name) <= NAME_LENGTH and _is_plain(table.schema.field(name).type)
+        if plain and name not in times:
             continue
         try:
             column_of(table, name)
-            profile([table.select([name])], categories=categories)
+            profile([table.select([name])], categories=categories, times=times)
             contents(table, [name])
         except (MeasureError, pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
             found[name] = Finding(
@@ -179,8 +182,16 @@ def _is_plain(kind: pa.DataType) -> bool:
     return any(of(kind) for of in (*types, pa.types.is_large_string, pa.types.is_null))
 
 
-def _changes(changed: Sequence[ColumnDrift], first: str, part: str, *, target: str, by_time: bool) -> Iterator[Finding]:
-    """Codes Drift and LabelDrift."""
+def changes(
+    changed: Sequence[ColumnDrift],
+    first: str,
+    part: str,
+    *,
+    target: str | None = None,
+    by_time: bool = False,
+    advice: str = "",
+) -> Iterator[Finding]:
+    """Codes Drift and LabelDrift; `advice` where it isn't that of an evaluation's parts."""
     for column in changed:
         grave = [distance for distance in tested(column) if distance.matters]
         said = ", ".join(f"{SAID[distance.name]} {distance.value:.3f}" for distance in grave)
@@ -194,7 +205,7 @@ def _changes(changed: Sequence[ColumnDrift], first: str, part: str, *, target: s
             effect=_effect(tested(column)),
             message=f"{'the label ' if label else ''}{column.column!r} is distributed otherwise in {part} than in "
             f"{first}: {said}; {column.rows[1]:,} and {column.rows[0]:,} rows",
-            advice=_advice(label=label, by_time=by_time),
+            advice=advice or _advice(label=label, by_time=by_time),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,10 @@ SPREAD = 4.0
 """Standard deviations above what is usual."""
 SECOND = 1_000_000
 """Microseconds."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SKEW = 300.0
+"""Seconds that a row may be ahead of the clock: clocks differ."""
+FUTURE = "Check clocks and time zones: times without a zone are taken as UTC."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,41 +348,58 @@ def identities(table: pa.Table, name: str, *, part: str) -> tuple[Finding, ...]:
 def freshness(profile: Profile, column: str, *, now: datetime, oldest: float, part: str) -> tuple[Finding, ...]:
     """Codes Stale and FromFuture: whether the newest time is more than `oldest` seconds before `now`, or after it.
 
-    `now` has a time zone; times in the table that have none are taken as UTC.
+    Code NoTimes where that can't be told, which is no freshness.
+    `now` has a time zone; times in the table that have none are taken as UTC. Clocks may differ by SKEW.
     """
     found = profile.columns.get(column)
     if found is None or found.period is None:
-        return ()
-    newest = found.period[1]
-    age = ((now.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * SECOND - newest) / SECOND
-    if age < 0:
+        what = "there is no column" if found is None else f"on {found.rows:,} rows there is no time in"
+        return (
+            Finding(
+                code="NoTimes",
+                part=part,
+                column=column,
+                numbers={},
+                effect=1,
+                message=f"{what} {column!r} of {part}, so nobody knows how old its rows are",
+                advice="Name the column that says when a row happened, and have the source write it.",
+            ),
+        )
+    past = age(found.period[1], now=now)
+    if past < -SKEW:
         return (
             Finding(
                 code="FromFuture",
                 part=part,
                 column=column,
-                numbers={"secondsAhead": -age},
+                numbers={"secondsAhead": -past},
                 effect=1,
-                message=f"the newest {column!r} of {part} is {_span(-age)} after now",
-                advice="Check clocks and time zones: times without a zone are taken as UTC.",
+                message=f"the newest {column!r} of {part} is {span(-past)} after now",
+                advice=FUTURE,
             ),
         )
-    if age <= oldest:
+    if past <= oldest:
         return ()
     return (
         Finding(
             code="Stale",
             part=part,
             column=column,
-            numbers={"seconds": age, "oldest": oldest},
+            numbers={"seconds": past, "oldest": oldest},
             effect=1,
-            message=f"the newest {column!r} of {part} is {_span(age)} old, at most {_span(oldest)} is expected",
+            message=f"the newest {column!r} of {part} is {span(past)} old, at most {span(oldest)} is expected",
             advice="Look whether the last batches came; until they have, newer rows aren't judged.",
         ),
     )
 
 
-def _span(seconds: float) -> str:
+def age(newest: int, *, now: datetime) -> float:
+    """Seconds from `newest`, in microseconds since 1970 (UTC), to `now`, which has a time zone; below 0 if later."""
+    return ((now - EPOCH) / timedelta(microseconds=1) - newest) / SECOND
+
+
+def span(seconds: float) -> str:
+    """How long that is, in words."""
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
