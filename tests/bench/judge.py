@@ -117,6 +117,7 @@ def _compute(files: dict[str, Path], slices: list[str]) -> int:
             test=spec.TableSource(uri="rows.parquet"),
             slices=tuple(spec.Slice(name=name, column=name) for name in slices),
         ),
+        workers=len(os.sched_getaffinity(0)),
     )
     return len(computed.estimates)
 

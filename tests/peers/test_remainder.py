@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mandate.api.catalogue import metrics_for
-from mandate.measure.metrics import METRICS, Declared, Point, Sample, UndefinedError
+from mandate.measure.metrics import METRICS, Declared, Point, Sample, UndefinedError, logistic
 from mandate.measure.remainder import Remainder
 from mandate.measure.uncertainty import Summed, contributions
 
@@ -122,3 +122,21 @@ def test_what_has_no_value_has_none_by_sums_either():
     for name in ("recall", "log_loss"):
         with pytest.raises(UndefinedError):
             METRICS[name](whole.take(np.flatnonzero(~whole.actual)))
+
+
+@pytest.mark.parametrize("slope", [0.4, 1.0, 7.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_points_stand_for_the_rows(slope, weighted):
+    """Sums of residuals' powers over ranges' nodes, and over the rows themselves, also at a slope twice as steep."""
+    rng = np.random.default_rng(13)
+    x = rng.normal(scale=2.0, size=ROWS) / max(slope, 1.0)
+    actual = rng.random(ROWS) < 1 / (1 + np.exp(-0.3 - slope * x))
+    weight = rng.uniform(0.5, 2.0, ROWS) if weighted else None
+    points = logistic.ranges(x, actual, slope=slope).points(weight=weight)
+    for beta in (np.array([0.3, slope]), np.array([-0.1, 2.0 * slope])):
+        p = 1 / (1 + np.exp(-(beta[0] + beta[1] * x)))
+        away = np.stack([actual - p, p * (1 - p), *((actual - p) ** power for power in (2, 3, 4))])
+        expected = (away if weight is None else away * weight) @ np.vander(x, 5, increasing=True)
+        assert points.sums(beta) == pytest.approx(expected, rel=1e-10, abs=1e-12 * float(np.abs(expected).max()))
+    by_rows = METRICS["calibration_slope"](Sample(actual=actual, score=1 / (1 + np.exp(-x)), weight=weight))
+    assert logistic.start(x, actual, weight)[1] == pytest.approx(by_rows.value, rel=1e-9, abs=1e-9)

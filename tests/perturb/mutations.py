@@ -1138,8 +1138,8 @@ MUTATIONS = (
             ),
             (
                 "the fit",
-                "- _logistic_sums(x, y, beta)",
-                "- 0.0 * _logistic_sums(x, y, beta)",
+                "- self.ranges.points(rows).weight",
+                "- 0.0 * self.ranges.points(rows).weight",
                 ("Binary-plain",),
                 "calibration_slope",
             ),

@@ -66,7 +66,7 @@ def test_what_looks_back_sees_earlier_rows_of_its_series_and_no_others(data):
     code = data.draw(npst.arrays(np.intp, size, elements=st.integers(0, 3)))
     actual = data.draw(npst.arrays(float, size, elements=st.floats(-1e6, 1e6)))
     known = at + data.draw(st.integers(0, TEN_YEARS // 10))
-    given_ = history.Past(at=at, wall=at, known=known)
+    given_ = history.Past(at=at, wall=at, known=known, asked=at)
     period = data.draw(st.sampled_from(["Hour", "Day", "Week", "Month", "Quarter", "Year", "90m", "13d"]))
     number, place = history.periods(at, period)
     for answers, slot, same in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,6 +17,9 @@ from .data import Rows
 from .failures import failing
 from .isolation import Isolation
 from .predict import Predicted
+
+MAX_WORKERS = 4
+"""Threads of one computation: each holds some columns of its own in memory."""
 
 
 def champions(spec: ModelEvaluationSpec) -> ModelEvaluationSpec | None:
@@ -54,6 +58,7 @@ def evidence(
             model_digest=predicted.model_digest,
             data_digests=rows.digests,
             annotations=rows.annotations,
+            workers=min(os.cpu_count() or 1, MAX_WORKERS),
             production=rows.production,
         )
         newest, ages = ({}, ()) if spec.task.time is None else age.ages(rows, time=spec.task.time, now=now)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import permutations
@@ -104,6 +105,7 @@ def compute(
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
+    workers: int = 1,
     production: Profile | None = None,
 ) -> Computed:
     """Measure one model.
@@ -111,8 +113,9 @@ def compute(
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
     its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
-    people said, as `data.annotations` declares it, `production` the profile of what production scores. Raises
-    MeasureError where the inputs can't be measured at all; whatever fails for one number is that number's fault.
+    people said, as `data.annotations` declares it, `production` the profile of what production scores. `workers`
+    threads share the work; the result doesn't depend on them. Raises MeasureError where the inputs can't be measured
+    at all; whatever fails for one number is that number's fault.
     """
     order = answers.order(split.keys)
     if champion is not None:
@@ -151,46 +154,48 @@ def compute(
         if judge.queries is not None:
             whole_queries(judge.queries, split, slices, task)
         findings += [finding for sliced in slices for finding in judge.unseen(sliced)]
-        found = examine(
-            table,
-            split,
-            target=task.target,
-            features=_features(table, model, task, references),
-            regression=task.type in NUMBERS,
-            cluster=task.cluster,
-            time=task.time,
-            by_time=data.split is not None and data.split.method == "Time",
-            in_order=data.split is None or data.split.method == "Time",
-        )
-        if production is not None:
-            found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
-        apart: list[Estimate] = []
-        if (classifier := data.domain_classifier) is not None:
-            features = _features(table, model, task, references)
-            group = task.cluster or task.query
-            apart.append(domain_auc(table, split, features=features, folds=classifier.folds, cluster=group))
-        said = _votes(annotations, data, table, judge.order(task), task=task)
-        judge, words = _with_people(judge, said, references, split)
-        learnt += words
-        if isinstance(said, Votes) and judge.weights is not None:
-            findings.append(
-                "cohen_kappa and fleiss_kappa are of the rows that people labelled, each counting alike: they know "
-                "neither task.weight nor data.sampling"
-            )
-        overall, remainder = judge.overall()
-        estimates = [
-            *judge.facts(split),
-            *_data_facts(found, split, production=production is not None),
-            *apart,
-            *overall,
-            *judge.by_class(),
-            *judge.by_quantile(task.quantiles or ()),
-            *judge.by_horizon(),
-            *judge.agreement(said),
-            *(e for sliced in slices for e in judge.sliced(sliced, remainder)),
-        ]
         scored = table if rolled is None else table.take(pa.array(rolled.last))
-        weak = judge.weakest(scored, slices, data, model)
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            examined = pool.submit(
+                examine,
+                table,
+                split,
+                target=task.target,
+                features=_features(table, model, task, references),
+                regression=task.type in NUMBERS,
+                cluster=task.cluster,
+                time=task.time,
+                by_time=data.split is not None and data.split.method == "Time",
+                in_order=data.split is None or data.split.method == "Time",
+            )
+            searched = pool.submit(judge.weakest, scored, slices, data, model)
+            said = _votes(annotations, data, table, judge.order(task), task=task)
+            judge, words = _with_people(judge, said, references, split)
+            learnt += words
+            if isinstance(said, Votes) and judge.weights is not None:
+                findings.append(
+                    "cohen_kappa and fleiss_kappa are of the rows that people labelled, each counting alike: they know "
+                    "neither task.weight nor data.sampling"
+                )
+            overall, remainder = judge.overall()
+            sliced_ = [pool.submit(_listed, judge, sliced, remainder) for sliced in slices]
+            estimates = [
+                *judge.facts(split),
+                *overall,
+                *judge.by_class(),
+                *judge.by_quantile(task.quantiles or ()),
+                *judge.by_horizon(),
+                *judge.agreement(said),
+            ]
+            if (classifier := data.domain_classifier) is not None:
+                features = _features(table, model, task, references)
+                group = task.cluster or task.query
+                estimates.append(domain_auc(table, split, features=features, folds=classifier.folds, cluster=group))
+            found, weak = examined.result(), searched.result()
+            if production is not None:
+                found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
+            estimates += _data_facts(found, split, production=production is not None)
+            estimates += (estimate for each in sliced_ for estimate in each.result())
     return Computed(
         task=task.type,
         inputs=Inputs(
@@ -217,6 +222,10 @@ def compute(
         findings=tuple(sorted(findings)),
         data=found,
     )
+
+
+def _listed(judge: Judge, sliced: Sliced, remainder: Remainder | None) -> list[Estimate]:
+    return list(judge.sliced(sliced, remainder))
 
 
 def settings_digest(
@@ -439,6 +448,9 @@ def _prepare(
         weights = by_unit[3]
         parts = {part: np.flatnonzero(rolled.split.rows(part)) for part in PARTS}
         findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
+    if task.type == "Binary" and mine.fault is None and mine.score is not None:
+        # Whatever asks for ranks then needn't sort, slice by slice.
+        parts = {part: rows[np.argsort(mine.score[rows], kind="stable")] for part, rows in parts.items()}
     queries = None
     if task.query is not None:
         queries = by_query(table, task)

@@ -3,7 +3,8 @@
 What a number and its interval take are sums over rows, so those of the rest are the whole's less the slice's, and a
 slice costs what its own rows do. Metrics of labels see how often each pair of actual and answered class occurs. Means
 take their values' powers. ROC AUC takes powers of placements, which within the rest move by a step at each row of the
-slice. Average precision and the calibration slope go through the rows, but not through a sort or a search for a start.
+slice. The calibration slope takes sums
+over points that stand for the rows. Average precision goes through the rows, but not through a sort.
 
 Where the difference of two sums isn't as good as a sum (FAITHFUL), where there are weights, and where the number has no
 value, there is None, and the metric is computed on the rest's rows as on any others.
@@ -12,7 +13,9 @@ value, there is None, and the metric is computed on the rest's rows as on any ot
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 
 from mandate.evidence.schema import Fault
 
-from .metrics import METRICS, Floats, Point, Sample, UndefinedError, labels, probabilities, ranking
+from .metrics import METRICS, Floats, Point, Sample, UndefinedError, labels, logistic, probabilities, ranking
 from .metrics.point import STEADY_PRECISIONS, STEADY_SCORES, scores
 from .metrics.regression import steady_mean
 from .uncertainty import Summed, Sums
@@ -42,8 +45,6 @@ MEANS = frozenset(
         *(name for name, metric in METRICS.items() if metric.__module__ == ranking.__name__),
     }
 )
-BLOCK = 1 << 13
-"""Rows at a time that stay in a core's cache."""
 
 Rows = NDArray[np.intp]
 Powers = tuple[float, float, float]
@@ -59,6 +60,7 @@ class Remainder:
         points = {name: point for name, point in whole.items() if isinstance(point, Point)}
         self.values = {name: point.value for name, point in points.items()}
         self.means = {name: point for name, point in points.items() if name in MEANS}
+        self._local = threading.local()
         self.special: dict[str, Callable[[Rows], Summed | None]] = {
             "observed_expected": self._observed_expected,
             "roc_auc": self._roc_auc,
@@ -179,10 +181,9 @@ class Remainder:
     @cached_property
     def _ranked(self) -> tuple[Rows, Floats, Floats]:
         """Each row's place among the distinct scores, and the positives and negatives at each."""
-        score = scores(self.sample)
-        distinct, place = np.unique(score, return_inverse=True)
-        hits = np.bincount(place[self.sample.actual], minlength=len(distinct)).astype(np.float64)
-        return place, hits, np.bincount(place, minlength=len(distinct)) - hits
+        place, count = self.sample.ranks
+        hits = np.bincount(place[self.sample.actual], minlength=count).astype(np.float64)
+        return place, hits, np.bincount(place, minlength=count) - hits
 
     @cached_property
     def _placements(self) -> tuple[_Side, _Side]:
@@ -216,10 +217,13 @@ class Remainder:
         group = np.cumsum(known, dtype=np.intp)
         return group[place], hits[known], np.asarray(np.bincount(group, weights=misses, minlength=int(group[-1]) + 1))
 
-    @cached_property
-    def _work(self) -> tuple[Floats, ...]:
-        size = len(self._thresholds[1])
-        return tuple(np.empty(size + (place == 1)) for place in range(6))
+    def _memory(self) -> tuple[Floats, ...]:
+        """A thread's own."""
+        if not hasattr(self._local, "work"):
+            size = len(self._thresholds[1])
+            self._local.work = tuple(np.empty(size + (place == 1)) for place in range(6))
+        found: tuple[Floats, ...] = self._local.work
+        return found
 
     def _average_precision(self, rows: Rows) -> Summed | None:
         """As the metric itself, by the scores that positives have: between two of them negatives are alike."""
@@ -229,7 +233,7 @@ class Remainder:
         group, hits, misses = self._thresholds
         own, actual = group[rows], self.sample.actual[rows]
         left, positives = self.total - len(rows), self._positives - int(np.count_nonzero(actual))
-        at, below, precision, each, gain, loss = self._work  # kept: fresh memory costs as much as the sums
+        at, below, precision, each, gain, loss = self._memory()  # kept: fresh memory costs as much as the sums
         at[:], below[:] = hits, misses
         np.subtract.at(at, own[actual] - 1, 1.0)
         np.subtract.at(below, own[~actual], 1.0)
@@ -260,7 +264,7 @@ class Remainder:
     def _slope(self) -> _Fit | None:
         if self.sample.score is None:
             return None
-        fit = _Fit(probabilities.logit(self.sample.score), self.sample.actual.astype(np.float64))
+        fit = _Fit(probabilities.logit(self.sample.score), self.sample.actual)
         return fit if fit.converged else None
 
     def _calibration_slope(self, rows: Rows) -> Summed | None:
@@ -361,103 +365,32 @@ class _Side:
 
 
 class _Fit:
-    """A logistic regression of truth values on one number, and what it is without some rows.
+    """A logistic regression of truth values on one number, and what it is without some rows."""
 
-    The start for the rest is where the gradient's Taylor series about the whole's estimate is 0: it is a sum over rows,
-    too. From there Newton's method takes one or two passes over the rows.
-    """
-
-    ORDER = 4
-
-    def __init__(self, x: Floats, y: Floats) -> None:
-        self.x, self.y, self.beta = x, y, np.array([0.0, 1.0])
+    def __init__(self, x: Floats, y: NDArray[np.bool_]) -> None:
         self.converged = False
-        for _ in range(50):
-            sums = self._sums(self.beta)
-            step = _solved(sums)
-            if step is None:
-                return
-            self.beta = self.beta + step * min(1.0, 5.0 / float(np.abs(step).max() or 1.0))
-            if np.abs(step).max() < 1e-10:
-                break
-        else:
+        begun = logistic.start(x, y, None)
+        found = None if begun is None else logistic.ranges(x, y, slope=float(begun[1]))
+        if begun is None or found is None:
             return
-        self.whole, self.converged = self._sums(self.beta), True
-        self.series = self._series(self.x, self.y)
+        self.ranges, self.points, self.beta = found, found.points(), begun
+        self.whole, self.converged = self.points.sums(begun), True
 
     def without(self, rows: Rows) -> tuple[float, Powers] | None:
         """The slope, and powers of the rows' influences over their number."""
-        x, y = self.x[rows], self.y[rows]
-        beta = self._start(self.series - self._series(x, y))
-        if beta is None:
+        left = replace(self.points, weight=self.points.weight - self.ranges.points(rows).weight)
+        beta = logistic.fit(left, start=self.beta, steps=20)
+        if beta is None or abs(beta[1]) > 2.0 * max(abs(float(self.beta[1])), 1.0):
             return None
-        for _ in range(4):
-            sums = self._sums(beta) - _logistic_sums(x, y, beta)
-            step = _solved(sums)
-            if step is None:
-                return None
-            if np.abs(step).max() < 1e-10:
-                information = np.array([[sums[1, 0], sums[1, 1]], [sums[1, 1], sums[1, 2]]])
-                a, b = (float(value) for value in np.linalg.inv(information)[1])
-                powers = [
-                    sum(math.comb(k, j) * a ** (k - j) * b**j * float(sums[k, j]) for j in range(k + 1))
-                    for k in (2, 3, 4)
-                ]
-                if not _faithful((sums[2, 0], 0.0, sums[4, 0]), (self.whole[2, 0], self.whole[4, 0])):
-                    return None
-                return float(beta[1] + step[1]), (powers[0], powers[1], powers[2])
-            beta = beta + step
-        return None
-
-    def _sums(self, beta: Floats) -> Floats:
-        found = np.zeros((5, 5))
-        for start in range(0, len(self.x), BLOCK):
-            found += _logistic_sums(self.x[start : start + BLOCK], self.y[start : start + BLOCK], beta)
-        return found
-
-    def _series(self, x: Floats, y: Floats) -> Floats:
-        """(order + 1, order + 2): sums of the residual's derivatives by the linear predictor, times powers of x."""
-        found = np.zeros((self.ORDER + 1, self.ORDER + 2))
-        for start in range(0, len(x), BLOCK):
-            within = x[start : start + BLOCK]
-            fitted = probabilities.expit(self.beta[0] + self.beta[1] * within)
-            slope, tilt = fitted * (1.0 - fitted), 1.0 - 2.0 * fitted
-            rows = (
-                fitted - y[start : start + BLOCK],
-                slope,
-                slope * tilt,
-                slope * (1.0 - 6.0 * slope),
-                slope * tilt * (1.0 - 12.0 * slope),
-            )
-            found -= np.stack(rows) @ _up_to(self.ORDER + 1, within).T
-        return found
-
-    def _start(self, series: Floats) -> Floats | None:
-        """Where the gradient's series is 0."""
-        information = -np.array([[series[1, 0], series[1, 1]], [series[1, 1], series[1, 2]]])
-        if np.linalg.det(information) <= 1e-12 * np.trace(information) ** 2:
+        sums = left.sums(beta)
+        information = np.array([[sums[1, 0], sums[1, 1]], [sums[1, 1], sums[1, 2]]])
+        a, b = (float(value) for value in np.linalg.inv(information)[1])
+        powers = [
+            sum(math.comb(k, j) * a ** (k - j) * b**j * float(sums[k, j]) for j in range(k + 1)) for k in (2, 3, 4)
+        ]
+        if not _faithful((sums[2, 0], 0.0, sums[4, 0]), (self.whole[2, 0], self.whole[4, 0])):
             return None
-        away = np.zeros(2)
-        for _ in range(self.ORDER + 2):
-            left = np.zeros(2)
-            for order in range(self.ORDER + 1):
-                for j in range(order + 1):
-                    by = math.comb(order, j) * away[0] ** (order - j) * away[1] ** j / math.factorial(order)
-                    left += by * series[order, j : j + 2]
-            away = away + np.linalg.solve(information, left)
-        return self.beta + away if np.isfinite(away).all() and np.abs(away).max() < 1.0 else None
-
-
-def _logistic_sums(x: Floats, y: Floats, beta: Floats) -> Floats:
-    """(5, 5): sums over rows of residual, of p (1 - p), of residual², ³ and ⁴, times powers of x up to 4."""
-    fitted = probabilities.expit(beta[0] + beta[1] * x)
-    rows = np.empty((5, len(x)))
-    np.subtract(y, fitted, out=rows[0])
-    np.multiply(fitted, 1.0 - fitted, out=rows[1])
-    np.multiply(rows[0], rows[0], out=rows[2])
-    np.multiply(rows[2], rows[0], out=rows[3])
-    np.multiply(rows[2], rows[2], out=rows[4])
-    return np.asarray(rows @ _up_to(4, x).T, dtype=np.float64)
+        return float(beta[1]), (powers[0], powers[1], powers[2])
 
 
 def _up_to(order: int, values: Floats) -> Floats:
@@ -467,14 +400,6 @@ def _up_to(order: int, values: Floats) -> Floats:
     for power in range(order):
         np.multiply(found[power], values, out=found[power + 1])
     return found
-
-
-def _solved(sums: Floats) -> Floats | None:
-    """Newton's step; None where the scores are constant or separate the classes."""
-    information = np.array([[sums[1, 0], sums[1, 1]], [sums[1, 1], sums[1, 2]]])
-    if not np.linalg.det(information) > 1e-12 * np.trace(information) ** 2:
-        return None
-    return np.asarray(np.linalg.solve(information, sums[0, :2]), dtype=np.float64)
 
 
 def _powers(away: Floats, times: Floats | None = None, work: tuple[Floats, Floats] | None = None) -> Powers:

@@ -22,15 +22,20 @@ class MeasureError(Exception):
 
 def column(table: pa.Table, name: str) -> pa.Array:
     """One column in one piece, dictionaries decoded; raises MissingColumn."""
+    _known(table, name)
+    values = table.column(name)
+    values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    if isinstance(values, pa.ChunkedArray):
+        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], type=values.type)
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _known(table: pa.Table, name: str) -> None:
     if name not in table.column_names:
         raise MeasureError(
             "MissingColumn",
             f"column {name!r} isn't in the table; it has {', '.join(map(repr, table.column_names[:50]))}",
         )
-    values = table.column(name).combine_chunks()
-    if isinstance(values, pa.ChunkedArray):
-        values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], type=values.type)
-    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
 def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
@@ -47,7 +52,9 @@ def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
 
 def is_numeric(table: pa.Table, name: str) -> bool:
     """Whether a column holds numbers (truth values don't count)."""
-    kind = column(table, name).type
+    _known(table, name)
+    kind = table.schema.field(name).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 

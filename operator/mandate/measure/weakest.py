@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
@@ -253,6 +253,16 @@ class _Grid:
     code: Codes
     sides: tuple[tuple[Side, ...], ...]
 
+    def tally(self, high: Codes) -> tuple[Floats, Floats]:
+        """Rows in each cell, and those of them among the rows `high` (m,); counted once."""
+        if not self.memo:
+            size = len(self.sides)
+            for code in (self.code, self.code[high]):
+                self.memo.append(np.bincount(code, minlength=size + 1)[:size].astype(np.float64))
+        return self.memo[0], self.memo[1]
+
+    memo: list[Floats] = field(default_factory=list, init=False, repr=False, compare=False)
+
 
 def _crossed(one: Axis, other: Axis) -> _Grid:
     a, b = len(one.values), len(other.values)
@@ -295,7 +305,7 @@ class _Tests:
         self.away = loss - self.middle
         self.sd = float(np.sqrt(np.mean(self.away**2))) if len(loss) else 0.0
         distinct, place, counts = np.unique(loss, return_inverse=True, return_counts=True)
-        self.high = (place == 1).astype(np.float64) if len(distinct) == 2 else None
+        self.high = np.flatnonzero(place == 1) if len(distinct) == 2 else None
         rank = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
         self.score = rank - rank.mean() if len(rank) else rank
         self.codes = None if clusters is None else np.unique(clusters, return_inverse=True)[1]
@@ -304,7 +314,7 @@ class _Tests:
     def pool(self, grid: _Grid | None) -> _Pool:
         """Each cell of `grid` as what rows are drawn from, or all rows."""
         whole = _Grid(code=np.zeros(self.total, dtype=np.intp), sides=((),)) if grid is None else grid
-        rows = _sums(whole, None)
+        rows = self.rows(whole)
         loss = _ratio(_sums(whole, self.loss), rows)
         first = second = third = np.zeros(len(rows))
         if self.high is None:
@@ -316,7 +326,7 @@ class _Tests:
             cells=np.arange(len(rows)),
             rows=rows,
             loss=np.where(rows > 0, loss, -np.inf),
-            hits=rows if self.high is None else _sums(whole, self.high),
+            hits=rows if self.high is None else whole.tally(self.high)[1],
             mean=first,
             second=second - first**2,
             third=third - 3.0 * first * second + 2.0 * first**3,
@@ -331,7 +341,7 @@ class _Tests:
         """Sums of the losses' deviations from their mean, and of the squares, in the cells `chosen`."""
         if self.high is None:
             return _sums(grid, self.away)[chosen], _sums(grid, self.away**2)[chosen]
-        hits = _sums(grid, self.high)[chosen]
+        hits = grid.tally(self.high)[1][chosen]
         low, high = float(self.away.min()), float(self.away.max())
         return hits * high + (rows - hits) * low, hits * high**2 + (rows - hits) * low**2
 
@@ -347,7 +357,11 @@ class _Tests:
 
     def sums(self, grid: _Grid) -> Floats:
         """What `drawn` takes, of every cell."""
-        return _sums(grid, self.score if self.high is None else self.high)
+        return _sums(grid, self.score) if self.high is None else grid.tally(self.high)[1]
+
+    def rows(self, grid: _Grid) -> Floats:
+        """How many are in every cell."""
+        return _sums(grid, None) if self.high is None else grid.tally(self.high)[0]
 
     def clustered(self, inside: NDArray[np.intp], among: NDArray[np.intp]) -> tuple[float, float]:
         """p-value of the rows `inside`, drawn from those `among`, and the standard error of their means' difference."""
@@ -397,7 +411,7 @@ def _tested(grid: _Grid, tests: _Tests, parts: Sequence[_Pool], *, least_rows: i
 
     Only those that could matter are tested: all others have p = 1.
     """
-    counts = _sums(grid, None)
+    counts = tests.rows(grid)
     chosen = np.flatnonzero((counts >= least_rows) & (tests.total - counts >= least_rows))
     rows = counts[chosen]
     rest = tests.total - rows

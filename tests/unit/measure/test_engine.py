@@ -721,3 +721,9 @@ def test_errors_whose_squares_overflow_have_no_interval():
     assert found.interval.reason == "the numbers are so large that their squares overflow"
     assert isinstance(find(computed, "mean_absolute_error", versus="median").interval, Unbounded)
     assert find(computed, "root_mean_squared_error").fault.code == "Overflow"
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_number_of_threads_changes_nothing(kind):
+    case = Case(kind)
+    assert computed_bytes(case.compute(workers=3)) == computed_bytes(case.compute())

@@ -233,7 +233,7 @@ def drawn(case: Case, sampling, **changes) -> Computed:
     return case.compute(**({"data": data} | changes))
 
 
-COUNTED = ("crossed_quantiles", "data_faults", "leaks", "changed_columns")
+COUNTED = ("row_count", "crossed_quantiles", "data_faults", "leaks", "changed_columns")
 RATES = ({"class": "1", "kept": "1"}, {"class": "0", "kept": "0.1"})
 SHARES = ({"class": "1", "prevalence": "0.05"}, {"class": "0", "prevalence": "0.95"})
 

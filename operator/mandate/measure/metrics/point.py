@@ -113,6 +113,21 @@ class Sample:
         """The weights with mean 1; None where all are equal."""
         return shares(self.weight)
 
+    @cached_property
+    def ranks(self) -> tuple[NDArray[np.intp], int]:
+        """Binary: each row's place among the distinct scores, and how many there are."""
+        score = scores(self)
+        order = None if (score[1:] >= score[:-1]).all() else np.argsort(score, kind="stable")
+        rising = score if order is None else score[order]
+        place = np.zeros(len(score), dtype=np.intp)
+        np.cumsum(rising[1:] != rising[:-1], out=place[1:])
+        count = int(place[-1]) + 1 if len(place) else 0
+        if order is None:
+            return place, count
+        found = np.empty_like(place)
+        found[order] = place
+        return found, count
+
     def take(self, rows: NDArray[Any]) -> Sample:
         """The sample restricted to `rows`, a mask or indices."""
         return Sample(

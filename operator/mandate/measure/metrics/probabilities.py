@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import logistic
 from .point import (
     STEADY_PRECISIONS,
     STEADY_SCORES,
@@ -32,11 +33,11 @@ TINY = float(np.finfo(np.float64).eps)
 
 def roc_auc(sample: Sample) -> Point:
     """P(score of a positive > of a negative) + ½ P(equal), with DeLong's placements as influence."""
-    score = scores(sample)
+    scores(sample)
     positives, negatives = both_classes(sample)
-    distinct, place = np.unique(score, return_inverse=True)
-    hits = tally(place, sample.share, size=len(distinct), values=sample.actual)
-    misses = tally(place, sample.share, size=len(distinct), values=~sample.actual)
+    place, count = sample.ranks
+    hits = tally(place, sample.share, size=count, values=sample.actual)
+    misses = tally(place, sample.share, size=count, values=~sample.actual)
     below = (np.cumsum(misses) - misses / 2)[place] / negatives  # share of negatives a score is above, ties half
     above = 1.0 - (np.cumsum(hits) - hits / 2)[place] / positives  # share of positives it is below
     value = min(total(np.where(sample.actual, below, 0.0), sample.share) / positives, 1.0)
@@ -59,11 +60,11 @@ def average_precision(sample: Sample) -> Point:
     Influence by differentiating AP = Σ y w A/B / Σ y w, with A and B the weights of positives and of all rows scored
     at least as high.
     """
-    score = scores(sample)
+    scores(sample)
     positives, _ = both_classes(sample)
-    distinct, place = np.unique(score, return_inverse=True)
-    weight = tally(place, sample.share, size=len(distinct)).astype(np.float64)
-    hits = tally(place, sample.share, size=len(distinct), values=sample.actual)
+    place, count = sample.ranks
+    weight = tally(place, sample.share, size=count).astype(np.float64)
+    hits = tally(place, sample.share, size=count, values=sample.actual)
     at_least = np.cumsum(weight[::-1])[::-1]
     hits_at_least = np.cumsum(hits[::-1])[::-1]
     precision_at = hits_at_least / at_least
@@ -149,11 +150,24 @@ def observed_expected(sample: Sample) -> Point:
 def calibration_slope(sample: Sample) -> Point:
     """Slope of a logistic regression of the label on the score's logit (Cox 1958); sandwich influence.
 
-    Newton's method on two parameters; `UndefinedError` where the score separates the classes or is constant.
+    Newton's method on two parameters, begun where `logistic` ends; `UndefinedError` where the score separates the
+    classes or is constant.
     """
     x, weight = logit(scores(sample)), sample.share
     both_classes(sample)
-    beta = np.array([0.0, 1.0])
+    begun = logistic.start(x, sample.actual, weight)
+    for beta in ([] if begun is None else [begun]) + [np.array([0.0, 1.0])]:
+        found = _slope(sample, x, beta)
+        if found is not None:
+            return found
+    raise UndefinedError(
+        "NoSlope", "the calibration slope has no finite value: scores are constant or separate the classes"
+    )
+
+
+def _slope(sample: Sample, x: Floats, beta: Floats) -> Point | None:
+    """By Newton's method from `beta`."""
+    weight = sample.share
     for _ in range(50):
         fitted = expit(beta[0] + beta[1] * x)
         residual = weighed(sample.actual - fitted, weight)
@@ -162,7 +176,7 @@ def calibration_slope(sample: Sample) -> Point:
         first, second = float(within.sum()), float(crossed.sum())
         information = np.array([[first, second], [second, float(crossed @ x)]])
         if np.linalg.det(information) <= 1e-12 * np.trace(information) ** 2:
-            break
+            return None
         step = np.linalg.solve(information, np.array([residual.sum(), residual @ x]))
         beta = beta + step * min(1.0, 5.0 / float(np.abs(step).max() or 1.0))
         if np.abs(step).max() < 1e-10:
@@ -175,9 +189,7 @@ def calibration_slope(sample: Sample) -> Point:
                 unit="minority",
                 weight=weight,
             )
-    raise UndefinedError(
-        "NoSlope", "the calibration slope has no finite value: scores are constant or separate the classes"
-    )
+    return None
 
 
 def logit(score: Floats) -> Floats:
