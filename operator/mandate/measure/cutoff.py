@@ -22,7 +22,7 @@ from mandate.evidence.schema import Cutoff, Fault, Learnt
 from .answers import Voice
 from .metrics import Floats
 from .uncertainty import Clusters
-from .units import Units
+from .units import OF_LABELS, Units
 
 Cells = NDArray[Any]
 """(4, …) shares of the rows: true negatives, false positives, false negatives, true positives."""
@@ -134,11 +134,14 @@ class Chooser:
     clusters: Clusters | None
     rolled: Units | None
 
-    def cutoff(self, voice: Voice, *, declared: str, dtype: np.dtype[Any] | None = None) -> Cutoff:
-        """The cut-off of one party's answers, or the fault that kept it from being chosen."""
+    def cutoff(
+        self, voice: Voice, *, declared: str, dtype: np.dtype[Any] | None = None, of_units: bool = False
+    ) -> Cutoff:
+        """The cut-off of one party's answers, or the fault that kept it from being chosen. `of_units`: rows roll up and
+        its answers are units'."""
         actual, weights, clusters, rows = self.actual, self.weights, self.clusters, self.validation
         if (rolled := self.rolled) is not None:
-            voice, rows = rolled.voice(voice), rolled.split.rows("validation")
+            voice, rows = voice if of_units else rolled.voice(voice), rolled.split.rows("validation")
             actual = rolled.reduce(actual, rolled.how.labels)
             weights = None if weights is None else rolled.reduce(weights, "Mean")
             clusters = None if clusters is None else clusters[rolled.last]
@@ -174,7 +177,7 @@ class Chooser:
             voice = found.get(reference.name)
             if reference.type not in CHOSEN or voice is None or voice.score is None or voice.label is None:
                 continue
-            cutoff = self.cutoff(voice, declared="0.5")
+            cutoff = self.cutoff(voice, declared="0.5", of_units=reference.type in OF_LABELS)
             found[reference.name] = apply(voice, cutoff)
             said = cutoff.fault.message if cutoff.fault else f"positive from {cutoff.chosen} on, chosen as the model's"
             before = words.get(reference.name)

@@ -67,7 +67,7 @@ from .slices import Sliced, assign_all
 from .split import PARTS, Part, Split
 from .table import MeasureError, column, text_codes, texts
 from .uncertainty import Clusters, Summed
-from .units import Units, units
+from .units import OF_LABELS, Units, units
 from .weights import by_class, effective_rows, weigh
 
 CHAMPION = "champion"
@@ -80,8 +80,6 @@ NUMBERS = ("Regression", "Ranking", "Forecast")
 MAX_CLASSES = 100
 """Classes of a Multiclass task that are measured one by one."""
 
-OF_LABELS = ("Prior", "MostFrequent", "Mean", "Median", "Uniform", "Stratified")
-"""Baselines that are made of labels alone."""
 
 SHAPES: tuple[Literal["difference", "ratio"], ...] = ("difference", "ratio")
 """How groups are compared."""

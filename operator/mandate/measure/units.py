@@ -23,6 +23,9 @@ HUGE = 1e290
 """Numbers whose sums may overflow; those are added up after they are multiplied by SHRINK, a power of two."""
 SHRINK = 2.0**-64
 
+OF_LABELS = ("Prior", "MostFrequent", "Mean", "Median", "Uniform", "Stratified")
+"""Baselines that are made of labels alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
