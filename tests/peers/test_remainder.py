@@ -51,9 +51,10 @@ def slices(whole: Sample) -> dict[str, np.ndarray]:
     """Rows of slices: any, those scored high, one, and few of one class."""
     rng = np.random.default_rng(12)
     number = whole.score if whole.score.ndim == 1 else whole.score[:, 0]
+    top = 0.8 if whole.query is None else 0.95  # whole queries of those are more rows, of which half is the most
     return {
         "any": np.flatnonzero(rng.random(ROWS) < 0.1),
-        "high": np.flatnonzero(number > np.quantile(number, 0.8)),
+        "high": np.flatnonzero(number > np.quantile(number, top)),
         "one": np.array([17]),
         "class": np.flatnonzero(whole.actual > np.median(whole.actual))[:40],
     }

@@ -1146,6 +1146,13 @@ MUTATIONS = (
         )
     ),
     mutation(
+        "points a little beside their ranges",
+        "measure/metrics/logistic.py",
+        "middle = (self.first + np.arange(self.count) + 0.5) * self.width",
+        "middle = (self.first + np.arange(self.count) + 0.51) * self.width",
+        f"{REMAINDER}::test_points_stand_for_the_rows",
+    ),
+    mutation(
         "a row more than there are",
         "measure/remainder.py",
         "self.sample, self.total = sample, len(sample)",
