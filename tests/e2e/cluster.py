@@ -248,7 +248,7 @@ class Space:
             for kind in ("initContainerStatuses", "containerStatuses"):
                 for container in pod["status"].get(kind) or ():
                     now, before = container.get("state"), container.get("lastState")
-                    lines.append(f"  {container['name']}: {now}, before {before}")
+                    lines.append(f"  {container['name']} ({container.get('restartCount')}): {now}, before {before}")
         return "\n  ".join(lines)[:6000]
 
     def judged(self, name: str, *, seconds: float = 240) -> Object:

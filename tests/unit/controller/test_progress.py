@@ -297,3 +297,16 @@ def test_what_is_killed_sooner_than_a_stop_allows_was_not_stopped(killed: str, t
     outcome = found([pod("Failed", init=[predictor], main=[judge])])
     story = "; predictor ended 1 time, last with exit code 137: killed, as where a container runs out of memory"
     assert outcome.message == "spec.champion: lost" + (story if told else "")
+
+
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+def test_a_server_that_was_started_again_is_told_of_though_its_first_end_is_forgotten(restarts: int) -> None:
+    """As seen on a node: the second container was stopped after the judge, and nothing was left of the first."""
+    judge = ended("judge", 3, message=LOST)
+    judge["state"]["terminated"]["finishedAt"] = "2030-01-01T00:36:42Z"
+    predictor = ended("predictor", 137, reason="Error") | {"restartCount": restarts, "lastState": {}}
+    predictor["state"]["terminated"]["finishedAt"] = "2030-01-01T00:36:53Z"
+    message = found([pod("Failed", init=[predictor], main=[judge])]).message
+    times = {0: "", 1: "; predictor ended 1 time and was", 2: "; predictor ended 2 times and was"}[restarts]
+    assert message.startswith(f"spec.champion: lost{times}")
+    assert ("out of memory" in message) == bool(restarts)
