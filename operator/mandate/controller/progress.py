@@ -224,12 +224,12 @@ def _story(pod: Object, server: str) -> str:
     ended = _last_ended(status)
     starved = ended.get("reason") == "OOMKilled"
     if not (ended.get("exitCode") or starved):
-        return _restarts(server, status)
+        return _restarts(pod, server)
     killed = ended.get("exitCode") == KILLED
     after = _after((_ended(pod, "judge") or {}).get("finishedAt"), ended.get("finishedAt"))
     if not starved and (after >= EVALUATION_GRACE if killed else after > 0):
         # It was stopped, as the judge had ended; what ignores that is killed, but only so long after.
-        return _restarts(server, status)
+        return _restarts(pod, server)
     why = "out of memory" if starved else f"exit code {ended.get('exitCode')}"
     why += ": killed, as where a container runs out of memory" if killed and not starved else ""
     said = f": {str(ended['message'])[:512]}" if ended.get("message") else ""
@@ -237,9 +237,14 @@ def _story(pod: Object, server: str) -> str:
     return f"; {server} ended {times} time{'s' if times > 1 else ''}, last with {why}{said}"
 
 
-def _restarts(server: str, status: Object) -> str:
-    """That a server had been started again, where nothing is left of how it ended before: the kubelet may clear it."""
-    times = int(status.get("restartCount", 0))
+def _restarts(pod: Object, server: str) -> str:
+    """That a server had been started again, where nothing is left of how it ended before: the kubelet may clear it.
+
+    Servers start before the judge does, so one that started after it was started again.
+    """
+    status = _status(pod, server)
+    later = _after((_ended(pod, "judge") or {}).get("startedAt"), _last_ended(status).get("startedAt")) > 0
+    times = max(int(status.get("restartCount", 0)), int(later))
     if not times or (status.get("lastState") or {}).get("terminated"):
         return ""
     ended = f"; {server} ended {times} time{'s' if times > 1 else ''} and was started again"

@@ -310,3 +310,16 @@ def test_a_server_that_was_started_again_is_told_of_though_its_first_end_is_forg
     times = {0: "", 1: "; predictor ended 1 time and was", 2: "; predictor ended 2 times and was"}[restarts]
     assert message.startswith(f"spec.champion: lost{times}")
     assert ("out of memory" in message) == bool(restarts)
+
+
+@pytest.mark.parametrize(("started", "told"), [("00:36:41", True), ("00:36:05", False), ("00:36:01", False)])
+def test_a_server_that_started_after_the_judge_was_started_again(started: str, told: bool) -> None:
+    judge = ended("judge", 3, message=LOST)
+    judge["state"]["terminated"] |= {"startedAt": "2030-01-01T00:36:05Z", "finishedAt": "2030-01-01T00:36:42Z"}
+    predictor = ended("predictor", 137, reason="Error")
+    predictor["state"]["terminated"] |= {
+        "startedAt": f"2030-01-01T{started}Z",
+        "finishedAt": "2030-01-01T00:36:53Z",
+    }
+    message = found([pod("Failed", init=[predictor], main=[judge])]).message
+    assert ("; predictor ended 1 time and was started again" in message) == told
