@@ -12,6 +12,8 @@ from typing import Literal
 Task = Literal["Binary", "Multiclass", "Regression", "Ranking", "Forecast"]
 TASKS: tuple[Task, ...] = ("Binary", "Multiclass", "Regression", "Ranking", "Forecast")
 CLASSIFICATION: tuple[Task, ...] = ("Binary", "Multiclass")
+NUMBERS: tuple[Task, ...] = ("Regression", "Ranking", "Forecast")
+"""Tasks whose target and answers are numbers, not classes."""
 
 Better = Literal["Higher", "Lower", "Nearest"]
 """`Nearest`: better the nearer to `ideal`; such a metric takes limits and ranges, but no `better than`."""

@@ -15,7 +15,7 @@ from mandate.evaluate.failures import failing
 from mandate.evaluate.places import place_of
 from mandate.evidence.canonical import sha256
 from mandate.evidence.measurement import evaluation_spec
-from mandate.measure.data.columns import columns, stored
+from mandate.measure.data.columns import columns, identities, stored
 from mandate.measure.data.profile import dumps
 from mandate.report.content import count_text
 from mandate.sources import SourceError, read_table
@@ -66,7 +66,7 @@ def _of_table(options: argparse.Namespace, asked: ModelEvaluationSpec) -> pa.Tab
     _keep(options, [options.table])
     try:
         with progress(f"reading {options.table.name}"):
-            return read_table(options.table, name=str(options.table), identities=data.identities(asked))
+            return read_table(options.table, name=str(options.table), identities=identities(asked.task))
     except SourceError as error:
         raise InputError(f"--table: {error.code}: {error}") from None
 

@@ -16,7 +16,7 @@ from mandate import sources
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.spec import DATA_TABLES, Csv, Production, TableSource
 from mandate.measure import split as dividing
-from mandate.measure.data.columns import columns, stored
+from mandate.measure.data.columns import columns, identities, stored
 from mandate.measure.data.profile import Profile, dumps, loads
 from mandate.measure.split import PARTS, Part, Split
 from mandate.measure.table import MeasureError
@@ -95,7 +95,7 @@ def _production(
     """The profile of what production scores, as it is stored: its rows go no further than here."""
     if source.is_profile:
         return _fetched(source, lambda path: loads(path.read_bytes()), reader=reader, scratch=scratch)
-    table, digest = _read(source, reader=reader, scratch=scratch, identities=identities(spec))
+    table, digest = _read(source, reader=reader, scratch=scratch, identities=identities(spec.task))
     found = stored(table, columns(model=spec.model, task=spec.task, data=spec.data, target=False))
     return loads(dumps(found)), digest
 
@@ -104,14 +104,7 @@ def _identities(spec: ModelEvaluationSpec, table: str) -> list[str]:
     """The columns of a table whose values are names, whatever they look like."""
     if table == "annotations" and spec.data.annotations is not None:
         return [spec.data.annotations.row, spec.data.annotations.annotator]
-    return identities(spec)
-
-
-def identities(spec: ModelEvaluationSpec) -> list[str]:
-    """The columns that name rows, units and clusters."""
-    unit = None if spec.task.unit is None else spec.task.unit.column
-    task = spec.task
-    return [name for name in (task.id, task.cluster, task.query, task.series, unit) if name is not None]
+    return identities(spec.task)
 
 
 def write(rows: Rows, folder: Path, *, model: str | None) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mandate.api import spec
+from mandate.api.catalogue import NUMBERS
 from mandate.evidence.schema import Fault
 
 from .metrics import Declared, Floats, Sample
@@ -119,7 +120,7 @@ def truth(table: pa.Table, task: spec.Task, *, named: Sequence[str] = ()) -> tup
 
     Raises MissingLabels, NotNumeric, NegativeRelevance, UnknownPositive, NotBinary.
     """
-    if task.type in ("Regression", "Ranking", "Forecast"):
+    if task.type in NUMBERS:
         values = numbers(table, task.target)
         _all_labelled(int(np.count_nonzero(~np.isfinite(values))), task)
         if task.type == "Ranking" and len(values) and values.min() < 0:
@@ -182,7 +183,7 @@ def hear(
     wide = values.reshape(rows, -1)
     if output.kind == "Quantiles":
         return _quantiles(wide, task)
-    if task.type in ("Regression", "Ranking", "Forecast"):
+    if task.type in NUMBERS:
         if wide.shape[1] != 1:
             return _wrong_shape(wide.shape[1], "one number")
         score = wide[:, 0].astype(np.float64)

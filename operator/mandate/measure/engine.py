@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mandate.api import spec
-from mandate.api.catalogue import Metric, metrics_for
+from mandate.api.catalogue import NUMBERS, Metric, metrics_for
 from mandate.api.references import KINDS
 from mandate.evidence.canonical import digest
 from mandate.evidence.data import CHANGES, LEAKS, NOTES, UNREPRESENTED, DataEvidence
@@ -75,8 +75,6 @@ REST = "rest"
 MAX_GROUPS = 20
 """Groups of a sensitive slice that are compared pair by pair; of other slices, MAX_GROUPS_PLAIN."""
 MAX_GROUPS_PLAIN = 8
-NUMBERS = ("Regression", "Ranking", "Forecast")
-"""Tasks whose truth is a number."""
 MAX_CLASSES = 100
 """Classes of a Multiclass task that are measured one by one."""
 
@@ -152,6 +150,7 @@ def compute(
         if judge.queries is not None:
             whole_queries(judge.queries, split, slices, task)
         findings += [finding for sliced in slices for finding in judge.unseen(sliced)]
+        features = _features(table, model, task, references)
         scored = table if rolled is None else table.take(pa.array(rolled.last))
         with ThreadPoolExecutor(max_workers=workers) as pool:
             examined = pool.submit(
@@ -159,7 +158,7 @@ def compute(
                 table,
                 split,
                 target=task.target,
-                features=_features(table, model, task, references),
+                features=features,
                 regression=task.type in NUMBERS,
                 cluster=task.cluster,
                 time=task.time,
@@ -186,7 +185,6 @@ def compute(
                 *judge.agreement(said),
             ]
             if (classifier := data.domain_classifier) is not None:
-                features = _features(table, model, task, references)
                 group = task.cluster or task.query
                 estimates.append(domain_auc(table, split, features=features, folds=classifier.folds, cluster=group))
             found, weak = examined.result(), searched.result()
@@ -390,6 +388,7 @@ def _prepare(
     mine = heard(answers)
     some = True if measured is None else measured  # of selective labels, a holdout; baselines are fitted to all
     costs = _costs(error_costs, classes=classes, task=task)
+    clusters = None if task.cluster is None else text_codes(table, task.cluster)[1]
     chosen = None
     if model.output.choose is not None and task.type == "Binary":
         chooser = cutoff.Chooser(
@@ -399,7 +398,7 @@ def _prepare(
             validation=split.rows("validation") & some,
             actual=actual,
             weights=weights,
-            clusters=None if task.cluster is None else text_codes(table, task.cluster)[1],
+            clusters=clusters,
             rolled=rolled,
         )
         chosen = chooser.cutoff(mine, declared=model.output.cutoff, dtype=answers.values.dtype)
@@ -421,9 +420,7 @@ def _prepare(
                     message=f"{name} gives the same answer on every row, so there is nothing to compare",
                 )
             )
-    clusters = None
-    if task.cluster is not None:
-        clusters = text_codes(table, task.cluster)[1]
+    if clusters is not None:
         both = np.intersect1d(clusters[parts["train"]], clusters[parts["test"]])
         if len(both):
             findings.append(f"task.cluster: {len(both)} values of {task.cluster!r} occur both in train and in test")

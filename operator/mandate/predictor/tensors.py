@@ -23,23 +23,25 @@ def decode(tensor: Tensor, *, datatype: str, shape: Sequence[int], data: Sequenc
     """
     if datatype != tensor.datatype:
         raise RequestError(f"input {tensor.name!r}: expected datatype {tensor.datatype}, got {datatype}")
-    size = math.prod(shape)
-    if any(length < 0 for length in shape) or not shape or size == 0:
-        raise RequestError(f"input {tensor.name!r}: expected a shape of at least one row, got {list(shape)}")
+    size = _size(tensor, shape)
     flat = _flat(data) if data and isinstance(data[0], list | tuple) else list(data)
     if len(flat) != size:
         raise RequestError(f"input {tensor.name!r}: shape {list(shape)} holds {size} values, data has {len(flat)}")
-    return shaped(tensor, _typed(tensor, flat), shape)
+    return _typed(tensor, flat).reshape(_fitting_shape(tensor, tuple(shape)))
 
 
 def shaped(tensor: Tensor, values: Array, shape: Sequence[int]) -> Array:
     """All of an input's values in the request's shape, or the declared one that means the same. Raises RequestError."""
-    if any(length < 0 for length in shape) or not shape or math.prod(shape) == 0:
-        raise RequestError(f"input {tensor.name!r}: expected a shape of at least one row, got {list(shape)}")
-    if len(values) != math.prod(shape):
-        held = f"shape {list(shape)} holds {math.prod(shape)} values"
-        raise RequestError(f"input {tensor.name!r}: {held}, its bytes {len(values)}")
+    if len(values) != (size := _size(tensor, shape)):
+        raise RequestError(f"input {tensor.name!r}: shape {list(shape)} holds {size} values, its bytes {len(values)}")
     return values.reshape(_fitting_shape(tensor, tuple(shape)))
+
+
+def _size(tensor: Tensor, shape: Sequence[int]) -> int:
+    size = math.prod(shape)
+    if any(length < 0 for length in shape) or not shape or size == 0:
+        raise RequestError(f"input {tensor.name!r}: expected a shape of at least one row, got {list(shape)}")
+    return size
 
 
 def complete(declared: Mapping[str, Tensor], arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from mandate.api.catalogue import NUMBERS
 from mandate.api.spec import Data, Model, Task
 
 from . import parts
@@ -21,18 +22,23 @@ class Columns:
     left_out: tuple[str, ...]
 
 
+def identities(task: Task) -> list[str]:
+    """The columns that name rows, units, queries, series and clusters."""
+    unit = None if task.unit is None else task.unit.column
+    return [name for name in (task.id, task.cluster, task.query, task.series, unit) if name is not None]
+
+
 def columns(*, model: Model, task: Task, data: Data, target: bool = True) -> Columns:
     """The model's inputs, the columns of slices and, with `target`, what is predicted.
 
-    A column that names a row, a unit, a query or a cluster is left out, whatever else it is: its texts are someone's.
+    A column that names a row, unit, query, series or cluster is left out, whatever else it is: its texts are someone's.
     """
-    unit = None if task.unit is None else task.unit.column
-    named = [name for name in (task.id, task.cluster, task.query, unit) if name is not None]
+    named = identities(task)
     inputs = model.inputs.columns if model.inputs is not None else ()
     sliced = [item for item in data.slices if item.column is not None]
     asked = [*inputs, *(item.column for item in sliced if item.column is not None), *([task.target] if target else [])]
     categories = [item.column for item in sliced if item.column is not None and not item.edges and not item.quantiles]
-    if task.type not in ("Regression", "Ranking"):
+    if task.type not in NUMBERS:
         categories.append(task.target)
     names = tuple(dict.fromkeys(name for name in asked if name not in named))
     return Columns(
