@@ -1167,6 +1167,13 @@ MUTATIONS = (
         f"{REMAINDER}::test_where_sums_lose_their_digits_the_rows_are_asked",
     ),
     mutation(
+        "steps of precision over which rows above change much",
+        "measure/remainder.py",
+        "FINE = 2048",
+        "FINE = 64",
+        f"{REMAINDER}::test_many_steps_of_precision_are_told_by_fewer",
+    ),
+    mutation(
         "a small rest by sums over all",
         "measure/remainder.py",
         "or 2 * len(rows) > self.total",
