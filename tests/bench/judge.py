@@ -73,8 +73,9 @@ def wide(folder: Path) -> int:
 
     from mandate.measure.data.drift import drift
     from mandate.measure.data.profile import profile
+    from mandate.measure.work import threads
 
-    workers = len(os.sched_getaffinity(0))
+    workers = threads(len(os.sched_getaffinity(0)))
     tables = [parquet.read_table(folder / f"wide-{name}") for name in ("reference", "current")]
     return len(drift(*(profile([each], workers=workers) for each in tables), workers=workers))
 

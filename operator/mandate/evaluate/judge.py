@@ -11,6 +11,7 @@ from pathlib import Path
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence
 from mandate.inference.client import Limits
+from mandate.measure.work import available, threads
 
 from . import data, predict
 from .failures import failing, of_champion
@@ -57,4 +58,5 @@ async def judge(
         replace(predicted, model_digest=digest, champion=rival),
         isolation=isolated,
         seconds={"prepare": prepared},
+        workers=threads(available()),
     )

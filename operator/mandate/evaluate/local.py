@@ -16,6 +16,7 @@ import mandate
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence
 from mandate.inference.errors import InferenceError
+from mandate.measure.work import SERIAL, Workers
 from mandate.sources import Reader
 
 from . import data, predict
@@ -29,13 +30,18 @@ from .run import champions, evidence
 
 
 def evaluate_locally(
-    spec: ModelEvaluationSpec, *, reader: Reader, serve: bool = False, stage: Callable[[str], None] = lambda _: None
+    spec: ModelEvaluationSpec,
+    *,
+    reader: Reader,
+    serve: bool = False,
+    stage: Callable[[str], None] = lambda _: None,
+    workers: Workers = SERIAL,
 ) -> Evidence:
     """Evidence as the Job would find it; `reader` reads what is behind a URI.
 
     An ONNX model runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
-    process on the loopback interface, and they are measured. `stage` is told what is being done, in words. Raises
-    EvaluationError.
+    process on the loopback interface, and they are measured. `stage` is told what is being done, in words. `workers` do
+    what is cut into tasks; the evidence doesn't depend on them. Raises EvaluationError.
     """
     start = time.monotonic()
     source = spec.model.source
@@ -64,7 +70,7 @@ def evaluate_locally(
         with of_champion():
             predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
     stage("measuring")
-    return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared})
+    return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared}, workers=workers)
 
 
 async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader) -> Predicted:

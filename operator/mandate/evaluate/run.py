@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence, Measured
 from mandate.measure.engine import compute
+from mandate.measure.work import SERIAL, Workers
 
 from .data import Rows
 from .failures import failing
@@ -30,8 +31,12 @@ def evidence(
     *,
     isolation: Isolation,
     seconds: Mapping[str, float],
+    workers: Workers = SERIAL,
 ) -> Evidence:
-    """Compute the evidence of answers that were had; `seconds` are the earlier stages'. Raises EvaluationError."""
+    """Compute the evidence of answers that were had; `seconds` are the earlier stages'. Raises EvaluationError.
+
+    `workers` do what is cut into tasks; the evidence doesn't depend on them.
+    """
     start = time.monotonic()
     with failing("Measure", field="spec"):
         computed = compute(
@@ -48,6 +53,7 @@ def evidence(
             model_digest=predicted.model_digest,
             data_digests=rows.digests,
             annotations=rows.annotations,
+            workers=workers,
         )
     measured = Measured(
         estimates=predicted.estimates,

@@ -54,12 +54,14 @@ from .people import Panel, Votes
 from .references import WITH_WORDS, make
 from .reliability import reliability
 from .remainder import Remainder
+from .sample import sampled
 from .slices import Sliced, assign_all
 from .split import PARTS, Part, Split
 from .table import MeasureError, column, text_codes, texts
 from .uncertainty import Clusters, Summed
 from .units import Units, units
 from .weights import by_class, effective_rows, weigh
+from .work import SERIAL, Workers
 
 CHAMPION = "champion"
 REST = "rest"
@@ -91,14 +93,16 @@ def compute(
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
+    workers: Workers = SERIAL,
 ) -> Computed:
     """Measure one model.
 
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
     its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
-    people said, as `data.annotations` declares it. Raises MeasureError where the inputs can't be measured at all;
-    whatever fails for one number is that number's fault.
+    people said, as `data.annotations` declares it. `workers` do what is cut into tasks; no number
+    depends on them. Raises MeasureError where the inputs can't be measured at all; whatever fails for one number is
+    that number's fault.
     """
     order = answers.order(split.keys)
     if champion is not None:
@@ -135,7 +139,9 @@ def compute(
             time=task.time,
             by_time=data.split is not None and data.split.method == "Time",
             in_order=data.split is None or data.split.method == "Time",
+            workers=workers,
         )
+        findings += sampled(split)
         said = _votes(annotations, data, table, judge.order(task), task=task)
         judge, told = _with_people(judge, said, references, split)
         learnt += told

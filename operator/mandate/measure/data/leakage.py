@@ -16,8 +16,10 @@ from scipy import special
 
 from mandate.evidence.data import Finding, Unasked
 
+from ..sample import fitted_rows, mix
 from ..split import PARTS, Keys, Part, Split, instants
 from ..table import MeasureError, column, is_numeric, numbers, text_codes, texts
+from ..work import SERIAL, Workers
 
 GIVEAWAY = 0.98
 """A feature whose own AUC, R² or lambda reaches this gives the label away: real ones seldom do."""
@@ -47,11 +49,12 @@ def leakage(
     time: str | None = None,
     in_order: bool = False,
     giveaway: float = GIVEAWAY,
+    workers: Workers = SERIAL,
 ) -> tuple[tuple[Finding, ...], tuple[Unasked, ...]]:
     """Everything below, for a table with its split, and what couldn't be asked.
 
     `in_order`: later rows are to test what earlier ones taught. Codes: SharedRows, SharedContent, SharedEntities,
-    TimeTravel, GivesLabelAway, GivesClassAway.
+    TimeTravel, GivesLabelAway, GivesClassAway. The last two are looked for on `fitted_rows`.
     """
     unasked = []
     found = list(shared_rows(split))
@@ -65,7 +68,17 @@ def leakage(
             unasked.append(Unasked(count="leaks", code="NotExamined", message=f"time travel can't be seen: {error}"))
     train, test = split.rows("train"), split.rows("test")
     if train.any() and test.any():
-        found += giveaways(table, train, test, target=target, features=features, regression=regression, limit=giveaway)
+        found += giveaways(
+            table,
+            train,
+            test,
+            target=target,
+            features=features,
+            regression=regression,
+            limit=giveaway,
+            rows=fitted_rows(split),
+            workers=workers,
+        )
         unasked += too_few(table, train, test, target=target, regression=regression)
     return tuple(found), tuple(unasked)
 
@@ -198,6 +211,8 @@ def giveaways(
     features: Sequence[str],
     regression: bool = False,
     limit: float = GIVEAWAY,
+    rows: NDArray[np.intp] | None = None,
+    workers: Workers = SERIAL,
 ) -> tuple[Finding, ...]:
     """Code GivesLabelAway: features that predict the label on their own; of several classes all together.
 
@@ -206,28 +221,33 @@ def giveaways(
     of the label's ranks, if greater), of two classes the AUC, of several lambda. Learning and testing on different rows
     keeps ids, which are learnt by heart, out of it. Rows whose label is missing are left out. Code GivesClassAway: one
     of several classes, by its AUC against the rest; that happens in honest data, too, so it is told and not counted as
-    a leak.
+    a leak. `rows` are the places of those that are looked at, in that order; all, where there are none. `workers` take
+    a feature each.
     """
-    labels, names = _labels(table, target, regression=regression, test=test)
+    if rows is not None:
+        train, test = train[rows], test[rows]
+    truth = _some(table, target, rows)
+    labels, names = _labels(truth, target, regression=regression, test=test)
     if not len(labels):
         return ()
     known = np.isfinite(labels).all(axis=0)
     train, test = train & known, test & known
-    found = []
     if not train.any() or not test.any():
         return ()
-    codes = None if regression or len(labels) == 1 else text_codes(table, target)[1]
+    codes = None if regression or len(labels) == 1 else text_codes(truth, target)[1]
     ranks = _ranks(labels[0], train | test) if regression else None
-    for feature in features:
+
+    def asked(feature: str) -> Finding | None:
+        one = _some(table, feature, rows)
         # Of several classes each may end within a range, so there are as many more ranges.
-        cells, count = _cells(table, feature, train, ranges=CELLS * len(labels))
+        cells, count = _cells(one, feature, train, ranges=CELLS * len(labels))
         counts = np.bincount(cells[test], minlength=count).astype(np.float64)
         scores: list[float] = []
         for label in labels:
             learnt = _means(cells[train], label[train], count)
             if regression:
                 scores.append(_r2(learnt[cells[test]], label[test]))
-                if (values := _numbers(table, feature)) is not None:
+                if (values := _numbers(one, feature)) is not None:
                     scores.append(_correlation(values[test], label[test]))
             else:
                 scores.append(_auc(learnt, cells[test], counts, label[test]))
@@ -237,10 +257,18 @@ def giveaways(
         whole = best if codes is None else _lambda(cells, codes, train, test)
         if whole >= limit:
             measure = "lambda" if codes is not None else "r2" if regression else "auc"
-            found.append(_giveaway(feature, whole, None, test, measure))
-        elif best >= limit:
-            found.append(_giveaway(feature, best, names[scores.index(best)], test, "auc"))
+            return _giveaway(feature, whole, None, test, measure)
+        if best >= limit:
+            return _giveaway(feature, best, names[scores.index(best)], test, "auc")
+        return None
+
+    found = [finding for finding in workers.here.map(asked, features) if finding is not None]
     return tuple(sorted(found, key=lambda finding: (-finding.effect, finding.column or "")))
+
+
+def _some(table: pa.Table, name: str, rows: NDArray[np.intp] | None) -> pa.Table:
+    """One column at these places; all of the table where there are none."""
+    return table if rows is None else pa.table({name: column(table, name).take(pa.array(rows))})
 
 
 def too_few(table: pa.Table, train: Rows, test: Rows, *, target: str, regression: bool = False) -> tuple[Unasked, ...]:
@@ -419,12 +447,5 @@ def contents(table: pa.Table, names: Sequence[str]) -> Keys:
             own = text_codes(pa.table({name: values}), name)[1].astype(np.uint64)
         if values.null_count and pa.types.is_integer(values.type):
             own = own ^ np.where(values.is_null().to_numpy(zero_copy_only=False), np.uint64(0x5BD1E995), np.uint64(0))
-        mixed = _mix(mixed * np.uint64(0x9E3779B97F4A7C15) ^ own)
+        mixed = mix(mixed * np.uint64(0x9E3779B97F4A7C15) ^ own)
     return mixed
-
-
-def _mix(x: Keys) -> Keys:
-    """splitmix64's finaliser (Steele, Lea & Flood 2014): every bit of the input moves every bit of the output."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
