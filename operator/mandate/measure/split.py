@@ -23,7 +23,9 @@ from mandate.api import spec
 from mandate.api.criteria import seconds
 from mandate.evidence.canonical import canonical
 
+from .overlap import overlap
 from .table import MeasureError, column, texts
+from .work import SERIAL, Workers
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -55,11 +57,11 @@ class Split:
         """Rows per part, and `none` for the rest."""
         return {part: int(self.rows(part).sum()) for part in PARTS} | {"none": int((self.part == NONE).sum())}
 
-    def shared(self, one: Part, other: Part) -> int:
+    def shared(self, one: Part, other: Part, *, workers: Workers = SERIAL) -> int:
         """Rows of `other` whose key also occurs in `one`."""
         if (one, other) not in self._shared:
-            found = np.isin(self.keys[self.rows(other)], self.keys[self.rows(one)])
-            self._shared[one, other] = int(found.sum())
+            found = overlap(self.keys[self.rows(one)], self.keys[self.rows(other)], workers=workers)
+            self._shared[one, other] = found.shared
         return self._shared[one, other]
 
     @cached_property

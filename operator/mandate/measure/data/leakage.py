@@ -16,6 +16,7 @@ from scipy import special
 
 from mandate.evidence.data import Finding, Unasked
 
+from ..overlap import overlap
 from ..sample import fitted_rows, mix
 from ..split import PARTS, Keys, Part, Split, instants
 from ..table import MeasureError, column, is_numeric, numbers, text_codes, texts
@@ -57,8 +58,8 @@ def leakage(
     TimeTravel, GivesLabelAway, GivesClassAway. The last two are looked for on `fitted_rows`.
     """
     unasked = []
-    found = list(shared_rows(split))
-    found += shared_content(table, split, names=[*features, target])
+    found = list(shared_rows(split, workers=workers))
+    found += shared_content(table, split, names=[*features, target], workers=workers)
     if cluster is not None:
         found += shared_entities(table, split, cluster=cluster)
     if time is not None and in_order:
@@ -88,17 +89,19 @@ def _earlier() -> list[tuple[Part, Part]]:
     return [(one, other) for place, one in enumerate(PARTS) for other in PARTS[place + 1 :]]
 
 
-def shared_rows(split: Split) -> tuple[Finding, ...]:
+def shared_rows(split: Split, *, workers: Workers = SERIAL) -> tuple[Finding, ...]:
     """Code SharedRows: rows of one part that another part has, too, by their keys."""
     found = []
     for one, other in _earlier():
-        shared, rows = split.shared(one, other), int(split.rows(other).sum())
+        shared, rows = split.shared(one, other, workers=workers), int(split.rows(other).sum())
         if shared:
             found.append(_shared("SharedRows", one, other, shared, rows, what=f"{shared:,} of {rows:,} rows"))
     return tuple(found)
 
 
-def shared_content(table: pa.Table, split: Split, *, names: Sequence[str]) -> tuple[Finding, ...]:
+def shared_content(
+    table: pa.Table, split: Split, *, names: Sequence[str], workers: Workers = SERIAL
+) -> tuple[Finding, ...]:
     """Code SharedContent: rows of one part whose values in `names` another part has, too, whatever their ids.
 
     Rows of few different values are alike without being copies. So it is a finding only where clearly more rows of
@@ -110,11 +113,10 @@ def shared_content(table: pa.Table, split: Split, *, names: Sequence[str]) -> tu
         ours, theirs = content[split.rows(one)], content[split.rows(other)]
         if not len(ours) or not len(theirs):
             continue
-        different, twins = np.unique(ours, return_counts=True)
+        both = overlap(ours, theirs, workers=workers)
         # As if one group of twins more had been seen: none among few rows doesn't say that there are none.
-        usual = (float(twins[twins > 1].sum()) + 2) / (len(ours) + 2)
-        copied = np.isin(theirs, different)
-        shared, groups = int(copied.sum()), len(np.unique(theirs[copied]))
+        usual = (both.twins + 2) / (len(ours) + 2)
+        shared, groups = both.shared, both.groups
         if shared <= split.shared(one, other):
             continue
         # Rows alike are copied together or not at all, so groups of them are counted: P(Binomial(n, usual) >= groups).
