@@ -436,7 +436,7 @@ ROWS = (
         "R3",
         "Privacy and security",
         part("no-rows", "No single row in reports, findings and probes", "report.content.build"),
-        part("formats", "Pickles and other executable formats are refused", "predictor.onnx_model.load"),
+        part("formats", "Pickles and other executable formats are refused", "predictor.model.load"),
         part("personal", "Personal columns, declared", until=r"(?i)\bpersonal"),
         part("scanned", "The model's file scanned and signed", until=r"(?i)cosign|sigstore|malware"),
     ),

@@ -5,11 +5,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
 
 from tests.e2e import declared
-from tests.e2e.cluster import Cluster, Object, Space, eventually, holds, like, refused, space
+from tests.e2e.cluster import API, Cluster, Object, Space, eventually, holds, like, refused, space
 from tests.integration.admission.api import Refused
 from tests.models import columns_model
 
@@ -17,6 +22,9 @@ CAR = {"amount": [1.0, -1.0], "age": [40, 20], "purpose": ["car", "tv"]}
 """Two loans as the model takes them."""
 PROBABILITIES = [1 / (1 + math.exp(-logit)) for logit in (1 + 0.4 + 1, -1 + 0.2)]
 """What tests.models.columns_model answers to them, worked out by hand from its description."""
+
+
+MLMODEL = Path(__file__).parents[1] / "data" / "mlflow" / "skops.MLmodel"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +96,25 @@ def test_a_good_model_is_granted_and_answers_people(lending: Space) -> None:
     _suggests(lending)
     eventually("NAME to be the rule", lambda: lending.endpoints("credit") == {"rule"} or None, seconds=60)
     assert probabilities(lending.ask("credit", [0.0, 2.0])) == pytest.approx([0.5, 1 / (1 + math.exp(-2.0))])
+
+
+def test_an_mlflow_model_of_scikit_learn_answers_as_it_does_here(lending: Space) -> None:
+    """The file that its MLmodel names is measured, granted by its digest and served."""
+    x = np.linspace(-3, 3, 40)
+    fitted = LogisticRegression().fit(pd.DataFrame({"x": x}), np.where(x > 0, "bad", "good"))
+    lending.put(lending.models / "forest" / "model.skops", skops.io.dumps(fitted))
+    lending.put(lending.models / "forest" / "MLmodel", MLMODEL.read_bytes())
+    source = {"uri": "pvc://models/forest", "format": "MLflow"}
+    document = declared.model("forest", source=source, columns=("x",), fallback=True)
+    document["spec"]["model"]["output"] = {"name": "probabilities", "classes": ["bad", "good"]}
+    lending.apply(document)
+    item = lending.until("forest", "Ready", lambda item: holds(item, "Ready"))
+    assert item["status"]["level"] == "Suggest"
+    eventually("it to answer", lambda: lending.endpoints("forest-suggest") - {"rule"} or None, seconds=60)
+    answer = lending.ask("forest-suggest", [0.0, 2.0])
+    output = next(item for item in answer["outputs"] if item["name"] == "probabilities")
+    assert output["data"] == pytest.approx(fitted.predict_proba(pd.DataFrame({"x": [0.0, 2.0]})).ravel().tolist())
+    lending.admin.delete(like("ModelDeployment", lending.name, "forest", api=API))
 
 
 def test_other_criteria_are_judged_on_the_same_evidence(lending: Space) -> None:

@@ -244,6 +244,12 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     kinds = [name for name in ("uri", "image", "columns") if getattr(source, name) is not None]
     require(len(kinds) == 1, "model.source", f"exactly one of uri, image or columns must be set, got {kinds or 'none'}")
     require((source.uri is None) == (source.format is None), "model.source.format", "set uri and format, or neither")
+    require(
+        source.format != "MLflow" or not re.search("^oci://|[?#]", source.uri or ""),
+        "model.source.uri",
+        f"format MLflow needs the uri of a folder, got {source.uri!r}; "
+        "expected pvc://CLAIM/FOLDER, s3://BUCKET/FOLDER or https:// without a query",
+    )
     require(source.columns is not None or spec.model.inputs is not None, "model.inputs", "is required")
     require(
         source.image is None or "@sha256:" in source.image,

@@ -254,6 +254,13 @@ class ModelSource(Spec):
                 "(has(self.image) ? 'image ' : '') + (has(self.columns) ? 'columns' : '') : 'none')",
             ),
             cel("has(self.uri) == has(self.format)", "format belongs to uri: set both or neither"),
+            cel(
+                "!has(self.format) || self.format != 'MLflow' || !self.uri.matches('^oci://|[?#]')",
+                "format MLflow is a folder: pvc://, s3:// or https:// without a query",
+                said=f"'format MLflow needs the uri of a folder, got ' + {quoted('self.uri')} + "
+                "'; expected pvc://CLAIM/FOLDER, s3://BUCKET/FOLDER or https:// without a query'",
+                field=".uri",
+            ),
             NO_CREDENTIALS,
             ONLY_S3,
             cel(
@@ -266,13 +273,14 @@ class ModelSource(Spec):
     )
 
     uri: Uri | None = None
-    """The model file: `pvc://CLAIM/PATH`, `https://…`, `s3://BUCKET/KEY` or `oci://HOST/REPOSITORY:TAG`; the CLI also
-    takes a path or `file:///…`."""
-    format: Literal["ONNX"] | None = None
-    """Format of the file at `uri`."""
+    """The model file, or folder: `pvc://CLAIM/PATH`, `https://…`, `s3://BUCKET/KEY` or `oci://HOST/REPOSITORY:TAG`; the
+    CLI also takes a path or `file:///…`."""
+    format: Literal["ONNX", "Skops", "MLflow"] | None = None
+    """What is at `uri`: an ONNX file, a skops file of a scikit-learn model, or the folder of an MLflow model in one of
+    both formats."""
     digest: Digest | None = None
-    """sha256 of the file at `uri`. Undeclared, it is learnt at the first evaluation and pinned in status for this
-    revision."""
+    """sha256 of the file at `uri`; of an MLflow model's folder, of the file that its MLmodel names. Undeclared, it is
+    learnt at the first evaluation and pinned in status for this revision."""
     credentials_ref: SecretRef | None = None
     """Whose keys open `uri`, where it is on a server: `token`, or `username` and `password`; for s3
     `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`; for oci also `.dockerconfigjson`; `ca.crt`. Only the container that

@@ -88,7 +88,8 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
         "    riskTier: Medium  # Low | Medium | High: how much must be shown",
         "  model:",
         '    version: "1"',
-        f"    source: {{uri: {_yaml(options.model)}, format: ONNX}}  # a path, or pvc://CLAIM/PATH in a cluster",
+        f"    source: {{uri: {_yaml(options.model)}, format: {_format(options.model)}}}"
+        "  # a path, or pvc://CLAIM/PATH in a cluster",
         "    inputs:  # in the model's order; remove what it isn't fed",
         *_listed(features),
         "      encoding: Columns  # Matrix, with name: its name, where the model takes one tensor for all columns",
@@ -173,6 +174,12 @@ def _output(table: pa.Table, target: str, task: str) -> list[str]:
     return [f"    output: {{name: probabilities, kind: Probability, classes: [{classes}]}}  # in the model's order"]
 
 
+def _format(model: str) -> str:
+    """By the file's name; a name without an ending is a folder's, as MLflow writes them."""
+    name = model.rstrip("/").rpartition("/")[2]
+    return "Skops" if name.lower().endswith(".skops") else "ONNX" if "." in name else "MLflow"
+
+
 def _slice(table: pa.Table, name: str) -> str:
     """Numbers at their quartiles, other columns by value."""
     parts = [f"name: {_yaml(_safe(name))}", f"column: {_yaml(name)}"]
@@ -212,7 +219,7 @@ def _yaml(text: str) -> str:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", text) and text.lower() not in _WORDS:
         return text
     if re.fullmatch(
-        r"(pvc://|file:///)[A-Za-z0-9_./-]+|[A-Za-z0-9_./-]*[A-Za-z_/][A-Za-z0-9_./-]*\.(csv|parquet|onnx)", text
+        r"(pvc://|file:///)[A-Za-z0-9_./-]+|[A-Za-z0-9_./-]*[A-Za-z_/][A-Za-z0-9_./-]*\.(csv|parquet|onnx|skops)", text
     ):
         return text
     return json.dumps(text, ensure_ascii=False)

@@ -267,6 +267,8 @@ def predictor(model: Model, *, serving: Serving, image: str, digest: str | None)
             *("--port", str(PREDICTOR_PORT), "--version", model.version),
             *("--termination-log", TERMINATION_LOG),
             *(("--digest", digest) if digest else ()),
+            # An ONNX model's command stays what it was before there were other formats, and with it its Pods.
+            *(("--format", str(model.source.format)) if model.source.format != "ONNX" else ()),
         ]
         container["volumeMounts"] = [_mount("model", "/mandate/model", read_only=True), *container["volumeMounts"]]
     return container
@@ -340,6 +342,7 @@ def _fetch_model(source: ModelSource, *, image: str, digest: str) -> tuple[Objec
     claims = [claim for claim in (claim_of(uri),) if claim]
     secrets = credentials_of(source)
     arguments = ["fetch-model", "--uri", uri, "--digest", digest]
+    arguments += ["--format", "MLflow"] if source.format == "MLflow" else []
     arguments += [part for name in secrets for part in ("--credentials-ref", name)]
     if source.s3 is not None:
         arguments += ["--s3-endpoint", source.s3.endpoint] if source.s3.endpoint else []

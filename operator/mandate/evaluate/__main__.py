@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     model.set_defaults(step=_fetch_model)
     model.add_argument("--uri", required=True, help="pvc://CLAIM/PATH, https://…, s3://… or oci://… of the model file")
     model.add_argument("--digest", required=True, help="sha256:… that it must have")
+    model.add_argument("--format", help="MLflow: the URI is a folder, whose MLmodel names the file")
     model.add_argument("--credentials-ref", help="name of the Secret whose keys open it")
     model.add_argument("--s3-endpoint", help="https://HOST:PORT of the storage; default: AWS's")
     model.add_argument("--s3-region", help="its region")
@@ -102,7 +103,9 @@ def _model_fetched(options: argparse.Namespace) -> dict[str, str]:
         endpoint=options.s3_endpoint,
         region=options.s3_region,
     )
-    found = fetch_model(place, digest=options.digest, reader=_reader(options), model_dir=options.model_dir)
+    found = fetch_model(
+        place, format=options.format, digest=options.digest, reader=_reader(options), model_dir=options.model_dir
+    )
     return {"model": found}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mandate.api.kinds import ModelEvaluationSpec
+from mandate.api.spec import ModelSource
 from mandate.sources import Reader
 
 from . import data
@@ -20,11 +21,14 @@ def fetch(
     source = spec.model.source
     model = None
     if source.uri is not None:
-        model = fetch_model(place_of(source), digest=source.digest, reader=reader, model_dir=model_dir)
+        model = _copy(source, reader=reader, into=model_dir)
     if spec.champion is not None and spec.champion.source.uri is not None:
-        champion = spec.champion.source
-        fetch_model(place_of(champion), digest=champion.digest, reader=reader, model_dir=champion_dir)
+        _copy(spec.champion.source, reader=reader, into=champion_dir)
     rows = data.load(spec, reader=reader, scratch=data_dir)
     with failing("Split"):
         data.write(rows, data_dir, model=model)
     return ({"model": model} if model else {}) | rows.digests | {"split": rows.split.digest}
+
+
+def _copy(source: ModelSource, *, reader: Reader, into: Path) -> str:
+    return fetch_model(place_of(source), format=source.format, digest=source.digest, reader=reader, model_dir=into)

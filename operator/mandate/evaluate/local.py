@@ -14,6 +14,7 @@ from pathlib import Path
 
 import mandate
 from mandate.api.kinds import ModelEvaluationSpec
+from mandate.api.spec import ModelSource
 from mandate.evidence.schema import Evidence
 from mandate.inference.errors import InferenceError
 from mandate.measure.work import SERIAL, Workers
@@ -23,7 +24,7 @@ from . import data, predict
 from .data import Rows
 from .failures import failing, of_champion
 from .frame import read_termination
-from .model_file import fetch_model
+from .model_file import fetch_model, file_of
 from .places import place_of
 from .predict import Predicted
 from .run import champions, evidence
@@ -39,7 +40,7 @@ def evaluate_locally(
 ) -> Evidence:
     """Evidence as the Job would find it; `reader` reads what is behind a URI.
 
-    An ONNX model runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
+    A model file runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
     process on the loopback interface, and they are measured. `stage` is told what is being done, in words. `workers` do
     what is cut into tasks; the evidence doesn't depend on them. Raises EvaluationError.
     """
@@ -61,12 +62,12 @@ def evaluate_locally(
         predicted = asyncio.run(_served(spec, rows, reader=reader))
     else:
         with failing("Fetch", field="spec.model.source.uri"):
-            file = reader.path(place_of(source))
+            file = _file(source, reader=reader)
         predicted = predict.in_process(spec, rows, file)
     if (asked := champions(spec)) is not None:
         stage("asking the champion")
         with failing("Fetch", field="spec.champion.source.uri"):
-            file = reader.path(place_of(asked.model.source))
+            file = _file(asked.model.source, reader=reader)
         with of_champion():
             predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
     stage("measuring")
@@ -82,11 +83,18 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader) -> P
     with tempfile.TemporaryDirectory(prefix="mandate-") as name:
         folder = Path(name)
         place = place_of(spec.model.source)
-        digest = fetch_model(place, digest=spec.model.source.digest, reader=reader, model_dir=folder)
+        digest = fetch_model(
+            place,
+            format=spec.model.source.format,
+            digest=spec.model.source.digest,
+            reader=reader,
+            model_dir=folder,
+        )
         port = _free_port()
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "mandate.predictor", "--model-dir", name, "--digest", digest),
+                *("--format", spec.model.source.format or "ONNX"),
                 *("--host", "127.0.0.1", "--port", str(port), "--termination-log", str(folder / "ended")),
                 env={**os.environ, "PYTHONPATH": _with_ours(os.environ.get("PYTHONPATH"))},
                 stdout=log,
@@ -119,6 +127,10 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader) -> P
             if process.returncode is None:
                 process.terminate()
                 await process.wait()
+
+
+def _file(source: ModelSource, *, reader: Reader) -> Path:
+    return reader.path(file_of(place_of(source), format=source.format, reader=reader))
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""Where answers come from without a server: columns of the data, or an ONNX file in process."""
+"""Where answers come from without a server: columns of the data, or a model file in process."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ def from_table(spec: ModelEvaluationSpec, rows: Rows) -> Predicted:
 
 
 def in_process(spec: ModelEvaluationSpec, rows: Rows, model: Path) -> Predicted:
-    """Answers of an ONNX file, without a server. Raises EvaluationError."""
-    from mandate.inference import local  # loads onnxruntime, which the judge doesn't need
+    """Answers of a model file, without a server. Raises EvaluationError."""
+    from mandate.inference import local  # loads onnxruntime, or scikit-learn, which the judge doesn't need
 
     with failing("Predict", field="spec.model"):
         start = time.monotonic()
-        loaded = local.open_model(model, digest=spec.model.source.digest, name=str(spec.model.source.uri))
+        source = spec.model.source
+        expected = None if source.format == "MLflow" else source.format
+        loaded = local.open_model(model, digest=source.digest, name=str(source.uri), expected=expected)
         values = local.predict(loaded, rows.table, inputs=inputs_of(spec), output=spec.model.output, task=spec.task)
         return Predicted(
             answers=Answers(values=values),

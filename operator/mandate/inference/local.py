@@ -1,4 +1,4 @@
-"""An ONNX model in process: the predictor's own code without the server, so that answers are the same bit for bit."""
+"""A model file in process: the predictor's own code without the server, so that answers are the same bit for bit."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import pyarrow as pa
 
 from mandate.api.spec import ModelInputs, ModelOutput, Task
 from mandate.predictor.datatypes import Array
-from mandate.predictor.onnx_model import ModelError, OnnxModel, load
+from mandate.predictor.errors import ModelError
+from mandate.predictor.model import Format, Model, load
 
 from .answers import batches, check_batch, check_output, join
 from .errors import InferenceError
 from .features import features
 
 
-def open_model(path: Path, *, digest: str | None, name: str = "") -> OnnxModel:
-    """Load an ONNX file, which users call `name` (default: the file's own).
+def open_model(path: Path, *, digest: str | None, name: str = "", expected: Format | None = "ONNX") -> Model:
+    """Load a model file, which users call `name` (default: the file's own).
 
-    Raises InferenceError NotFound, DigestMismatch, Unreadable or UnsupportedInput.
+    Raises InferenceError NotFound, DigestMismatch, Unreadable, UnsupportedInput or UnsupportedModel.
     """
     try:
-        return load(path, digest=digest)
+        return load(path, digest=digest, expected=expected)
     except ModelError as error:
         raise InferenceError(error.code, f"{name or path.name}: {error}", field="spec.model.source") from error
 
 
-def predict(model: OnnxModel, table: pa.Table, *, inputs: ModelInputs, output: ModelOutput, task: Task) -> Array:
+def predict(model: Model, table: pa.Table, *, inputs: ModelInputs, output: ModelOutput, task: Task) -> Array:
     """The declared output for all rows of `table`: (rows,) or (rows, classes). Raises InferenceError."""
     check_output(output, model.outputs)
     fed = features(table, inputs=inputs, declared=model.inputs)

@@ -1,4 +1,4 @@
-"""`python -m mandate.predictor`: serve one ONNX file.
+"""`python -m mandate.predictor`: serve one model file.
 
 Where it can't be loaded it exits 2 with `Code: message`, and with the same as JSON in the termination log
 (`{"failure": {"stage", "code", "message"}}`), so that whoever watches the container needn't wait for another try.
@@ -13,17 +13,24 @@ import os
 import sys
 from pathlib import Path
 
-from .onnx_model import ModelError, load
+from .errors import ModelError
+from .model import FORMATS, load
 from .options import FLUSH_SECONDS, add_recording, shipper_of
 
+ANY = "MLflow"
+"""What its MLmodel file names: one or the other."""
 EXIT_MODEL = 2
 """The model file can't be loaded; another try would end the same."""
 FILE_NAME = "model.onnx"
+"""Whatever the format: folders and commands of Pods that run stay as they are."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="mandate.predictor", description="Serve one ONNX model over HTTP.")
+    parser = argparse.ArgumentParser(prog="mandate.predictor", description="Serve one model file over HTTP.")
     parser.add_argument("--model-dir", type=Path, required=True, help=f"folder with {FILE_NAME}, and nothing else read")
+    parser.add_argument(
+        "--format", choices=(*FORMATS, ANY), default="ONNX", help="what the file is; %(choices)s (default: %(default)s)"
+    )
     parser.add_argument("--name", default="model", help="the model's name in the protocol's paths")
     parser.add_argument("--version", help="the version that answers carry; default: the file's digest")
     parser.add_argument("--digest", help="sha256:… that the file must have")
@@ -33,8 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     add_recording(parser, os.environ)
     options = parser.parse_args(arguments)
     shipper, declared = shipper_of(parser, options)
+    expected = None if options.format == ANY else options.format
     try:
-        model = load(options.model_dir / FILE_NAME, digest=options.digest)
+        model = load(options.model_dir / FILE_NAME, digest=options.digest, expected=expected)
         if shipper is not None and declared.output not in model.outputs:
             raise ModelError("UnknownOutput", f"--output {declared.output}: the model has {', '.join(model.outputs)}")
     except ModelError as error:

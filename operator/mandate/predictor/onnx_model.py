@@ -6,16 +6,15 @@ batch: one thread per run (sums in a fixed order), the same session options.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 # The runtime reads this once, while it is loaded: left alone, it would report its use to its maker over the network.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
 from .datatypes import Array, Tensor
+from .errors import ModelError, first_line
 
 _ONNX_DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -34,16 +33,10 @@ _ONNX_DATATYPES = {
 }
 
 
-class ModelError(Exception):
-    """The model can't be loaded or run. `code` is CamelCase and stable."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
-
-
 class OnnxModel:
-    """A loaded model; `run` may be called from several threads at once."""
+    """A `Model` that onnxruntime runs."""
+
+    platform = "onnxruntime_onnx"
 
     def __init__(self, session: onnxruntime.InferenceSession, *, digest: str) -> None:
         self._session = session
@@ -61,24 +54,11 @@ class OnnxModel:
         try:
             return dict(zip(names, self._session.run(names, dict(inputs)), strict=True))
         except Exception as error:  # onnxruntime's own exceptions share no public base class
-            raise ModelError("RunFailed", f"the model refused its input: {_first_line(error)}") from error
+            raise ModelError("RunFailed", f"the model refused its input: {first_line(error)}") from error
 
 
-def load(path: Path, *, digest: str | None = None) -> OnnxModel:
-    """Read `path` once, check its `digest` (`sha256:…`) and load those very bytes.
-
-    Raises ModelError: `NotFound`, `DigestMismatch`, `Unreadable` (no ONNX model, weights in other files, …),
-    `UnsupportedInput`.
-    """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ModelError("NotFound", f"there is no file {path.name}") from error
-    except OSError as error:
-        raise ModelError("Unreadable", f"{error.strerror or error}; check the file's permissions") from error
-    actual = "sha256:" + hashlib.sha256(data).hexdigest()
-    if digest is not None and actual != digest:
-        raise ModelError("DigestMismatch", f"its digest is {actual}, declared is {digest}; the file was changed")
+def open_onnx(data: bytes, *, digest: str) -> OnnxModel:
+    """The model in a file's bytes. Raises ModelError `Unreadable`, `UnsupportedInput`."""
     try:
         session = onnxruntime.InferenceSession(data, _session_options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
@@ -86,12 +66,12 @@ def load(path: Path, *, digest: str | None = None) -> OnnxModel:
             raise ModelError("Unreadable", f"expected ONNX, got {other}") from error
         raise ModelError(
             "Unreadable",
-            f"not a self-contained ONNX model: {_first_line(error)}; export it anew, with its weights inside",
+            f"not a self-contained ONNX model: {first_line(error)}; export it anew, with its weights inside",
         ) from error
     for value in session.get_inputs():
         if value.type not in _ONNX_DATATYPES:
             raise ModelError("UnsupportedInput", f"input {value.name} is {value.type}, expected a tensor")
-    return OnnxModel(session, digest=actual)
+    return OnnxModel(session, digest=digest)
 
 
 def _other_format(data: bytes) -> str | None:
@@ -100,7 +80,7 @@ def _other_format(data: bytes) -> str | None:
         advice = "export the model, for example with skl2onnx or torch.onnx.export"
         return f"a Python pickle (joblib, cloudpickle, …), which runs any code in it when it is loaded; {advice}"
     if data.startswith(b"PK\x03\x04"):
-        return "a ZIP archive, as skops, PyTorch and Keras write; export the model, or unpack the ONNX file in it"
+        return "a ZIP archive, as PyTorch and Keras write; export the model, or unpack the ONNX file in it"
     return "HDF5, as Keras writes; export the model with tf2onnx" if data.startswith(b"\x89HDF\r\n") else None
 
 
@@ -120,8 +100,3 @@ def _session_options() -> onnxruntime.SessionOptions:
 def _tensor(value: onnxruntime.NodeArg) -> Tensor:
     shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in value.shape)
     return Tensor(value.name, _ONNX_DATATYPES.get(value.type, value.type), shape)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:500] if text else type(error).__name__

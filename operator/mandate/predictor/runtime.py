@@ -10,7 +10,8 @@ from mlserver.errors import InferenceError
 from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, ResponseOutput, TensorData
 
 from .datatypes import Array, Tensor
-from .onnx_model import ModelError, OnnxModel
+from .errors import ModelError
+from .model import Model
 from .recording import Exchange, under_way
 from .tensors import RequestError, complete, decode
 
@@ -18,11 +19,11 @@ _MOST_FAILED = 1000
 """Rows that a failed request is recorded with at most: its shape is only what the client says."""
 
 
-class OnnxRuntime(MLModel):  # type: ignore[misc]  # mlserver's types aren't followed
-    """Serves an `OnnxModel` that is loaded already, so that the server never listens without one."""
+class FileRuntime(MLModel):  # type: ignore[misc]  # mlserver's types aren't followed
+    """Serves an `Model` that is loaded already, so that the server never listens without one."""
 
     def __init__(
-        self, settings: ModelSettings, *, model: OnnxModel, threads: ThreadPoolExecutor, recorded: str | None = None
+        self, settings: ModelSettings, *, model: Model, threads: ThreadPoolExecutor, recorded: str | None = None
     ) -> None:
         """`recorded` names the output that is put down in the exchange, whatever the client asks for."""
         super().__init__(settings)

@@ -20,9 +20,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .gateways import IDLE
-from .onnx_model import OnnxModel
+from .model import Model
 from .recording import Answered, Exchanges
-from .runtime import OnnxRuntime
+from .runtime import FileRuntime
 from .usage import PATH, age, usage
 
 _PATHS = {
@@ -61,11 +61,11 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
     """Serves one model that is loaded before the port opens, so that ready means ready."""
 
     def __init__(
-        self, settings: Settings, *, model: OnnxModel, threads: ThreadPoolExecutor, recording: Recording | None
+        self, settings: Settings, *, model: Model, threads: ThreadPoolExecutor, recording: Recording | None
     ) -> None:
         self._recording = recording
         recorded = None if recording is None else recording.output
-        self._initialise = partial(OnnxRuntime, model=model, threads=threads, recorded=recorded)
+        self._initialise = partial(FileRuntime, model=model, threads=threads, recorded=recorded)
         super().__init__(settings)
 
     def _create_model_registry(self) -> MultiModelRegistry:
@@ -99,7 +99,7 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
 
 
 async def serve(
-    model: OnnxModel,
+    model: Model,
     *,
     name: str,
     version: str | None,
@@ -131,8 +131,8 @@ async def serve(
     model_settings = ModelSettings(
         _env_file=None,
         name=name,
-        implementation=OnnxRuntime,
-        platform="onnxruntime_onnx",
+        implementation=FileRuntime,
+        platform=model.platform,
         versions=[label],
         max_batch_size=0,
         parameters=ModelParameters(_env_file=None, version=label),

@@ -38,6 +38,7 @@ MOST_VALUES = 40
 MOST_COSTS = 20
 MOST_FINDINGS = 20
 MISSING = "*not declared*"
+LIBRARIES = {"ONNX": "onnx", "Skops": "sklearn"}
 PIPELINES = {
     "Binary": "tabular-classification",
     "Multiclass": "tabular-classification",
@@ -67,7 +68,7 @@ def metadata(report: Report) -> dict[str, Any]:
         for row in measured
     ]
     found: dict[str, Any] = {
-        **({"library_name": "onnx"} if report.declared.format == "ONNX" else {}),
+        **({"library_name": LIBRARIES[report.declared.format]} if report.declared.format in LIBRARIES else {}),
         "pipeline_tag": pipeline,
         "tags": ["mandate", report.task.lower()],
         "metrics": [row.metric for row in measured],

@@ -90,6 +90,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown baseline": (changed("gates.0.require", {"Suggest": "better than lin"}), "gates"),
     "unknown unit": (changed("gates.3.require", {"Suggest": "<= 40sec"}), "gates[3].require.Suggest"),
     "unknown format": (changed("model.source.format", "Pickle"), "model.source.format"),
+    "an MLflow folder in a registry": (
+        changed("model.source", {"uri": "oci://registry.example/credit:7", "format": "MLflow"}),
+        "model.source.uri",
+    ),
+    "an MLflow folder behind a query": (
+        changed("model.source", {"uri": "https://models.example/7?version=3", "format": "MLflow"}),
+        "model.source.uri",
+    ),
     "a table in no known format": (changed("data.source.uri", "pvc://data/credit.xlsx"), "data.source"),
     "csv of another format": (changed("data.source.csv", {"separator": "Tab"}), "data.source.csv"),
     "a user in a web address": (changed("data.source.uri", "https://me:word@data/credit.csv"), "data.source.uri"),

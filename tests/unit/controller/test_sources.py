@@ -147,3 +147,31 @@ def test_annotations_are_fetched_like_any_table() -> None:
 def test_annotations_of_a_laptop_are_refused_in_a_cluster() -> None:
     with pytest.raises(SpecError, match=r"spec\.data\.annotations\.uri: got 'said.csv', expected pvc://"):
         understood(mdep(data__annotations=ANNOTATIONS | {"uri": "said.csv"}, task__id="id"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "format_", "fetched", "served"),
+    [
+        ("pvc://models/7.onnx", "ONNX", (), ()),
+        ("pvc://models/7.skops", "Skops", (), ("--format", "Skops")),
+        ("pvc://models/7", "MLflow", ("--format", "MLflow"), ("--format", "MLflow")),
+    ],
+)
+def test_a_models_format_goes_to_whom_it_concerns(
+    uri: str, format_: str, fetched: tuple[str, ...], served: tuple[str, ...]
+) -> None:
+    """An ONNX model's commands are what they were before there were other formats, so its Pods stay."""
+    spec = load_spec(mdep(model__source={"uri": uri, "format": format_, "digest": MODEL_DIGEST})["spec"])
+    template = pods.serving_template(
+        namespace="n",
+        model_name="credit",
+        revision="credit-1",
+        spec=spec,
+        images=IMAGES,
+        digest=MODEL_DIGEST,
+        recorder_url="",
+    )
+    for name, expected in (("fetch", fetched), ("predictor", served)):
+        command = containers(template)[name]["command"]
+        at = command.index("--format") if "--format" in command else len(command)
+        assert tuple(command[at : at + 2]) == expected

@@ -13,7 +13,7 @@ from examples.flights import prepare
 from mandate.api.check import load_spec
 from mandate.api.defaults import effective
 from mandate.measure.split import divide
-from mandate.predictor.onnx_model import load
+from mandate.predictor.model import load
 from mandate.sources import digest_of, read_table
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

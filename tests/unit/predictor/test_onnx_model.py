@@ -12,7 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from mandate.predictor.datatypes import Tensor
-from mandate.predictor.onnx_model import ModelError, load
+from mandate.predictor.errors import ModelError
+from mandate.predictor.model import load
 from tests.models import columns_model, matrix_model, nan_model
 from tests.processes import OPERATOR
 
@@ -139,7 +140,7 @@ def test_the_runtime_reports_nothing_to_its_maker(path):
 
     assert announced(f"import onnxruntime; onnxruntime.InferenceSession({str(path)!r})")
     assert not announced(
-        f"from pathlib import Path; from mandate.predictor.onnx_model import load; load(Path({str(path)!r}))"
+        f"from pathlib import Path; from mandate.predictor.model import load; load(Path({str(path)!r}))"
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from mandate.controller.progress import UNLOADABLE
 from mandate.evaluate.frame import read_termination
-from mandate.predictor.onnx_model import load
+from mandate.predictor.model import load
 from mandate.predictor.server import cpu_limit
 from tests.models import columns_model, predictor
 from tests.processes import OPERATOR
