@@ -120,7 +120,12 @@ ROWS = (
         part("defaults", "Built-in gates by task, for a manifest without any", "api.defaults.default_gates"),
         part("cutoff", "A cut-off chosen on the validation rows, by cost if asked, and then frozen"),
         part("forecast", "Forecasts: MASE, sMAPE", until=r"(?i)forecast|\bmase\b|smape"),
-        part("ranking", "Rankings: NDCG, MAP, MRR, recall at k, by query", until=r"(?i)ndcg|\branking"),
+        part(
+            "ranking",
+            "Rankings: NDCG, MAP, MRR, recall at k, by query",
+            "measure.queries.whole_queries",
+            metrics="ndcg ndcg_at_k mean_average_precision mean_reciprocal_rank recall_at_k precision_at_k",
+        ),
     ),
     row(
         "G5",
@@ -201,7 +206,7 @@ ROWS = (
         part("column", "The user's own: a column of answers", baselines="Column"),
         part("training-rows", "Nothing is learnt from test rows", "measure.references.make"),
         part("container", "The user's own: a container"),
-        part("popularity", "Popularity, for rankings", until=r"(?i)popularity"),
+        part("popularity", "Popularity, for rankings", "measure.references.make", baselines="Popularity"),
     ),
     row(
         "B2",

@@ -14,7 +14,7 @@ import pytest
 from mandate.api.kinds import ModelDeploymentStatus
 from mandate.controller.conditions import dumped
 from mandate.rollout.decisions import follow
-from tests.unit.api.specs import BAD, GATEWAY, GOOD, OPERATOR_ONLY, QUANTILES, changed
+from tests.unit.api.specs import BAD, GATEWAY, GOOD, OPERATOR_ONLY, QUANTILES, RANKING, changed
 from tests.unit.rollout.test_decisions import STATE, decided, live
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +76,7 @@ TOLD = {
     "one class by slice": "one class is measured on all test rows: leave each, across and rows out",
     "beta of nothing": "beta must be above 0",
     "beta as a number": "spec.task.beta",
+    "rows of a query that are classified": "a Ranking task needs query: the column that says which rows are ranked ",
     "quantiles of classes": "quantiles belong to Regression tasks",
     "quantiles that no task has": "task.quantiles belongs to model.output.kind Quantiles: set both or neither",
     "one quantile of none": "quantile belongs to pinball_loss",
@@ -86,7 +87,7 @@ TOLD = {
     "a share and a rate": "set prevalence or kept, not both",
     "a class of which no row was kept": "kept must be above 0",
     "the truth as weight": "'risk' is target or id; name the column that says how much a row counts for",
-    "the top of two classes": "topK belongs to Multiclass tasks",
+    "the top of two classes": "topK belongs to Multiclass and Ranking tasks",
     "costs in two currencies": "errorCosts can't be added up in several currencies; give all in one",
     "an error that pays": 'spec.useCase.errorCosts[0].cost: Invalid value: "-1": ',
     "the cost of a right answer": "which is no error; remove it",
@@ -216,6 +217,19 @@ def test_quantiles_units_weights_and_sampling_are_taken(kubectl: Kubectl) -> Non
     assert apply(kubectl, deployment(document)).returncode == 0
     document["data"]["sampling"] = [{"class": "good", "kept": "0.05"}]
     assert apply(kubectl, deployment(document)).returncode == 0
+
+
+def test_a_ranking_is_taken(kubectl: Kubectl) -> None:
+    assert apply(kubectl, deployment(RANKING, "ranking")).returncode == 0
+    for task, words in (
+        ({"query": "relevance"}, "query is target or id"),
+        ({"weight": "w"}, "weight and unit are of rows, and a Ranking is measured by query"),
+    ):
+        result = apply(kubectl, deployment(RANKING | {"task": RANKING["task"] | task}, "ranking"))
+        assert result.returncode != 0
+        assert words in result.stderr, result.stderr
+    served = RANKING | {"model": {**GOOD["model"], "output": {"name": "score", "kind": "Value"}}}
+    assert "measured on model.source.columns only" in apply(kubectl, deployment(served, "ranking")).stderr
 
 
 def test_the_largest_spec_is_still_within_the_rules_budget(kubectl: Kubectl) -> None:

@@ -11,7 +11,7 @@ from mandate.measure.uncertainty import Summed, contributions
 ROWS = 4000
 DECLARED = Declared(beta=2.0, top_k=2, costs=np.array([[0.0, 1.5], [5.0, 0.0]]), quantiles=(0.1, 0.5, 0.9))
 COSTS = np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [1.0, 4.0, 0.0]])
-KINDS = {"Binary": "plain ties rare", "Multiclass": "plain", "Regression": "plain"}
+KINDS = {"Binary": "plain ties rare", "Multiclass": "plain", "Regression": "plain", "Ranking": "plain ties"}
 CASES = [(kind, more) for kind, all_ in KINDS.items() for more in all_.split()]
 SUMMED = {
     (kind, metric.name)
@@ -28,6 +28,10 @@ def sample(kind: str, more: str) -> Sample:
     if kind == "Regression":
         quantiles = x[:, None] + np.array([-1.3, 0.1, 1.3])
         return Sample(actual=noise, score=quantiles[:, 1], quantiles=quantiles, declared=DECLARED)
+    if kind == "Ranking":
+        query = rng.integers(0, ROWS // 4, ROWS)
+        score = np.round(x) if more == "ties" else x
+        return Sample(actual=np.maximum(np.round(noise), 0.0), score=score, query=query, declared=DECLARED)
     if kind == "Multiclass":
         raw = np.exp(-((x[:, None] - np.array([-1, 0, 1])) ** 2))
         score = raw / raw.sum(axis=1, keepdims=True)
@@ -60,6 +64,8 @@ def slices(whole: Sample) -> dict[str, np.ndarray]:
 def test_what_is_left_is_what_its_rows_say(kind, more, which):
     whole = sample(kind, more)
     rows = slices(whole)[which]
+    if whole.query is not None:  # whole queries
+        rows = np.flatnonzero(np.isin(whole.query, whole.query[rows]))
     rest = whole.take(np.delete(np.arange(ROWS), rows))
     names = [name for task, name in SUMMED if task == kind]
     points = {name: METRICS[name](whole) for name in names}

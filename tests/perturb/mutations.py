@@ -12,6 +12,7 @@ INFLUENCE = f"{VARIANCES}::test_influence_is_the_derivative"
 POINT, LABELS, PROBABILITIES, NUMBERS = (
     f"measure/metrics/{name}.py" for name in ("point", "labels", "probabilities", "regression")
 )
+RANKING, RANKED = "measure/metrics/ranking.py", "tests/peers/test_ranking.py"
 UNCERTAINTY, RELIABILITY = "measure/uncertainty.py", "measure/reliability.py"
 WEIGHTS = "tests/peers/test_weights.py"
 UNITS = "tests/peers/test_units.py::test_units_are_those_of_a_table_rolled_up_before"
@@ -1481,5 +1482,84 @@ MUTATIONS = (
         "alpha=ALPHA**30)",
         f"{RATIO}::test_wrong_shares_are_found",
         f"{RATIO}::test_why_it_is_neither_a_chi_square_nor_about_requests",
+    ),
+    # Rankings
+    mutation(
+        "tied gains in the order of their rows",
+        RANKING,
+        "gain=_group_means(gain, group, size)[group],",
+        "gain=gain,",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[ndcg]",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[ndcg_at_k]",
+        f"{RANKED}::test_ndcg_is_scikit_learns",
+        metrics=("ndcg", "ndcg_at_k"),
+    ),
+    mutation(
+        "precision at a tied place without those tied ahead",
+        RANKING,
+        "(ranked.before + 1 + ahead)",
+        "(ranked.before + 1)",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[mean_average_precision]",
+        metrics=("mean_average_precision",),
+    ),
+    mutation(
+        "average precision by rows instead of relevant rows",
+        RANKING,
+        "ranked.by_query(precisions) / ranked.relevant",
+        "ranked.by_query(precisions) / np.bincount(ranked.query)",
+        f"{RANKED}::test_average_precision_without_ties_is_scikit_learns",
+    ),
+    mutation(
+        "the first relevant row's place as if no row were tied",
+        RANKING,
+        "chance = np.exp(none_before) * hits / left",
+        "chance = (ranked.turn == 1) * 1.0",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[mean_reciprocal_rank]",
+        metrics=("mean_reciprocal_rank",),
+    ),
+    mutation(
+        "one place too many",
+        RANKING,
+        "np.where(ranked.place <= depth, ranked.hits / ranked.size, 0.0)",
+        "np.where(ranked.place <= depth + 1, ranked.hits / ranked.size, 0.0)",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[recall_at_k]",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[precision_at_k]",
+        metrics=("recall_at_k", "precision_at_k"),
+    ),
+    mutation(
+        "rows instead of queries as the units of a ranking",
+        RANKING,
+        "stratum[ranked.first] = 0",
+        "stratum[:] = 0",
+        f"{RANKED}::test_the_variance_is_that_of_the_queries_mean",
+    ),
+    mutation(
+        "what is left of a ranking, by rows instead of queries",
+        "measure/remainder.py",
+        "        if queries:\n            events",
+        "        if False:\n            events",
+        f"{REMAINDER}::test_what_is_left_is_what_its_rows_say[any-Ranking-plain]",
+    ),
+    mutation(
+        "what a gap leaves of a query",
+        "measure/queries.py",
+        "torn(query, split.part)",
+        "torn(query[within], split.part[within])",
+        "tests/unit/measure/test_ranking.py::test_what_a_gap_leaves_of_a_query_is_no_ranking",
+    ),
+    mutation(
+        "popularity learnt from all rows",
+        "measure/references.py",
+        'code, train = history.series(table, reference.by or ()), split.rows("train")',
+        "code, train = history.series(table, reference.by or ()), split.part >= 0",
+        "tests/unit/measure/test_ranking.py::test_baselines_of_rankings_say_what_they_are_and_popularity_learns_from_train_alone",
+    ),
+    mutation(
+        "tied rows in the order in which they came",
+        "measure/metrics/ranking.py",
+        "(score[1:] != score[:-1])",
+        "(np.arange(1, len(query)) > 0)",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[ndcg]",
+        f"{RANKED}::test_ties_count_as_the_mean_of_all_orders[precision_at_k]",
     ),
 )

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Task = Literal["Binary", "Multiclass", "Regression"]
-TASKS: tuple[Task, ...] = ("Binary", "Multiclass", "Regression")
+Task = Literal["Binary", "Multiclass", "Regression", "Ranking"]
+TASKS: tuple[Task, ...] = ("Binary", "Multiclass", "Regression", "Ranking")
 CLASSIFICATION: tuple[Task, ...] = ("Binary", "Multiclass")
 
 Better = Literal["Higher", "Lower", "Nearest"]
@@ -226,6 +226,24 @@ _METRICS = (
         fact=True,
         groups=False,
         declaration="task.quantiles",
+    ),
+    *(
+        Metric(
+            name=name,
+            title=title,
+            better="Higher",
+            tasks=("Ranking",),
+            needs="Value",
+            declaration="task.topK" if name.endswith("_at_k") else "",
+        )
+        for name, title in (
+            ("ndcg", "NDCG"),
+            ("ndcg_at_k", "NDCG of the first k places"),
+            ("mean_average_precision", "Mean average precision"),
+            ("mean_reciprocal_rank", "Mean reciprocal rank"),
+            ("recall_at_k", "Recall at k"),
+            ("precision_at_k", "Precision at k"),
+        )
     ),
     *(
         Metric(

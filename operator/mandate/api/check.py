@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from .catalogue import METRICS, QUANTILES, Metric, derived, metrics_for
+from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, derived, metrics_for
 from .criteria import CHAMPION, OVERALL, REST, Against, CriteriaError, requirements
 from .formats import S3, SERVERS, TABLE_SUFFIXES
 from .kinds import ModelDeploymentSpec
@@ -300,9 +300,46 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "task.positive",
         "a Binary task needs the class that counts; other tasks have none",
     )
-    require(task.beta is None or task.type != "Regression", "task.beta", "belongs to classification tasks; remove it")
+    require(task.beta is None or task.type in CLASSIFICATION, "task.beta", "belongs to classification tasks; remove it")
     require(task.beta is None or Decimal(task.beta) > 0, "task.beta", f"got {task.beta!r}, must be above 0")
-    require(task.top_k is None or task.type == "Multiclass", "task.topK", "belongs to Multiclass tasks; remove it")
+    ranks = task.type == "Ranking"
+    require(
+        task.top_k is None or ranks or task.type == "Multiclass",
+        "task.topK",
+        "belongs to Multiclass and Ranking tasks; remove it",
+    )
+    require(
+        task.type != "Multiclass" or task.top_k != 1, "task.topK", "got 1, must be 2 at least: of one it is accuracy"
+    )
+    require(
+        ranks == (task.query is not None),
+        "task.query",
+        "a Ranking task needs the column that says which rows are ranked together; other tasks have none",
+    )
+    require(
+        task.query is None or task.query not in (task.target, task.id),
+        "task.query",
+        f"{task.query!r} is task.target or task.id; name the column that says which rows are ranked together",
+    )
+    require(
+        not ranks or data.search is None,
+        "data.search",
+        "looks for rows that are wrong, and a Ranking's rows have no error of their own; remove it",
+    )
+    require(
+        not ranks or task.weight is None, "task.weight", "is of rows, and a Ranking is measured by query; remove it"
+    )
+    require(not ranks or task.unit is None, "task.unit", "is of rows, and a Ranking is measured by query; remove it")
+    require(
+        not ranks or spec.model.source.columns is not None,
+        "model.source.columns",
+        "a Ranking task is measured on columns of answers only; name the column that holds the model's score",
+    )
+    require(
+        not ranks or spec.model.output.kind == "Value",
+        "model.output.kind",
+        f"got {spec.model.output.kind!r}: a Ranking task needs Value, the score that rows are ranked by",
+    )
     require(
         task.weight is None or task.weight not in (task.target, task.id),
         "task.weight",
@@ -316,7 +353,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     )
     kind = spec.model.output.kind
     require(
-        (task.type == "Regression") == (kind in ("Value", "Quantiles")),
+        ranks or (task.type == "Regression") == (kind in ("Value", "Quantiles")),
         "model.output.kind",
         f"got {kind!r}: a Regression task needs Value or Quantiles, classification needs Probability or Label",
     )
@@ -388,9 +425,9 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "data.annotations needs the column that names a row, so that labels find theirs",
     )
     require(
-        data.annotations is None or task.type != "Regression",
+        data.annotations is None or task.type in CLASSIFICATION,
         "data.annotations",
-        "are of classes, and a Regression task has none; remove them",
+        f"are of classes, and a {task.type} task has none; remove them",
     )
     for index, baseline in enumerate(spec.baselines):
         require(
@@ -413,6 +450,8 @@ def _baseline(baseline: Baseline, field: str, spec: ModelDeploymentSpec) -> list
             )
         if name not in given and name in kind.needs:
             found.append(Problem(f"{field}.{name}", f"is needed by type {baseline.type}; declare it"))
+    if baseline.type == "Uniform" and task == "Ranking" and baseline.seed is not None:
+        found.append(Problem(f"{field}.seed", "a Ranking's random order is the mean of all orders; leave it out"))
     if task not in kind.tasks:
         others = ", ".join(of_task(task))
         found.append(
@@ -565,8 +604,8 @@ def _sampling(spec: ModelDeploymentSpec) -> list[Problem]:
     drawn, field = spec.data.sampling, "spec.data.sampling"
     if not drawn:
         return []
-    if spec.task.type == "Regression":
-        return [Problem(field, "is of classes, and a Regression task has none; remove it")]
+    if spec.task.type not in CLASSIFICATION:
+        return [Problem(field, f"is of classes, and a {spec.task.type} task has none; remove it")]
     found = []
     for index, item in enumerate(drawn):
         if (item.prevalence is None) == (item.kept is None):
@@ -588,8 +627,8 @@ def _costs(spec: ModelDeploymentSpec) -> list[Problem]:
     """Costs of errors that don't go together."""
     costs, field = spec.use_case.error_costs, "spec.useCase.errorCosts"
     found = []
-    if costs and spec.task.type == "Regression":
-        found.append(Problem(field, "are of classes, and a Regression task has none; remove them"))
+    if costs and spec.task.type not in CLASSIFICATION:
+        found.append(Problem(field, f"are of classes, and a {spec.task.type} task has none; remove them"))
     currencies = sorted({cost.currency for cost in costs})
     if len(currencies) > 1:
         found.append(Problem(field, f"currencies {', '.join(currencies)} can't be added up; give all costs in one"))

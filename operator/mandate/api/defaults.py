@@ -25,6 +25,8 @@ def default_baselines(spec: ModelDeploymentSpec) -> tuple[Baseline, ...]:
             return Baseline(name="most-frequent", type="MostFrequent"), Baseline(name="linear", type="Linear")
         case "Regression":
             return (Baseline(name="median", type="Median"),)
+        case "Ranking":
+            return (Baseline(name="random", type="Uniform"),)
 
 
 def default_gates(spec: ModelDeploymentSpec) -> tuple[Gate, ...]:
@@ -63,6 +65,15 @@ def default_gates(spec: ModelDeploymentSpec) -> tuple[Gate, ...]:
                     {"Suggest": "within -0.10 .. 0.10", "Automate": "within -0.05 .. 0.05"},
                 ),
                 _champion(primary),
+            ]
+        case "Ranking":
+            gates += [
+                _gate(
+                    "beats-random",
+                    "ndcg",
+                    {"Shadow": "better than random", "Automate": "better than random by 5 %"},
+                ),
+                _champion("ndcg"),
             ]
     return tuple(gates)
 

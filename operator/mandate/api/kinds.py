@@ -143,10 +143,24 @@ class ModelDeploymentSpec(Spec):
                     ("fleiss_kappa", "data.annotations"),
                     ("f_beta", "task.beta"),
                     ("top_k_accuracy", "task.topK"),
+                    ("ndcg_at_k", "task.topK"),
+                    ("recall_at_k", "task.topK"),
+                    ("precision_at_k", "task.topK"),
                     ("pinball_loss", "task.quantiles"),
                     ("interval_coverage", "task.quantiles"),
                     ("crossed_quantiles", "task.quantiles"),
                 )
+            ),
+            cel(
+                "self.task.type != 'Ranking' || "
+                "(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Value')",
+                "a Ranking task needs model.output.kind: Value",
+                field=".model",
+            ),
+            cel(
+                "self.task.type != 'Ranking' || has(self.model.source.columns)",
+                "a Ranking task is measured on model.source.columns only: a served model answers row by row",
+                field=".model.source",
             ),
             cel(
                 "has(self.task.quantiles) == "
@@ -191,8 +205,8 @@ class ModelDeploymentSpec(Spec):
                 field=".task",
             ),
             cel(
-                "!has(self.data.annotations) || self.task.type != 'Regression'",
-                "data.annotations are of classes, and a Regression task has none; remove them",
+                "!has(self.data.annotations) || self.task.type in ['Binary', 'Multiclass']",
+                "data.annotations are of classes, and this task has none; remove them",
                 field=".data",
             ),
             cel(
@@ -211,8 +225,8 @@ class ModelDeploymentSpec(Spec):
                 field=".task",
             ),
             cel(
-                "!has(self.data.sampling) || self.task.type != 'Regression'",
-                "data.sampling is of classes, and a Regression task has none; remove it",
+                "!has(self.data.sampling) || self.task.type in ['Binary', 'Multiclass']",
+                "data.sampling is of classes, and this task has none; remove it",
                 field=".data.sampling",
             ),
             cel(
@@ -239,7 +253,7 @@ class ModelDeploymentSpec(Spec):
                 field=".model.output",
             ),
             cel(
-                "!has(self.model.output) || self.task.type == 'Regression' || "
+                "!has(self.model.output) || self.task.type in ['Regression', 'Ranking'] || "
                 "!(self.model.output.kind in ['Value', 'Quantiles'])",
                 "a classification task needs model.output.kind: Probability or Label",
                 said=f'"got " + {quoted("self.model.output.kind")} + {_OUTPUTS}',

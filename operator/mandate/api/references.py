@@ -20,6 +20,7 @@ BaselineType = Literal[
     "LastPeriodMean",
     "Linear",
     "Column",
+    "Popularity",
     "Human",
 ]
 
@@ -39,12 +40,15 @@ class Kind:
     """Whether it is found on the model's features, so that model.inputs must say which those are."""
 
 
+_ROWS: tuple[Task, ...] = (*CLASSIFICATION, "Regression")
+"""Tasks whose rows are answered one by one."""
+
 KINDS: dict[BaselineType, Kind] = {
     "Prior": Kind(tasks=CLASSIFICATION),
     "MostFrequent": Kind(tasks=CLASSIFICATION),
-    "Uniform": Kind(tasks=CLASSIFICATION, takes=("seed",), trained=False),
+    "Uniform": Kind(tasks=(*CLASSIFICATION, "Ranking"), takes=("seed",), trained=False),
     "Stratified": Kind(tasks=CLASSIFICATION, takes=("seed",)),
-    "Threshold": Kind(fitted=True),
+    "Threshold": Kind(tasks=_ROWS, fitted=True),
     "Mean": Kind(tasks=("Regression",)),
     "Median": Kind(tasks=("Regression",)),
     "PreviousValue": Kind(tasks=("Regression",), takes=("by", "delay"), timed=True),
@@ -52,8 +56,9 @@ KINDS: dict[BaselineType, Kind] = {
     "LastPeriodMean": Kind(
         tasks=("Binary", "Regression"), needs=("period",), takes=("by", "delay", "timeZone"), timed=True
     ),
-    "Linear": Kind(fitted=True),
+    "Linear": Kind(tasks=_ROWS, fitted=True),
     "Column": Kind(needs=("column",), trained=False),
+    "Popularity": Kind(tasks=("Ranking",), needs=("by",)),
     "Human": Kind(tasks=CLASSIFICATION, takes=("against", "seed"), trained=False),
 }
 

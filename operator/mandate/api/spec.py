@@ -129,6 +129,7 @@ LIVE_METRICS = {
     "Binary": ("accuracy", "recall", "precision", "false_positive_rate", "selection_rate"),
     "Multiclass": ("accuracy",),
     "Regression": ("mean_absolute_error", "bias"),
+    "Ranking": (),
 }
 """Per task: metrics that counts and sums over live rows give: means, or means among the rows with a condition."""
 
@@ -386,7 +387,11 @@ class Task(Spec):
         json_schema_extra=rules(
             cel("self.type != 'Binary' || has(self.positive)", "a Binary task needs positive: the class that counts"),
             cel("self.type == 'Binary' || !has(self.positive)", "positive belongs to Binary tasks", field=".positive"),
-            cel("self.type != 'Regression' || !has(self.beta)", "beta belongs to classification tasks", field=".beta"),
+            cel(
+                "self.type in ['Binary', 'Multiclass'] || !has(self.beta)",
+                "beta belongs to classification tasks",
+                field=".beta",
+            ),
             cel(
                 "self.type == 'Regression' || !has(self.quantiles)",
                 "quantiles belong to Regression tasks",
@@ -425,16 +430,41 @@ class Task(Spec):
                 "name the column that says how much a row counts for'",
                 field=".weight",
             ),
-            cel("self.type == 'Multiclass' || !has(self.topK)", "topK belongs to Multiclass tasks", field=".topK"),
+            cel(
+                "self.type in ['Multiclass', 'Ranking'] || !has(self.topK)",
+                "topK belongs to Multiclass and Ranking tasks",
+                field=".topK",
+            ),
+            cel(
+                "self.type != 'Multiclass' || !has(self.topK) || self.topK > 1",
+                "topK must be 2 at least: of one class it is the accuracy",
+                field=".topK",
+            ),
+            cel(
+                "(self.type == 'Ranking') == has(self.query)",
+                "a Ranking task needs query: the column that says which rows are ranked together; others have none",
+                field=".query",
+            ),
+            cel(
+                "!has(self.query) || !(self.query in [self.target, self.?id.orValue('')])",
+                "query is target or id; name the column that says which rows are ranked together",
+                field=".query",
+            ),
+            cel(
+                "self.type != 'Ranking' || (!has(self.weight) && !has(self.unit))",
+                "weight and unit are of rows, and a Ranking is measured by query: leave them out",
+            ),
         )
     )
 
-    type: Literal["Binary", "Multiclass", "Regression"]
+    type: Literal["Binary", "Multiclass", "Regression", "Ranking"]
     """Kind of task."""
     target: Column
-    """Column with the truth."""
+    """Column with the truth; of a Ranking the relevance, 0 or more, and above 0 where a row is relevant."""
     positive: Text | None = None
     """Binary: the class whose probability is predicted."""
+    query: Column | None = None
+    """Ranking: rows with the same value are ranked together: the results of one search, the offers to one customer."""
     id: Column | None = None
     """Column that names a row. Without it rows are known by their content."""
     cluster: Column | None = None
@@ -448,8 +478,9 @@ class Task(Spec):
     """What production scores, where it is more than a row: segments make one video, transactions one customer."""
     beta: Beta | None = None
     """Classification: how many times as much recall counts as precision in f_beta, which needs it."""
-    top_k: Annotated[int, Field(strict=True, ge=2, le=100)] | None = None
-    """Multiclass: how many of the likeliest classes count as an answer in top_k_accuracy, which needs it."""
+    top_k: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
+    """Multiclass: how many of the likeliest classes count as an answer in top_k_accuracy, which needs it. Ranking: how
+    many places count in ndcg_at_k, recall_at_k and precision_at_k, which need it."""
     quantiles: Quantiles | None = None
     """Regression: the quantiles that the model answers with (`model.output.kind: Quantiles`), rising, 0.5 among
     them."""
@@ -737,7 +768,9 @@ class Baseline(Spec):
     random, all alike or as often as in the training rows. `Threshold`: the best rule of one column and one cut-off.
     `Mean`, `Median` of the training rows. `PreviousValue`, `SeasonalNaive`: the value before, or at the same place of
     the season before. `LastPeriodMean`: the mean of the period before. `Linear`: a logistic or linear model fitted to
-    the training rows. `Column`: answers that the data already holds. `Human`: the annotators of data.annotations."""
+    the training rows. `Column`: answers that the data already holds.
+    `Popularity`: the mean relevance that an item had in the training rows. `Human`: the annotators of
+    data.annotations."""
     column: Column | None = None
     """For `Column`: where the answers stand (a probability, a label or a value, as the model's own output)."""
     seed: Annotated[int, Field(strict=True, ge=0, le=2147483647)] | None = None
@@ -747,7 +780,8 @@ class Baseline(Spec):
     """For `Human`: what an annotator is held against, and the model with them: the most frequent label of the `Others`,
     or the `Target` where it doesn't come from the annotators. `Others` where left out."""
     by: Annotated[tuple[Column, ...], Field(min_length=1, max_length=8)] | None = None
-    """For what looks back in time: columns whose values tell one series from another, such as a shop and a product."""
+    """For what looks back in time: columns whose values tell one series from another, such as a shop and a product.
+    For `Popularity`: the columns that name the item."""
     period: Period | None = None
     """`SeasonalNaive`: the season; `LastPeriodMean`: the period. Hour, Day, Week (from Monday), Month, Quarter, Year,
     or a duration, counted from 1970-01-01 00:00 on a clock on the wall."""

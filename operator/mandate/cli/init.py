@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mandate.api.names import API_VERSION, MODEL_NAME_LENGTH
+from mandate.measure.queries import torn
 from mandate.measure.table import MeasureError, column, is_numeric, text_codes
 from mandate.sources import SourceError, read_table
 
@@ -64,6 +66,8 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
     target = options.target
     column(table, target)  # refuses a column that isn't there
     task = Guess(value=options.task) if options.task else _task(table, target)
+    if options.query is not None or options.score is not None or task.value == "Ranking":
+        return _ranking(table, options)
     positive = _positive(table, target, options.positive) if task.value == "Binary" else Guess(value=None)
     time = Guess(value=_there(table, options.time)) if options.time else _time(table, target)
     identity = Guess(value=_there(table, options.id)) if options.id else _identity(table, {target, time.value})
@@ -76,8 +80,66 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
     parts += [f"id: {_yaml(identity.value)}"] if identity.value else []
     parts += [f"time: {_yaml(time.value)}"] if time.value else []
     split = "Time" if time.value else "Random, seed: 7"
-    name = _name(options.table) if options.name is None else checked_name(options.name, field="--name")
     lines = [
+        *_head(table, options),
+        f"    source: {{uri: {_yaml(options.model)}, format: {_format(options.model)}}}"
+        "  # a path, or pvc://CLAIM/PATH in a cluster",
+        "    inputs:  # in the model's order; remove what it isn't fed",
+        *_listed(features),
+        "      encoding: Columns  # Matrix, with name: its name, where the model takes one tensor for all columns",
+        *_output(table, target, str(task.value)),
+        *(f"  # {guess.why}" for guess in (task, positive, identity, time) if guess.why),
+        f"  task: {{{', '.join(parts)}}}",
+        *_data(table, options, split=split, slices=slices),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _ranking(table: pa.Table, options: argparse.Namespace) -> str:
+    """The manifest of a ranking by a column of scores."""
+    if options.query is None or options.score is None or options.task not in (None, "Ranking"):
+        raise InputError(
+            f"--task {options.task or 'Ranking'}: a Ranking needs --query, the column that says which rows are ranked "
+            "together, and --score, the column that holds the model's score; other tasks have neither"
+        )
+    target, query, score = options.target, _there(table, options.query), _there(table, options.score)
+    for flag, name in (("--target", target), ("--score", score)):
+        if not is_numeric(table, name) and not pa.types.is_boolean(column(table, name).type):
+            raise InputError(f"{flag} {name}: holds {column(table, name).type}, and a Ranking needs numbers")
+    if len({target, query, score}) < 3:
+        raise InputError(f"--target {target}, --query {query}, --score {score}: expected three columns")
+    code = text_codes(table, query)[1]
+    depth = max(1, min(10, int(np.median(np.bincount(code))) // 2))
+
+    def whole(name: str) -> bool:
+        return not torn(code, text_codes(table, name)[1])
+
+    time = Guess(value=_there(table, options.time)) if options.time else _time(table, target)
+    by_time = time.value is not None and whole(time.value)
+    if not by_time and not options.time:
+        time = Guess(value=None)
+    identity = Guess(value=_there(table, options.id)) if options.id else _identity(table, {target, query, time.value})
+    parts = [f"type: Ranking, target: {_yaml(target)}, query: {_yaml(query)}, cluster: {_yaml(query)}"]
+    parts += [f"id: {_yaml(identity.value)}"] if identity.value else []
+    parts += [f"time: {_yaml(time.value)}"] if time.value else []
+    taken = {target, query, score, identity.value, time.value}
+    slices = [name for name in table.column_names if name not in taken and _SENSITIVE.search(name) and whole(name)]
+    lines = [
+        *_head(table, options),
+        f"    source: {{columns: [{_yaml(score)}]}}  # a ranking is measured on scores that the table holds",
+        "    output: {kind: Value}",
+        *(f"  # {guess.why}" for guess in (identity, time) if guess.why),
+        "  # cluster: what belongs together; a column above the query, such as who asked, where there is one",
+        "  # topK: how many places count in the metrics at k, fewer than a query has rows",
+        f"  task: {{{', '.join(parts)}, topK: {depth}}}",
+        *_data(table, options, split="Time" if by_time else "Group, seed: 7", slices=slices),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _head(table: pa.Table, options: argparse.Namespace) -> list[str]:
+    name = _name(options.table) if options.name is None else checked_name(options.name, field="--name")
+    return [
         f"# From {table.num_rows:,} rows of {options.table.name}. Lines with a comment hold guesses: check them.",
         f"apiVersion: {API_VERSION}",
         "kind: ModelDeployment",
@@ -88,14 +150,11 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
         "    riskTier: Medium  # Low | Medium | High: how much must be shown",
         "  model:",
         '    version: "1"',
-        f"    source: {{uri: {_yaml(options.model)}, format: {_format(options.model)}}}"
-        "  # a path, or pvc://CLAIM/PATH in a cluster",
-        "    inputs:  # in the model's order; remove what it isn't fed",
-        *_listed(features),
-        "      encoding: Columns  # Matrix, with name: its name, where the model takes one tensor for all columns",
-        *_output(table, target, str(task.value)),
-        *(f"  # {guess.why}" for guess in (task, positive, identity, time) if guess.why),
-        f"  task: {{{', '.join(parts)}}}",
+    ]
+
+
+def _data(table: pa.Table, options: argparse.Namespace, *, split: str, slices: Sequence[str]) -> list[str]:
+    lines = [
         "  data:",
         f"    source: {{uri: {_yaml(_reached(options.table, out=options.out))}}}  # pvc://CLAIM/PATH in a cluster",
         f"    split: {{method: {split}}}  # 60 % train, 20 % validation, 20 % test",
@@ -103,11 +162,11 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
     if slices:
         lines.append("    slices:  # groups that are judged on their own; sensitive ones must be treated alike")
         lines += [f"    - {_slice(table, name)}" for name in slices]
-    lines += [
+    return [
+        *lines,
         "  # Without gates the built-in ones for the task apply; `mandate evaluate` lists them.",
         f"  autonomy: {{target: {options.level}}}",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _task(table: pa.Table, target: str) -> Guess:

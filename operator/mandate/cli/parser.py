@@ -8,7 +8,7 @@ from pathlib import Path
 FORMATS = ("text", "json", "markdown", "html", "junit", "github", "model-card", "evidence")
 COMPARISON_FORMATS = ("text", "json", "markdown", "html")
 LEVELS = ("Shadow", "Suggest", "Automate")
-TASKS = ("Binary", "Multiclass", "Regression")
+TASKS = ("Binary", "Multiclass", "Regression", "Ranking")
 
 EXIT_CODES = """\
 exit codes:
@@ -256,6 +256,8 @@ def _init(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--target", required=True, metavar="COLUMN", help="column with the truth")
     command.add_argument("--task", choices=TASKS, help="kind of task; guessed from the target")
     command.add_argument("--positive", metavar="CLASS", help="Binary: the class that counts; guessed: the rarer one")
+    command.add_argument("--query", metavar="COLUMN", help="Ranking: rows with one value are ranked together")
+    command.add_argument("--score", metavar="COLUMN", help="Ranking: column with the model's score, the largest first")
     command.add_argument("--id", metavar="COLUMN", help="column that names a row; guessed")
     command.add_argument("--time", metavar="COLUMN", help="column that says when a row happened; guessed")
     command.add_argument("--name", help="the ModelDeployment's name; guessed from the file's")

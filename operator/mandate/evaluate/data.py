@@ -80,7 +80,7 @@ def _identities(spec: ModelEvaluationSpec, table: str) -> list[str]:
     if table == "annotations" and spec.data.annotations is not None:
         return [spec.data.annotations.row, spec.data.annotations.annotator]
     unit = None if spec.task.unit is None else spec.task.unit.column
-    return [column for column in (spec.task.id, spec.task.cluster, unit) if column is not None]
+    return [column for column in (spec.task.id, spec.task.cluster, spec.task.query, unit) if column is not None]
 
 
 def write(rows: Rows, folder: Path, *, model: str | None) -> None:
@@ -165,6 +165,7 @@ def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:
         ("task.target", task.target),
         ("task.id", task.id),
         ("task.cluster", task.cluster),
+        ("task.query", task.query),
         ("task.time", task.time),
         ("task.weight", task.weight),
         ("task.unit.column", task.unit.column if task.unit else None),

@@ -142,7 +142,9 @@ class Unbounded(_Record):
 
     family: Literal["Unbounded"] = "Unbounded"
     reason: str = Field(max_length=512)
-    unit: Literal["rows", "positives", "negatives", "minority", "clusters", "discordant", "blocks", "punctual"]
+    unit: Literal[
+        "rows", "positives", "negatives", "minority", "clusters", "discordant", "blocks", "punctual", "queries"
+    ]
     found: int = Field(ge=0)
     needed: int = Field(ge=0)
 

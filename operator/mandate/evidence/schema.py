@@ -158,7 +158,7 @@ class Computed(_Record):
     """The part of the evidence that is a pure function of predictions, labels and settings."""
 
     schema_version: Literal[1] = 1
-    task: Literal["Binary", "Multiclass", "Regression"]
+    task: Literal["Binary", "Multiclass", "Regression", "Ranking"]
     inputs: Inputs
     rows: dict[str, int]
     """Rows per part: train, validation, test, and those in none (the gap)."""

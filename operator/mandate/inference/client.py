@@ -17,10 +17,11 @@ import pyarrow as pa
 
 from mandate.api.spec import ModelInputs, ModelOutput, Task
 from mandate.predictor.datatypes import DTYPES, Array, Tensor
+from mandate.predictor.raw import EXTENSION
 from mandate.predictor.usage import PATH as USAGE_PATH
 
 from .answers import batches, check_batch, check_output, join
-from .codec import BINARY_EXTENSION, Body, decode_response, encode_request
+from .codec import Body, decode_response, encode_request
 from .errors import InferenceError
 from .features import Features, features
 
@@ -113,7 +114,7 @@ class Client:
         versions, extensions = model.get("versions"), server.get("extensions")
         return Metadata(
             server=_name(f"{server.get('name', 'unknown')} {server.get('version', '')}"),
-            binary=isinstance(extensions, list) and BINARY_EXTENSION in extensions,
+            binary=isinstance(extensions, list) and EXTENSION in extensions,
             version=_name(str(versions[0])) if isinstance(versions, list) and versions else None,
             inputs=_tensors(model.get("inputs")),
             outputs=_tensors(model.get("outputs")),

@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 
 from mandate.predictor.datatypes import DTYPES, Array
+from mandate.predictor.raw import HEADER_LENGTH, from_bytes, to_bytes
 
 from .errors import InferenceError
-
-BINARY_EXTENSION = "binary_tensor_data"
-HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def encode_request(
     for name, array in arrays.items():
         tensor: dict[str, Any] = {"name": name, "datatype": datatypes[name], "shape": list(array.shape)}
         if binary:
-            blob = _to_bytes(array)
+            blob = to_bytes(array)
             tensor["parameters"] = {"binary_data_size": len(blob)}
             blobs.append(blob)
         else:
@@ -78,7 +76,7 @@ def decode_response(body: Body, *, outputs: Sequence[str]) -> dict[str, tuple[st
             else:
                 if end + size > len(body.data):
                     raise ValueError(f"output {name!r} announces {size} bytes, {len(body.data) - end} are left")
-                array = _from_bytes(tensor["datatype"], tensor["shape"], body.data[end : end + size])
+                array = from_bytes(tensor["datatype"], body.data[end : end + size]).reshape(tuple(tensor["shape"]))
                 end += size
             found[name] = (tensor["datatype"], array)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, struct.error) as error:
@@ -115,27 +113,3 @@ def _from_list(datatype: str, shape: Sequence[int], data: Any) -> Array:
     if dtype.kind == "f":
         values = np.array(values, dtype=np.float64)
     return values.astype(dtype).reshape(tuple(shape))
-
-
-def _to_bytes(array: Array) -> bytes:
-    if array.dtype.kind != "O":
-        return array.astype(array.dtype.newbyteorder("<")).tobytes()
-    encoded = [value.encode() for value in array.ravel()]
-    return b"".join(part for value in encoded for part in (struct.pack("<I", len(value)), value))
-
-
-def _from_bytes(datatype: str, shape: Sequence[int], data: bytes) -> Array:
-    dtype = DTYPES[datatype]
-    if dtype.kind != "O":
-        return np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(tuple(shape))
-    strings: list[str] = []
-    at = 0
-    while at < len(data):
-        (length,) = struct.unpack_from("<I", data, at)
-        if at + 4 + length > len(data):
-            raise ValueError("a string is longer than the bytes that are left")
-        strings.append(data[at + 4 : at + 4 + length].decode())
-        at += 4 + length
-    array: Array = np.empty(len(strings), dtype=object)
-    array[:] = strings
-    return array.reshape(tuple(shape))

@@ -14,8 +14,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from mandate.predictor.datatypes import DTYPES, Array
+from mandate.predictor.raw import HEADER_LENGTH
 
-from .codec import HEADER_LENGTH, Body, encode_request
+from .codec import Body, encode_request
 from .features import Features
 
 Kind = Literal["missing", "out_of_range", "huge", "shuffled", "wrong_type", "wrong_shape", "malformed"]

@@ -111,11 +111,17 @@ def from_columns(table: pa.Table, columns: Sequence[str]) -> Answers:
 def truth(table: pa.Table, task: spec.Task, *, named: Sequence[str] = ()) -> tuple[NDArray[Any], tuple[str, ...]]:
     """The target as metrics take it, and the classes in order; `named` adds classes that the model knows.
 
-    Raises MissingLabels, NotNumeric, UnknownPositive, NotBinary.
+    Raises MissingLabels, NotNumeric, NegativeRelevance, UnknownPositive, NotBinary.
     """
-    if task.type == "Regression":
+    if task.type in ("Regression", "Ranking"):
         values = numbers(table, task.target)
         _all_labelled(int(np.count_nonzero(~np.isfinite(values))), task)
+        if task.type == "Ranking" and len(values) and values.min() < 0:
+            raise MeasureError(
+                "NegativeRelevance",
+                f"task.target: column {task.target!r} holds {values.min():g}; relevance is 0 or more, above 0 where a "
+                "row is relevant",
+            )
         return values, ()
     names, code = text_codes(table, task.target)
     _all_labelled(texts(column(table, task.target), name=task.target).null_count, task)
@@ -168,7 +174,7 @@ def hear(
     wide = values.reshape(rows, -1)
     if output.kind == "Quantiles":
         return _quantiles(wide, task)
-    if task.type == "Regression":
+    if task.type in ("Regression", "Ranking"):
         if wide.shape[1] != 1:
             return _wrong_shape(wide.shape[1], "one number")
         score = wide[:, 0].astype(np.float64)

@@ -51,6 +51,7 @@ from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
 from .people import Panel, Votes
+from .queries import by_query, inside_clusters, told, whole_queries
 from .references import WITH_WORDS, make
 from .reliability import reliability
 from .remainder import Remainder
@@ -128,13 +129,15 @@ def compute(
         slices = list(assign_all(table, data.slices, train=split.rows("train")))
         if rolled is not None:
             slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
+        if judge.queries is not None:
+            whole_queries(judge.queries, split, slices, task)
         findings += [finding for sliced in slices for finding in judge.unseen(sliced)]
         found = examine(
             table,
             split,
             target=task.target,
             features=_features(table, model, task, references),
-            regression=task.type == "Regression",
+            regression=task.type in ("Regression", "Ranking"),
             cluster=task.cluster,
             time=task.time,
             by_time=data.split is not None and data.split.method == "Time",
@@ -363,6 +366,11 @@ def _prepare(
         weights = None if weights is None else rolled.reduce(weights, "Mean")
         parts = {part: np.flatnonzero(rolled.split.rows(part)) for part in PARTS}
         findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
+    queries = None
+    if task.query is not None:
+        queries = by_query(table, task)
+        inside_clusters(queries, clusters, task)
+        findings.append(told(actual, queries, parts["test"], depth=task.top_k))
     costs = _costs(error_costs, classes=classes, task=task)
     if task.type == "Multiclass" and len(classes) > MAX_CLASSES:
         findings.append(f"{len(classes)} classes: none of them is measured by itself, {MAX_CLASSES} would be at most")
@@ -376,6 +384,7 @@ def _prepare(
         weights=weights,
         known=_classes(actual, classes, task)[0] if sampling and sampling[0].prevalence is not None else None,
         parts=parts,
+        queries=queries,
         declared=Declared(
             beta=None if task.beta is None else float(task.beta),
             top_k=task.top_k,
@@ -496,7 +505,7 @@ def _features(
 ) -> Sequence[str]:
     if model.inputs is not None:
         return model.inputs.columns
-    taken = {task.target, task.id, task.time, task.cluster, task.weight, *(model.source.columns or ())}
+    taken = {task.target, task.id, task.time, task.cluster, task.weight, task.query, *(model.source.columns or ())}
     taken |= {reference.column for reference in references} | ({task.unit.column} if task.unit else set())
     return [name for name in table.column_names if name not in taken]
 
@@ -571,7 +580,7 @@ class Group:
 class Judge:
     """Everyone's answers beside the truth; yields estimates."""
 
-    task: Literal["Binary", "Multiclass", "Regression"]
+    task: Literal["Binary", "Multiclass", "Regression", "Ranking"]
     actual: NDArray[Any]
     classes: tuple[str, ...]
     mine: Voice
@@ -583,6 +592,8 @@ class Judge:
     """Every row's class, where weights give the classes of each part shares that are known."""
     parts: dict[Part, Rows]
     declared: Declared
+    queries: Rows | None
+    """Ranking: which query a row belongs to."""
     costs_fault: Fault | None
     """Why there are no costs although some are declared."""
     panels: Mapping[str, tuple[Judge, Rows] | Fault] = field(default_factory=dict)
@@ -671,14 +682,14 @@ class Judge:
     def reliability(self) -> Reliability | None:
         """The probabilities of the test rows beside what happened; None where they aren't all numbers."""
         rows = self.parts["test"]
-        if self.task == "Regression" or not self._answered(rows):
+        if self.task in ("Regression", "Ranking") or not self._answered(rows):
             return None
         return reliability(self._sample(self.mine, rows))
 
     def weakest(self, table: pa.Table, slices: Sequence[Sliced], data: spec.Data, model: spec.Model) -> Weakest | None:
         """Where the losses on the test rows are largest; None where they aren't all known."""
         rows, asked = self.parts["test"], data.search or spec.Search()
-        if not self._answered(rows):
+        if self.task == "Ranking" or not self._answered(rows):  # a ranking's rows have no loss of their own
             return None
         columns = asked.columns if asked.columns is not None else model.inputs.columns if model.inputs else ()
         train = np.isin(np.arange(table.num_rows), self.parts["train"])
@@ -807,7 +818,10 @@ class Judge:
         return self.mine.fault is None and (self.mine.finite is None or bool(self.mine.finite[rows].all()))
 
     def _sample(self, voice: Voice, rows: Rows) -> Sample:
-        return voice.sample(self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights)
+        sample = voice.sample(
+            self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights
+        )
+        return sample if self.queries is None else replace(sample, query=self.queries[rows])
 
     def _codes(self, rows: Rows) -> Clusters | None:
         return None if self.clusters is None else self.clusters[rows]

@@ -20,7 +20,7 @@ from .metrics.point import average, shares
 from .split import Split
 from .table import MeasureError
 
-WITH_WORDS = ("Uniform", "Stratified", "Threshold", "PreviousValue", "SeasonalNaive", "LastPeriodMean")
+WITH_WORDS = ("Popularity", "Uniform", "Stratified", "Threshold", "PreviousValue", "SeasonalNaive", "LastPeriodMean")
 MOST_WITHOUT = 0.5
 """A baseline that has nothing to look back to on more of the test rows than this is another baseline: the mean."""
 
@@ -47,6 +47,11 @@ def make(
             kinds = " and ".join(KINDS[reference.type].tasks)
             raise MeasureError("WrongTask", f"baseline {reference.type} is for {kinds}; use another type")
         match reference.type:
+            case "Popularity":
+                return _popularity(reference, table, split, actual)
+            case "Uniform" if task.type == "Ranking":
+                # Tied rows count as the mean of all their orders, so nothing has to be drawn.
+                return _voice(score=np.zeros(len(actual))), "every order of a query's rows, each as likely as another"
             case "Uniform" | "Stratified":
                 return _guess(reference, split, actual, weights, classes=len(classes))
             case "Threshold":
@@ -78,6 +83,19 @@ def _guess(
         return _voice(label=label, score=score), words
     score = baselines.prior(actual, split.rows("train"), _of_train(weights, split), classes=classes)
     return _voice(label=guesses.stratified(drawn, score), score=score), words
+
+
+def _popularity(reference: spec.Baseline, table: pa.Table, split: Split, actual: NDArray[Any]) -> tuple[Voice, str]:
+    """An item's mean relevance in the training rows; all of them's mean, where it isn't among them."""
+    code, train = history.series(table, reference.by or ()), split.rows("train")
+    count = np.bincount(code[train], minlength=int(code.max()) + 1)
+    total = np.bincount(code[train], weights=actual[train], minlength=len(count))
+    middle = float(np.mean(actual[train]))
+    score = np.where(count > 0, total / np.maximum(count, 1), middle)[code]
+    test = split.rows("test")
+    unseen = int(np.count_nonzero((count[code] == 0) & test))
+    words = f"{unseen} of {int(test.sum())} test rows are of items that the training rows don't have and get their mean"
+    return _voice(score=score), f"{words}, {middle:.4g}"
 
 
 def _threshold(

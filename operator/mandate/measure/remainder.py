@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mandate.evidence.schema import Fault
 
-from .metrics import METRICS, Floats, Point, Sample, UndefinedError, labels, probabilities
+from .metrics import METRICS, Floats, Point, Sample, UndefinedError, labels, probabilities, ranking
 from .metrics.point import STEADY_PRECISIONS, STEADY_SCORES, scores
 from .metrics.regression import steady_mean
 from .uncertainty import Summed, Sums
@@ -39,6 +39,7 @@ MEANS = frozenset(
         "bias",
         "pinball_loss",
         "interval_coverage",
+        *(name for name, metric in METRICS.items() if metric.__module__ == ranking.__name__),
     }
 )
 BLOCK = 1 << 13
@@ -113,12 +114,19 @@ class Remainder:
     # Means
 
     def _mean(self, name: str, point: Point, rows: Rows) -> Summed | None:
-        """A mean of what each row has by itself: the whole's influence values are its deviations from their mean."""
-        events = self._events(rows, rarer=point.unit == "minority")
-        root = name == "root_mean_squared_error"
-        slope = 2.0 * point.value if root else 1.0
+        """A mean of what each row has by itself: the whole's influence values are its deviations from their mean.
+
+        Of a ranking, what each query has, at its first row: they stay whole, here and there.
+        """
+        root, queries = name == "root_mean_squared_error", point.unit == "queries"
+        slope = 2.0 * point.value if root else point.events / self.total if queries else 1.0
         all_ = self._once(f"powers of {name}", lambda: _first_powers(point.psi * slope))
+        events = self._events(rows, rarer=point.unit == "minority")
         left = self.total - len(rows)
+        if queries:
+            events = left = point.events - int(np.count_nonzero(point.stratum[rows] >= 0))
+            if left < 2:
+                return None
         one, two, three, four = all_ - _first_powers(point.psi[rows] * slope)
         middle = one / left
         powers = (
@@ -132,7 +140,7 @@ class Remainder:
         scale = math.sqrt(left / (left - 1)) / left / (2.0 * value if root else 1.0)
         return Summed(
             value=value,
-            sums=_sums(left, powers, scale=scale, freedom=left - 1),
+            sums=_sums(self.total - len(rows), powers, scale=scale, freedom=left - 1),
             events=events,
             unit=point.unit,
             step=point.step * self.total / left,

@@ -384,7 +384,7 @@ def _too_few(point: Point | Summed, clusters: Clusters | None) -> Unbounded | No
     needed = MIN_MINORITY if point.unit == "minority" else MIN_ROWS
     if point.events >= needed:
         return None
-    kind = "rows of the rarer class" if point.unit == "minority" else "rows"
+    kind = {"minority": "rows of the rarer class", "queries": "queries with a relevant row"}.get(point.unit, "rows")
     return Unbounded(reason=f"{point.events} {kind} only", unit=point.unit, found=point.events, needed=needed)
 
 

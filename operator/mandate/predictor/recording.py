@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .datatypes import Array
+from .raw import HEADER_LENGTH
 
 REQUEST_ID = b"x-request-id"
 SHARED_BY = b"mandate-shared-by"
@@ -20,6 +21,8 @@ SHARED_BY = b"mandate-shared-by"
 _UNIT_DIGITS = 32
 REPLAYED = b"mandate-replayed"
 """On a request that the recorder sends again: its input is known there."""
+BYTES_BEHIND = HEADER_LENGTH.lower().encode()
+"""On a request whose tensors are bytes behind its JSON: no text that could be kept and sent again."""
 MAX_INPUT = 200_000
 """Bytes of a request's body that are kept for a replay; larger ones aren't kept at all."""
 _LONGEST_ID = 128
@@ -259,7 +262,7 @@ class Exchanges:
 
 def _repeatable(scope: MutableMapping[str, Any]) -> bool:
     """Whether the request is what its body says, and is no repetition itself."""
-    return not any(name in (REPLAYED, b"content-encoding") for name, _ in scope["headers"])
+    return not any(name in (REPLAYED, b"content-encoding", BYTES_BEHIND) for name, _ in scope["headers"])
 
 
 class _Body:

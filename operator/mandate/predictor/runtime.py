@@ -9,36 +9,29 @@ from mlserver import MLModel, ModelSettings
 from mlserver.errors import InferenceError
 from mlserver.types import InferenceRequest, InferenceResponse, MetadataTensor, ResponseOutput, TensorData
 
+from .answering import Answering, claimed_rows
 from .datatypes import Array, Tensor
 from .errors import ModelError
-from .model import Model
 from .recording import Exchange, under_way
-from .tensors import RequestError, complete, decode
-
-_MOST_FAILED = 1000
-"""Rows that a failed request is recorded with at most: its shape is only what the client says."""
+from .tensors import RequestError, decode
 
 
 class FileRuntime(MLModel):  # type: ignore[misc]  # mlserver's types aren't followed
     """Serves an `Model` that is loaded already, so that the server never listens without one."""
 
-    def __init__(
-        self, settings: ModelSettings, *, model: Model, threads: ThreadPoolExecutor, recorded: str | None = None
-    ) -> None:
-        """`recorded` names the output that is put down in the exchange, whatever the client asks for."""
+    def __init__(self, settings: ModelSettings, *, answering: Answering, threads: ThreadPoolExecutor) -> None:
         super().__init__(settings)
-        self._model = model
+        self._answering = answering
         self._threads = threads
-        self._recorded = recorded
-        self.inputs = [_metadata(tensor) for tensor in model.inputs.values()]
-        self.outputs = [_metadata(tensor) for tensor in model.outputs.values()]
+        self.inputs = [_metadata(tensor) for tensor in answering.model.inputs.values()]
+        self.outputs = [_metadata(tensor) for tensor in answering.model.outputs.values()]
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer one request; what it did wrong comes back as status 400."""
         exchange = under_way()
-        exchange.asked(request_id=payload.id, rows=_rows(payload))
+        exchange.asked(request_id=payload.id, rows=claimed_rows(payload.inputs[0].shape if payload.inputs else ()))
         try:
-            wanted = self._wanted(payload)
+            wanted = self._answering.wanted(output.name for output in payload.outputs or ())
             loop = asyncio.get_running_loop()
             outputs = await loop.run_in_executor(self._threads, self._answer, payload, wanted, exchange)
         except (RequestError, ModelError) as error:
@@ -48,36 +41,10 @@ class FileRuntime(MLModel):  # type: ignore[misc]  # mlserver's types aren't fol
     def _answer(self, payload: InferenceRequest, wanted: tuple[str, ...], exchange: Exchange) -> list[ResponseOutput]:
         arrays: dict[str, Array] = {}
         for item in payload.inputs:
-            tensor = self._model.inputs.get(item.name)
-            if tensor is None:
-                known = ", ".join(self._model.inputs)
-                raise RequestError(f"input {item.name!r}: unknown; the model takes {known}")
-            if item.name in arrays:
-                raise RequestError(f"input {item.name!r}: given twice")
+            tensor = self._answering.declared(item.name, known=arrays)
             arrays[item.name] = decode(tensor, datatype=item.datatype, shape=item.shape, data=item.data.root)
-        recorded = () if self._recorded is None or self._recorded in wanted else (self._recorded,)
-        answers = self._model.run(complete(self._model.inputs, arrays), (*wanted, *recorded))
-        if self._recorded is not None:
-            values = answers[self._recorded]
-            exchange.values = values if values.ndim else values.reshape(1)
-            exchange.rows = len(exchange.values)
-        return [_output(self._model.outputs[name], answers[name]) for name in wanted]
-
-    def _wanted(self, payload: InferenceRequest) -> tuple[str, ...]:
-        if not payload.outputs:
-            return tuple(self._model.outputs)
-        for output in payload.outputs:
-            if output.name not in self._model.outputs:
-                raise RequestError(
-                    f"output {output.name!r}: unknown; the model answers {', '.join(self._model.outputs)}"
-                )
-        return tuple(dict.fromkeys(output.name for output in payload.outputs))
-
-
-def _rows(payload: InferenceRequest) -> int:
-    """How many rows a request claims to have, for one that fails: at least 1, at most what it can carry."""
-    shape = payload.inputs[0].shape if payload.inputs else []
-    return max(1, min(shape[0], _MOST_FAILED)) if shape else 1
+        answers = self._answering.answer(arrays, wanted, exchange)
+        return [_output(self._answering.model.outputs[name], answers[name]) for name in wanted]
 
 
 def _output(tensor: Tensor, answer: Array) -> ResponseOutput:

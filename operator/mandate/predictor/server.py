@@ -19,8 +19,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .answering import Answering
+from .binary import Binary
 from .gateways import IDLE
 from .model import Model
+from .raw import EXTENSION
 from .recording import Answered, Exchanges
 from .runtime import FileRuntime
 from .usage import PATH, age, usage
@@ -61,11 +64,21 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
     """Serves one model that is loaded before the port opens, so that ready means ready."""
 
     def __init__(
-        self, settings: Settings, *, model: Model, threads: ThreadPoolExecutor, recording: Recording | None
+        self,
+        settings: Settings,
+        *,
+        model: Model,
+        name: str,
+        label: str,
+        threads: ThreadPoolExecutor,
+        recording: Recording | None,
     ) -> None:
+        """`label` is the version that answers carry."""
         self._recording = recording
-        recorded = None if recording is None else recording.output
-        self._initialise = partial(FileRuntime, model=model, threads=threads, recorded=recorded)
+        answering = Answering(model=model, recorded=None if recording is None else recording.output)
+        self._initialise = partial(FileRuntime, answering=answering, threads=threads)
+        paths = [f"/v2/models/{name}/infer", f"/v2/models/{name}/versions/{label}/infer"]
+        self._binary = partial(Binary, answering=answering, paths=paths, name=name, version=label, threads=threads)
         super().__init__(settings)
 
     def _create_model_registry(self) -> MultiModelRegistry:
@@ -76,11 +89,12 @@ class ModelServer(MLServer):  # type: ignore[misc]  # mlserver's types aren't fo
         router = self._rest_server._app.router
         router.routes[:] = [route for route in router.routes if getattr(route, "path", None) in _PATHS]
         router.routes.append(Route(PATH, self._usage))
+        answers = self._binary(self._rest_server._app)
         if self._recording is None:
-            self._rest_server._app = Exchanges(self._rest_server._app, record=None)
+            self._rest_server._app = Exchanges(answers, record=None)
         else:
             told = self._recording
-            self._rest_server._app = Exchanges(self._rest_server._app, record=told.record, inputs=told.inputs)
+            self._rest_server._app = Exchanges(answers, record=told.record, inputs=told.inputs)
         self._grpc_server = None
         self._kafka_server = None
 
@@ -125,7 +139,7 @@ async def serve(
         cors_settings=None,
         logging_settings=None,
         server_name="mandate-predictor",
-        extensions=[],
+        extensions=[EXTENSION],
     )
     label = version or model.digest
     model_settings = ModelSettings(
@@ -138,7 +152,8 @@ async def serve(
         parameters=ModelParameters(_env_file=None, version=label),
     )
     with ThreadPoolExecutor(max_workers=cpus, thread_name_prefix="run") as threads:
-        await ModelServer(settings, model=model, threads=threads, recording=recording).start([model_settings])
+        server = ModelServer(settings, model=model, name=name, label=label, threads=threads, recording=recording)
+        await server.start([model_settings])
 
 
 def cpu_limit(cgroups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -29,8 +29,17 @@ def decode(tensor: Tensor, *, datatype: str, shape: Sequence[int], data: Sequenc
     flat = _flat(data) if data and isinstance(data[0], list | tuple) else list(data)
     if len(flat) != size:
         raise RequestError(f"input {tensor.name!r}: shape {list(shape)} holds {size} values, data has {len(flat)}")
-    array = _typed(tensor, flat)
-    return array.reshape(_fitting_shape(tensor, tuple(shape)))
+    return shaped(tensor, _typed(tensor, flat), shape)
+
+
+def shaped(tensor: Tensor, values: Array, shape: Sequence[int]) -> Array:
+    """All of an input's values in the request's shape, or the declared one that means the same. Raises RequestError."""
+    if any(length < 0 for length in shape) or not shape or math.prod(shape) == 0:
+        raise RequestError(f"input {tensor.name!r}: expected a shape of at least one row, got {list(shape)}")
+    if len(values) != math.prod(shape):
+        held = f"shape {list(shape)} holds {math.prod(shape)} values"
+        raise RequestError(f"input {tensor.name!r}: {held}, its bytes {len(values)}")
+    return values.reshape(_fitting_shape(tensor, tuple(shape)))
 
 
 def complete(declared: Mapping[str, Tensor], arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -22,6 +22,7 @@ FIRST = {
     "Binary": ("roc_auc", "balanced_accuracy"),
     "Multiclass": ("balanced_accuracy",),
     "Regression": ("mean_absolute_error",),
+    "Ranking": ("ndcg",),
 }
 """Per task: what quality is unless a metric is named; the first that was measured."""
 

@@ -819,6 +819,8 @@ def _first(spec: ModelDeploymentSpec) -> tuple[str, ...]:
     """The metrics that people look at first."""
     if spec.task.type == "Regression":
         return ("mean_absolute_error",) if spec.task.quantiles is None else ("pinball_loss",)
+    if spec.task.type == "Ranking":
+        return ("ndcg", "mean_reciprocal_rank")
     if spec.task.type == "Binary":
         return ("roc_auc", "recall") if spec.model.output.kind == "Probability" else ("balanced_accuracy", "recall")
     return ("balanced_accuracy",)

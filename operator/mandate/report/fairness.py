@@ -28,6 +28,7 @@ NOTIONS: dict[Task, tuple[tuple[str, str], ...]] = {
         ("Predictive parity, mean of the classes", "precision"),
     ),
     "Regression": (("Equal error", "mean_absolute_error"), ("Equal bias", "bias")),
+    "Ranking": (("Equal NDCG", "ndcg"),),
 }
 """By task: a notion's usual name, and the metric whose spread over groups it is about."""
 

@@ -43,6 +43,7 @@ PIPELINES = {
     "Binary": "tabular-classification",
     "Multiclass": "tabular-classification",
     "Regression": "tabular-regression",
+    "Ranking": "text-ranking",
 }
 """The Hub's names, by task."""
 

@@ -567,5 +567,6 @@ def _unit(unit: str) -> str:
         "minority": "rows of the rarer class",
         "discordant": "rows on which the two differ",
         "punctual": "requests sent in time",
+        "queries": "queries with a relevant row",
     }
     return words.get(unit, unit)

@@ -78,6 +78,26 @@ QUANTILES: dict[str, Any] = {
     ],
     "autonomy": {"target": "Shadow"},
 }
+RANKING: dict[str, Any] = {
+    "task": {"type": "Ranking", "target": "relevance", "query": "search", "cluster": "user", "topK": 1},
+    "model": {"version": "1", "source": {"columns": ["score"]}, "output": {"kind": "Value"}},
+    "data": {
+        "source": {"uri": "pvc://data/searches.parquet"},
+        "split": {"method": "Group"},
+        "slices": [{"name": "device", "column": "device"}],
+    },
+    "baselines": [{"name": "popular", "type": "Popularity", "by": ["item"]}, {"name": "random", "type": "Uniform"}],
+    "gates": [
+        {
+            "name": "order",
+            "metric": "ndcg",
+            "each": ["overall", "device"],
+            "require": {"Shadow": "better than popular"},
+        },
+        {"name": "first", "metric": "precision_at_k", "require": {"Shadow": ">= 0.3"}},
+    ],
+    "autonomy": {"target": "Suggest"},
+}
 ANNOTATIONS = {"uri": "pvc://data/said.csv", "row": "application", "annotator": "officer", "label": "opinion"}
 GATEWAY: dict[str, Any] = {"parentRefs": [{"name": "shared"}], "hostnames": ["credit.example.com"]}
 
@@ -184,6 +204,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "one class by slice": (changed("gates.1.class", "bad"), "gates[1].class"),
     "beta of nothing": (changed("task.beta", "0.0"), "task.beta"),
     "beta as a number": (changed("task.beta", 2), "task.beta"),
+    "rows of a query that are classified": (changed("task.query", "customer"), "task.query"),
     "quantiles of classes": (changed("task.quantiles", ["0.1", "0.5"]), "task.quantiles"),
     "quantiles that no task has": (changed("model.output.kind", "Quantiles"), ""),
     "one quantile of none": (changed("gates.1.quantile", "0.9"), "gates[1].quantile"),

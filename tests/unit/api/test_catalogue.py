@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mandate.api.catalogue import METRICS, metrics_for
+from mandate.api.catalogue import METRICS, TASKS, metrics_for
 from mandate.api.kinds import ModelDeploymentSpec
 
 PAGE = Path(__file__).parents[3] / "docs" / "user" / "metrics.md"
@@ -22,7 +22,7 @@ def test_every_metric_is_told_with_its_tasks_and_its_better_side() -> None:
     assert set(rows) == set(METRICS)
     for name, (section, *cells) in rows.items():
         metric = METRICS[name]
-        tasks = {"Regression": ("Regression",), "Every task": ("Binary", "Multiclass", "Regression")}
+        tasks = {"Regression": ("Regression",), "Ranking": ("Ranking",), "Every task": TASKS}
         assert metric.tasks == tasks.get(section, tuple(cells[0].split(", "))), name
         ideal = "–" if metric.ideal is None else f"nearest {metric.ideal:g}"
         better = cells[1] if section == "Classification" else cells[0]

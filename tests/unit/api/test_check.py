@@ -10,7 +10,7 @@ import pytest
 from mandate.api.check import SpecError, load_spec, problems
 from mandate.api.defaults import effective
 from mandate.evidence.measurement import evaluation_spec, revision_digest
-from tests.unit.api.specs import ANNOTATIONS, BAD, GATEWAY, GOOD, QUANTILES, SLICES, changed
+from tests.unit.api.specs import ANNOTATIONS, BAD, ERROR_COST, GATEWAY, GOOD, QUANTILES, RANKING, SLICES, changed
 
 
 def test_a_good_spec_has_no_problems() -> None:
@@ -73,6 +73,52 @@ def test_one_class_is_asked_where_it_is_measured(gate: dict[str, object], words:
     document["gates"][0] |= gate  # type: ignore[index]
     with pytest.raises(SpecError, match=re.escape(words)):
         load_spec(document)
+
+
+def ranking(path: str, value: object) -> dict[str, object]:
+    """RANKING with one value replaced, or added."""
+    document = copy.deepcopy(RANKING)
+    *parents, last = path.split(".")
+    node = document
+    for part in parents:
+        node = node[int(part)] if part.isdigit() else node.setdefault(part, {})
+    node[last] = value
+    return document
+
+
+def test_rankings_are_good_specs_and_have_default_gates() -> None:
+    assert load_spec(RANKING).task.query == "search"
+    default = effective(load_spec(ranking("gates", [])))
+    assert [gate.metric for gate in default.gates] == ["finite_answers", "shared_rows", "ndcg", "ndcg"]
+    assert "random" in {baseline.name for baseline in default.baselines}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("task.query", None, "needs the column that says which rows are ranked together"),
+        ("task.query", "relevance", "'relevance' is task.target or task.id"),
+        ("task.weight", "w", "a Ranking is measured by query"),
+        ("task.unit", {"column": "u", "answers": "Mean", "labels": "Mean"}, "a Ranking is measured by query"),
+        ("task.beta", "2", "belongs to classification tasks"),
+        ("task.topK", None, "needs spec.task.topK"),
+        ("model.output.kind", "Probability", "a Ranking task needs Value"),
+        ("data.search", {"minRows": 50}, "a Ranking's rows have no error of their own"),
+        ("data.sampling", [{"class": "a", "kept": "0.5"}], "is of classes, and a Ranking task has none"),
+        ("useCase.errorCosts", [ERROR_COST], "are of classes, and a Ranking task has none"),
+        ("baselines.1.seed", 3, "a Ranking's random order is the mean of all orders"),
+        (
+            "baselines.1.type",
+            "Linear",
+            "'Linear' isn't for Ranking tasks; for those there are Uniform, Column, Popularity",
+        ),
+        ("gates.1.rows", "live", "precision_at_k"),
+        ("gates.1.metric", "accuracy", "accuracy"),
+    ],
+)
+def test_what_does_not_fit_a_ranking_is_refused(path: str, value: object, words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_spec(ranking(path, value))
 
 
 def quantiles(path: str, value: object) -> dict[str, object]:

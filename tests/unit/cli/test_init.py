@@ -32,6 +32,46 @@ def test_a_table_becomes_a_manifest_that_runs(project: Project) -> None:
     assert project.run("evaluate", "-f", "new.yaml") in (0, 1)
 
 
+def test_a_ranking_is_measured_on_its_scores(project: Project) -> None:
+    rows = [
+        f"{query:03},{row},{(row * 7 + query) % 3},{row % 3 - query % 2},{'fm'[query % 2]},{'fm'[row % 2]}"
+        for query in range(400)
+        for row in range(5)
+    ]
+    project.write("s.csv", "\n".join(["search,place,grade,score,sex,seller_sex", *rows]) + "\n")
+    arguments = ("init", "s.csv", "--target", "grade", "--query", "search", "--score", "score", "--out", "s.yaml")
+    assert project.run(*arguments) == 0, project.err
+    document = yaml.safe_load((project.folder / "s.yaml").read_text())["spec"]
+    task = {"type": "Ranking", "target": "grade", "query": "search", "cluster": "search", "topK": 2}
+    assert document["task"] == task
+    # Slices that differ within a query are none.
+    assert document["data"]["slices"] == [{"name": "sex", "column": "sex", "sensitive": True}]
+    del document["task"]["cluster"]  # so that nothing but the task names the query
+    document["task"]["cluster"] = "sex"
+    document["data"]["split"] = {"method": "Random"}
+    project.write(
+        "torn.yaml", yaml.safe_dump({**yaml.safe_load((project.folder / "s.yaml").read_text()), "spec": document})
+    )
+    assert project.run("evaluate", "-f", "s.yaml") in (0, 1), project.err
+    assert "NDCG" in project.out
+    assert project.run("evaluate", "-f", "torn.yaml") in (2, 3)
+    assert "task.query: " in project.out + project.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--task", "Ranking"], "needs --query"),
+        (["--query", "duration"], "and --score"),
+        (["--query", "age", "--score", "amount", "--task", "Binary"], "other tasks have neither"),
+        (["--query", "age", "--score", "amount"], "--target risk: holds string, and a Ranking needs numbers"),
+    ],
+)
+def test_a_ranking_needs_its_columns(project: Project, arguments: list[str], words: str) -> None:
+    assert project.run("init", "loans.csv", "--target", "risk", *arguments) == 2
+    assert words in project.err
+
+
 def test_nothing_is_overwritten(project: Project) -> None:
     before = (project.folder / "model.yaml").read_text()
     assert project.run("init", "loans.csv", "--target", "risk", "--out", "model.yaml") == 2

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from mandate.api.spec import ModelInputs, ModelOutput, Task
 from mandate.inference.client import Limits, Usage, connect
-from mandate.inference.codec import BINARY_EXTENSION, HEADER_LENGTH
 from mandate.inference.errors import InferenceError
+from mandate.predictor.raw import EXTENSION, HEADER_LENGTH
 from tests.processes import free_port
 
 ROWS = 2500
@@ -119,7 +119,7 @@ def declared(inputs=(("x", "FP32", [-1, 1]),), outputs=(("y", "FP32", [-1, 1]),)
     return {"name": "model", "versions": ["7"], "inputs": tensors(inputs), "outputs": tensors(outputs)}
 
 
-@pytest.mark.parametrize("extensions", [(), (BINARY_EXTENSION,)])
+@pytest.mark.parametrize("extensions", [(), (EXTENSION,)])
 @pytest.mark.parametrize("metadata", [None, declared()])
 async def test_all_rows_are_answered_in_order_in_batches(extensions, metadata):
     fake = Fake(extensions=extensions, metadata=metadata)

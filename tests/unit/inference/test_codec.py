@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
 
-from mandate.inference.codec import HEADER_LENGTH, Body, decode_response, encode_request
+from mandate.inference.codec import Body, decode_response, encode_request
 from mandate.inference.errors import InferenceError
 from mandate.predictor.datatypes import DTYPES, Tensor
+from mandate.predictor.raw import HEADER_LENGTH
 from mandate.predictor.tensors import decode
 
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 3))

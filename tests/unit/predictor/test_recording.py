@@ -238,6 +238,7 @@ async def test_what_was_asked_is_kept_word_for_word_while_it_is_wanted() -> None
     [
         ((b"{}",), {"mandate-replayed": "true"}),
         ((b"{}",), {"content-encoding": "gzip"}),
+        ((b"{} abcd",), {"inference-header-content-length": "2"}),
         ((b"\xff",), {}),
         ((b"",), {}),
         ((b"x" * (MAX_INPUT + 1),), {}),

@@ -1,4 +1,4 @@
-"""Point metrics, each with its influence values: `labels`, `probabilities` and `regression`, by what they read."""
+"""Point metrics, each with its influence values; in modules by what they read."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ from .probabilities import (
     top_k_accuracy,
 )
 from .quantiles import interval_coverage, pinball_loss
+from .ranking import (
+    mean_average_precision,
+    mean_reciprocal_rank,
+    ndcg,
+    ndcg_at_k,
+    precision_at_k,
+    recall_at_k,
+)
 from .regression import bias, mean_absolute_error, r2, root_mean_squared_error, standardized_bias
 
 __all__ = ["METRICS", "Declared", "Floats", "Point", "Sample", "UndefinedError", "Unit"]
@@ -66,6 +74,12 @@ METRICS: dict[str, Callable[[Sample], Point]] = {
         standardized_bias,
         pinball_loss,
         interval_coverage,
+        ndcg,
+        ndcg_at_k,
+        mean_average_precision,
+        mean_reciprocal_rank,
+        recall_at_k,
+        precision_at_k,
     )
 }
 """By the catalogue's names. Facts (finite answers, shared rows) are counted by the engine."""

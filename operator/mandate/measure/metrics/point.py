@@ -9,8 +9,9 @@ Rows may have weights, and then a row counts for as much as its weight says: eve
 the influence values hold the weights, so that variances are those of a sample whose rows were drawn with them (Binder
 1983). What counts rows counts effective ones, (Σ w)² / Σ w² (Kish 1965). Weights that are all equal are none.
 
-Shapes: `actual` is (n,) bool for Binary, (n,) int class index for Multiclass, (n,) float for Regression; `label` has
-the dtype of `actual`; `score` is (n,) P(positive) for Binary, (n, classes) for Multiclass;
+Shapes: `actual` is (n,) bool for Binary, (n,) int class index for Multiclass, (n,) float for Regression and for
+Ranking, where it is the relevance; `label` has the dtype of `actual`; `score` is (n,) P(positive) for Binary,
+(n, classes) for Multiclass;
 `quantiles` is (n, levels) for Regression that has them, and then `score` is the median.
 """
 
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from mandate.evidence.intervals import Link
 
 Floats = NDArray[np.float64]
-Unit = Literal["rows", "positives", "negatives", "minority"]
+Unit = Literal["rows", "positives", "negatives", "minority", "queries"]
 
 STEADY_LABELS = 5.0
 """Numbers made of right and wrong labels."""
@@ -90,6 +91,10 @@ class Sample:
     declared: Declared = Declared()
     weight: Floats | None = None
     quantiles: Floats | None = None
+    query: NDArray[np.intp] | None = None
+    """Ranking (n,): which query a row belongs to, by codes 0 …"""
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What several metrics need of it."""
 
     def __len__(self) -> int:
         return len(self.actual)
@@ -114,6 +119,7 @@ class Sample:
             declared=self.declared,
             weight=None if self.weight is None else self.weight[rows],
             quantiles=None if self.quantiles is None else self.quantiles[rows],
+            query=None if self.query is None else self.query[rows],
         )
 
     def one_quantile(self, place: int) -> Sample:
