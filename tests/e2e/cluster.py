@@ -245,6 +245,10 @@ class Space:
             ]
         for pod in self.all("Pod", f"mandate.dev/model={item['metadata']['name']}"):
             lines.append(f"Pod {pod['metadata']['name']}: {pod['status'].get('phase')}")
+            for kind in ("initContainerStatuses", "containerStatuses"):
+                for container in pod["status"].get(kind) or ():
+                    now, before = container.get("state"), container.get("lastState")
+                    lines.append(f"  {container['name']}: {now}, before {before}")
         return "\n  ".join(lines)[:6000]
 
     def judged(self, name: str, *, seconds: float = 240) -> Object:

@@ -175,7 +175,7 @@ def test_bad_input_ends_in_an_error_that_names_it(ward: Space, name: str) -> Non
     assert stalled["status"] == "True", ward.describe(name)
     assert stalled["reason"] in bad.code.split(), ward.describe(name)
     for word in bad.words:
-        assert word in stalled["message"]
+        assert word in stalled["message"], ward.describe(name)
     assert condition(item, "Granted")["status"] == "False"
     assert item["status"].get("level", "None") == "None"
     (evaluation,) = ward.evaluations(name)

@@ -30,6 +30,8 @@ Object = dict[str, Any]
 
 USER = 65532
 TERMINATION_LOG = "/dev/termination-log"  # Kubernetes' default
+EVALUATION_GRACE = 10
+"""Seconds from when an evaluation's servers are asked to stop until they are killed."""
 PREDICTOR_PORT = 8080
 CHAMPION_PORT = 8081
 RECORDING_PORTS = (8090, 8091)
@@ -112,7 +114,7 @@ def evaluation_template(
         | {
             "restartPolicy": "Never",
             "activeDeadlineSeconds": int(settings.pod_deadline),
-            "terminationGracePeriodSeconds": 10,
+            "terminationGracePeriodSeconds": EVALUATION_GRACE,
         },
     }
 

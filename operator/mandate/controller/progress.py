@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mandate.api.moments import age, elapsed
+from mandate.api.moments import age, elapsed, instant
 from mandate.controller.intake import IntakeError
+from mandate.controller.pods import EVALUATION_GRACE
 from mandate.evaluate.frame import FrameError, read_termination
 from mandate.evidence.schema import Evidence
 
@@ -34,7 +35,10 @@ SERVERS = {
 CRASH_LOOP = 3
 """Restarts of a model server before the judge could start, after which waiting on is pointless."""
 
-UNLOADABLE = ("NotFound", "DigestMismatch", "Unreadable", "UnsupportedInput", "UnknownOutput")
+KILLED = 128 + 9
+"""Exit code of what got SIGKILL. The runtime hears of memory that ran out apart from the end, and may miss it."""
+
+UNLOADABLE = ("NotFound", "DigestMismatch", "Unreadable", "UnsupportedInput", "UnsupportedModel", "UnknownOutput")
 """What our model server says of a file that it can't load. A closed list: a user's own container may say anything."""
 
 
@@ -221,13 +225,20 @@ def _story(pod: Object, server: str) -> str:
     starved = ended.get("reason") == "OOMKilled"
     if not (ended.get("exitCode") or starved):
         return ""
-    judged = str((_ended(pod, "judge") or {}).get("finishedAt") or "")
-    if judged and judged < str(ended.get("finishedAt") or "") and not starved:
-        return ""  # it was stopped, as the judge had ended
+    killed = ended.get("exitCode") == KILLED
+    after = _after((_ended(pod, "judge") or {}).get("finishedAt"), ended.get("finishedAt"))
+    if not starved and (after >= EVALUATION_GRACE if killed else after > 0):
+        return ""  # it was stopped, as the judge had ended; what ignores that is killed, but only so long after
     why = "out of memory" if starved else f"exit code {ended.get('exitCode')}"
+    why += ": killed, as where a container runs out of memory" if killed and not starved else ""
     said = f": {str(ended['message'])[:512]}" if ended.get("message") else ""
     times = int(status.get("restartCount", 0)) + 1
     return f"; {server} ended {times} time{'s' if times > 1 else ''}, last with {why}{said}"
+
+
+def _after(judged: str | None, ended: str | None) -> float:
+    """Seconds from one moment to the other, whole ones as the kubelet writes them; 0 where one isn't known."""
+    return elapsed(judged, instant(ended)) if judged and ended else 0.0
 
 
 def _waiting(pod: Object) -> tuple[str, str]:

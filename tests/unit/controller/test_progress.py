@@ -285,3 +285,15 @@ def test_a_predictor_out_of_memory_was_not_stopped_whenever_its_end_was_noted() 
     predictor["state"]["terminated"]["finishedAt"] = "2030-01-01T00:00:02Z"
     outcome = found([pod("Failed", init=[predictor], main=[judge])])
     assert outcome.message == "spec.champion: lost; predictor ended 1 time, last with out of memory"
+
+
+@pytest.mark.parametrize(("killed", "told"), [("01", True), ("09", True), ("10", True), ("11", False), ("40", False)])
+def test_what_is_killed_sooner_than_a_stop_allows_was_not_stopped(killed: str, told: bool) -> None:
+    """The runtime may miss that memory ran out, and note the end after the judge's, which came of it."""
+    judge = ended("judge", 3, message=LOST)
+    judge["state"]["terminated"]["finishedAt"] = "2030-01-01T00:00:01Z"
+    predictor = ended("predictor", 137, reason="Error")
+    predictor["state"]["terminated"]["finishedAt"] = f"2030-01-01T00:00:{killed}Z"
+    outcome = found([pod("Failed", init=[predictor], main=[judge])])
+    story = "; predictor ended 1 time, last with exit code 137: killed, as where a container runs out of memory"
+    assert outcome.message == "spec.champion: lost" + (story if told else "")
