@@ -392,8 +392,8 @@ MUTATIONS = (
     mutation(
         "a training row that is forgotten",
         "measure/split.py",
-        "np.isin(self.keys[self.rows(other)], self.keys[self.rows(one)])",
-        "np.isin(self.keys[self.rows(other)], np.unique(self.keys[self.rows(one)])[1:])",
+        "overlap(self.keys[self.rows(one)], ",
+        "overlap(np.unique(self.keys[self.rows(one)])[1:], ",
         f"{FACTS}::test_facts_of_a_run_are_counted",
         metrics=("shared_rows",),
     ),

@@ -48,6 +48,8 @@ MEANS = frozenset(
         *(name for name, metric in METRICS.items() if metric.__module__ == ranking.__name__),
     }
 )
+INFLUENCES = MEANS | {"average_precision"}
+"""Those of which the whole's influence values are asked for, beside its number."""
 
 Rows = NDArray[np.intp]
 Powers = tuple[float, float, float]
@@ -362,11 +364,12 @@ class _Steps:
         step = np.concatenate([[0], np.cumsum(begins)])
         self.cell = 2 * step[group] + actual
         """Each row's step, from 1 on, and 0 below all positives; and whether it is positive."""
-        self.off, self.share = 0.0, np.ones(3)
+        self.off, self.grown, self.moved = 0.0, np.ones(3), 0.0
         positives, none = int(hits.sum()), np.empty(0, dtype=np.intp)
         value, powers = self.without(none, positives=positives)
-        self.off = whole.value - value
-        self.share = np.array(_powers(whole.psi * (positives / len(whole.psi)))) / powers
+        exact = np.array(_powers(whole.psi * (positives / len(whole.psi))))
+        self.off, self.moved = whole.value - value, float(exact[1] - powers[1])  # cubes may add up to about nothing
+        self.grown[::2] = np.divide(exact[::2], powers[::2], out=np.ones(2), where=powers[::2] > 0)
 
     def without(self, rows: Rows, *, positives: int) -> tuple[float, Floats]:
         """Average precision without `rows`, of which `positives` are left; and its influences' powers, times those of
@@ -382,7 +385,8 @@ class _Steps:
         each *= precision
         loss = np.cumsum(each) - each + each * self.within
         powers: Floats = np.add(_powers(gain + precision - loss - value, at), _powers(-loss, below), dtype=np.float64)
-        return value, powers * self.share
+        powers[1] += self.moved
+        return value, powers * self.grown
 
     def _above(self, at: Floats) -> Floats:
         found: Floats = np.cumsum(at[::-1])[::-1] - at + at * self.within
