@@ -117,7 +117,12 @@ ROWS = (
         ),
         part("quantiles", "Quantile regression", metrics="pinball_loss interval_coverage crossed_quantiles"),
         part("finite", "Answers that are numbers", metrics="finite_answers"),
-        part("defaults", "Built-in gates by task, for a manifest without any", "api.defaults.default_gates"),
+        part(
+            "defaults",
+            "Built-in gates by task, for a manifest without any",
+            "api.defaults.default_gates",
+            "verdict.required.required",
+        ),
         part(
             "cutoff",
             "A cut-off chosen on the validation rows, by cost if asked, and then frozen",

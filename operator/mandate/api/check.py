@@ -17,11 +17,10 @@ from pydantic import BaseModel, ValidationError
 
 from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, Task, derived, metrics_for
 from .criteria import (
+    BESIDE_GATES,
     CHAMPION,
-    DECLARED_LINEAGE,
     OVERALL,
     REST,
-    REVEALED_LABELS,
     Against,
     CriteriaError,
     requirements,
@@ -194,9 +193,9 @@ def _short(value: Any) -> str:
 
 def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
     """Everything that is wrong with a well-formed spec; empty when it can be judged."""
-    found = _shape(spec) + _forecast(spec) + _costs(spec) + _sampling(spec)
+    found = _shape(spec) + _forecast(spec) + _costs(spec) + _sampling(spec) + _latency(spec)
     for index, gate in enumerate(spec.gates):
-        if gate.name in (REVEALED_LABELS, DECLARED_LINEAGE):
+        if gate.name in BESIDE_GATES:
             found.append(Problem(f"spec.gates[{index}].name", f"{gate.name!r} is taken: it stands beside the gates"))
         found += _gate(gate, f"spec.gates[{index}]", spec)
     if spec.gates and not any(gate.require.shadow for gate in spec.gates):
@@ -211,6 +210,21 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
     for index, item in enumerate(spec.data.slices):
         found += _slice(item, f"spec.data.slices[{index}]", spec)
     return tuple(found + _search(spec))
+
+
+def _latency(spec: ModelDeploymentSpec) -> list[Problem]:
+    """A promised latency that nothing would hold the model to."""
+    if (declared := spec.serving.latency) is None:
+        return []
+    field, found = "spec.serving.latency", []
+    if spec.gates:
+        gate = (
+            f"{{name: latency, metric: latency_p99, load: {declared.load}, require: {{Automate: <= {declared.p99}}}}}"
+        )
+        found.append(Problem(field, f"is for the built-in gates, and spec.gates are declared: add {gate} to them"))
+    if spec.model.source.columns is not None:
+        found.append(Problem(field, "columns of answers aren't served, so nothing answers in time or late; remove it"))
+    return found
 
 
 def _search(spec: ModelDeploymentSpec) -> list[Problem]:

@@ -20,7 +20,8 @@ LEVELS: tuple[Level, ...] = ("Shadow", "Suggest", "Automate")
 CHAMPION = "champion"
 REST = "rest"
 OVERALL = "overall"
-REVEALED_LABELS, DECLARED_LINEAGE = "revealed-labels", "declared-lineage"
+REVEALED_LABELS, DECLARED_LINEAGE, DECLARED_LATENCY = "revealed-labels", "declared-lineage", "declared-latency"
+BESIDE_GATES = (REVEALED_LABELS, DECLARED_LINEAGE, DECLARED_LATENCY)
 """What stands beside the gates, under names that no gate may have."""
 
 DURATION_SECONDS = {

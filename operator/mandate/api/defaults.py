@@ -19,9 +19,9 @@ def effective(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
 def default_baselines(spec: ModelDeploymentSpec) -> tuple[Baseline, ...]:
     """What the default gates compare with."""
     match spec.task.type:
-        case "Binary":
+        case "Binary" if spec.model.output.kind == "Probability":
             return Baseline(name="prior", type="Prior"), Baseline(name="linear", type="Linear")
-        case "Multiclass":
+        case "Binary" | "Multiclass":
             return Baseline(name="most-frequent", type="MostFrequent"), Baseline(name="linear", type="Linear")
         case "Regression":
             return (Baseline(name="median", type="Median"),)
@@ -36,23 +36,18 @@ def default_gates(spec: ModelDeploymentSpec) -> tuple[Gate, ...]:
     gates = [
         _gate("finite-answers", "finite_answers", {"Shadow": ">= 1"}),
         _gate("no-shared-rows", "shared_rows", {"Shadow": "<= 0"}),
+        *_service(spec),
     ]
     match spec.task.type:
         case "Binary":
             gates += _binary(spec)
         case "Multiclass":
-            gates += [
-                _gate(
-                    "beats-most-frequent",
-                    "balanced_accuracy",
-                    {"Shadow": "better than most-frequent", "Automate": "no worse than linear by 0.01"},
-                ),
-                _champion("balanced_accuracy"),
-            ]
+            gates += _classes(spec)
         case "Regression":
             primary = "mean_absolute_error" if spec.task.quantiles is None else "pinball_loss"
             gates += [
-                _gate(
+                *_everywhere(
+                    spec,
                     "beats-median",
                     primary,
                     {
@@ -69,17 +64,11 @@ def default_gates(spec: ModelDeploymentSpec) -> tuple[Gate, ...]:
                 _champion(primary),
             ]
         case "Ranking":
-            gates += [
-                _gate(
-                    "beats-random",
-                    "ndcg",
-                    {"Shadow": "better than random", "Automate": "better than random by 5 %"},
-                ),
-                _champion("ndcg"),
-            ]
+            gates += _ranking(spec)
         case "Forecast":
             gates += [
-                _gate(
+                *_everywhere(
+                    spec,
                     "beats-naive",
                     "mase",
                     {"Shadow": "<= 1.1", "Suggest": "<= 1", "Automate": "<= 0.95"},
@@ -94,7 +83,9 @@ def _binary(spec: ModelDeploymentSpec) -> list[Gate]:
     gates = []
     if spec.model.output.kind == "Probability":
         gates += [
-            _gate("beats-baseline", "log_loss", {"Shadow": "better than prior", "Automate": "better than linear"}),
+            *_everywhere(
+                spec, "beats-baseline", "log_loss", {"Shadow": "better than prior", "Automate": "better than linear"}
+            ),
             _gate("overfit", "roc_auc", {"Suggest": "<= 0.10", "Automate": "<= 0.05"}, on="train-test"),
             _gate(
                 "calibration",
@@ -117,6 +108,8 @@ def _binary(spec: ModelDeploymentSpec) -> list[Gate]:
                     each=tuple(item.name for item in spec.data.slices),
                 )
             )
+    else:
+        gates += _classes(spec)
     for item in spec.data.slices:
         if item.sensitive:
             gates += [
@@ -135,6 +128,66 @@ def _binary(spec: ModelDeploymentSpec) -> list[Gate]:
                     shape="difference",
                 ),
             ]
+    return gates
+
+
+def _classes(spec: ModelDeploymentSpec) -> list[Gate]:
+    """Of several classes, or of answers that are labels."""
+    return [
+        *_everywhere(
+            spec,
+            "beats-most-frequent",
+            "balanced_accuracy",
+            {"Shadow": "better than most-frequent", "Automate": "no worse than linear by 0.01"},
+        ),
+        _champion("balanced_accuracy"),
+    ]
+
+
+def _ranking(spec: ModelDeploymentSpec) -> list[Gate]:
+    """Of all places, or of the first k where the spec says how many count.
+
+    Held against a random order, and against popularity where that is declared: only the user can say which columns
+    name an item.
+    """
+    metric = "ndcg" if spec.task.top_k is None else "ndcg_at_k"
+    others = {"beats-random": "random"}
+    popular = next((baseline.name for baseline in spec.baselines if baseline.type == "Popularity"), None)
+    if popular is not None:
+        others["beats-popularity"] = popular
+    gates = [
+        gate
+        for name, other in others.items()
+        for gate in _everywhere(
+            spec, name, metric, {"Shadow": f"better than {other}", "Automate": f"better than {other} by 5 %"}
+        )
+    ]
+    return [*gates, _champion(metric)]
+
+
+def _service(spec: ModelDeploymentSpec) -> list[Gate]:
+    """Of the serving container: no crash, and the declared latency, both under the declared load."""
+    if spec.model.source.columns is not None:
+        return []
+    latency = spec.serving.latency
+    if latency is None:
+        return [_gate("no-crashes", "crashes", {"Suggest": "<= 0"})]
+    return [
+        _gate("no-crashes", "crashes", {"Suggest": "<= 0"}, load=latency.load),
+        _gate("latency", "latency_p99", {"Automate": f"<= {latency.p99}"}, load=latency.load),
+    ]
+
+
+def _everywhere(
+    spec: ModelDeploymentSpec, name: str, metric: str, require: dict[Level, str], *, horizon: str | None = None
+) -> list[Gate]:
+    """A gate on all rows; at tier High another one that asks the same of every declared slice, above Shadow."""
+    gates = [_gate(name, metric, require, horizon=horizon)]
+    if spec.use_case.risk_tier == "High" and spec.data.slices:
+        above: dict[Level, str] = {"Suggest": require.get("Suggest", require["Shadow"])}
+        above |= {"Automate": require["Automate"]} if "Automate" in require else {}
+        slices = tuple(item.name for item in spec.data.slices)
+        gates.append(_gate(f"{name}-slices", metric, above, each=slices))
     return gates
 
 
@@ -158,8 +211,10 @@ def _gate(
     on: str = "test",
     first_model: str | None = None,
     horizon: str | None = None,
+    load: str | None = None,
 ) -> Gate:
     optional = {"each": each, "across": across, "as": shape, "firstModel": first_model, "horizon": horizon}
+    optional["load"] = load
     return Gate.model_validate(
         {"name": name, "metric": metric, "rows": on, "require": Require.model_validate(require)}
         | {key: value for key, value in optional.items() if value is not None}

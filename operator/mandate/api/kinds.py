@@ -227,6 +227,16 @@ class ModelDeploymentSpec(Spec):
                 field=".gates",
             ),
             cel(
+                "!has(self.serving) || !has(self.serving.latency) || !has(self.gates) || self.gates.size() == 0",
+                "serving.latency is for the built-in gates; with gates of your own, add one on latency_p99",
+                field=".serving.latency",
+            ),
+            cel(
+                "!has(self.serving) || !has(self.serving.latency) || !has(self.model.source.columns)",
+                "columns of answers aren't served: leave serving.latency out",
+                field=".serving.latency",
+            ),
+            cel(
                 "self.task.type == 'Multiclass' || " + _each_gate("!has(g.class)"),
                 "gates[].class belongs to Multiclass tasks",
                 field=".gates",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from .catalogue import METRICS
-from .criteria import DECLARED_LINEAGE, LEVELS, NAME, PATTERN, REVEALED_LABELS, Level
+from .criteria import BESIDE_GATES, LEVELS, NAME, PATTERN, Level
 from .formats import (
     PROFILE_SUFFIX,
     TABLE_SUFFIXES,
@@ -885,6 +885,9 @@ class Readiness(Spec):
     labels: Level | None = None
     """From this level on, numbers must be of everyone, not of those alone whose label a decision revealed: task.labels
     needs a holdout or a propensity. Tier High asks it from Suggest on, wherever task.labels is declared."""
+    latency: Level | None = None
+    """From this level on, it must be declared how fast answers must come: serving.latency, or a gate on latency_p99.
+    The built-in gates ask it from Suggest on, of a model that is served."""
     lineage: Level | None = None
     """From this level on, data.lineage must give source, collection, period, and consent or licence; model.training its
     run and codeRevision."""
@@ -1063,8 +1066,9 @@ class Gate(Spec):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                f"!(self.name in {[REVEALED_LABELS, DECLARED_LINEAGE]})",
-                f"{REVEALED_LABELS} and {DECLARED_LINEAGE} are taken: they stand beside the gates; rename it",
+                f"!(self.name in {list(BESIDE_GATES)})",
+                f"{', '.join(BESIDE_GATES[:-1])} and {BESIDE_GATES[-1]} are taken: they stand beside the gates; "
+                "rename it",
                 field=".name",
             ),
             cel("!(has(self.each) && has(self.across))", "set each or across, not both"),
@@ -1362,6 +1366,15 @@ class Prices(Spec):
     """ISO 4217 code."""
 
 
+class Latency(Spec):
+    """How fast answers must come."""
+
+    p99: Duration
+    """In this time 99 of 100 requests must be answered, such as 40ms."""
+    load: Rate
+    """At how many requests per second, such as 50/s."""
+
+
 class Serving(Spec):
     """How the model is served once it is granted."""
 
@@ -1421,3 +1434,6 @@ class Serving(Spec):
     """Resources of the model container; the evaluation measures under the very same."""
     prices: Prices | None = None
     """What those resources cost; with the measured throughput they give cost_per_million, which needs them."""
+    latency: Latency | None = None
+    """The latency that is promised, and under which load: the built-in gates hold the model to it. A spec with gates of
+    its own has one on latency_p99 instead."""

@@ -149,7 +149,7 @@ def _ranking(table: pa.Table, options: argparse.Namespace) -> str:
         "  # cluster: what belongs together; a column above the query, such as who asked, where there is one",
         "  # topK: how many places count in the metrics at k, fewer than a query has rows",
         f"  task: {{{', '.join(parts)}, topK: {depth}}}",
-        *_data(table, options, split="Time" if by_time else "Group, seed: 7", slices=slices),
+        *_data(table, options, split="Time" if by_time else "Group, seed: 7", slices=slices, served=False),
     ]
     return "\n".join(lines) + "\n"
 
@@ -170,7 +170,9 @@ def _head(table: pa.Table, options: argparse.Namespace) -> list[str]:
     ]
 
 
-def _data(table: pa.Table, options: argparse.Namespace, *, split: str, slices: Sequence[str]) -> list[str]:
+def _data(
+    table: pa.Table, options: argparse.Namespace, *, split: str, slices: Sequence[str], served: bool = True
+) -> list[str]:
     lines = [
         "  data:",
         f"    source: {{uri: {_yaml(_reached(options.table, out=options.out))}}}  # pvc://CLAIM/PATH in a cluster",
@@ -183,7 +185,13 @@ def _data(table: pa.Table, options: argparse.Namespace, *, split: str, slices: S
         *lines,
         "  # Without gates the built-in ones for the task apply; `mandate evaluate` lists them.",
         f"  autonomy: {{target: {options.level}}}",
+        *([_PROMISE] if served else []),
     ]
+
+
+_PROMISE = (
+    "  serving: {latency: {p99: 100ms, load: 50/s}}  # how fast answers must come, at how many requests per second"
+)
 
 
 def _task(table: pa.Table, target: str, *, time: Guess, horizon: Guess) -> Guess:

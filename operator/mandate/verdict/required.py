@@ -1,11 +1,11 @@
-"""What a level requires beside its gates: numbers that are of everyone, and a declared lineage."""
+"""What a level requires beside its gates: numbers that are of everyone, a declared lineage, a promised latency."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mandate.api.criteria import DECLARED_LINEAGE, LEVELS, REVEALED_LABELS, Level
+from mandate.api.criteria import DECLARED_LATENCY, DECLARED_LINEAGE, LEVELS, REVEALED_LABELS, Level
 from mandate.api.kinds import ModelDeploymentSpec, VerdictWord
 from mandate.api.spec import RiskTier
 from mandate.evidence.labels import ACCEPTED_ONLY
@@ -15,6 +15,7 @@ TITLES = {
     "held_out": "Test rows held out",
     "revealed_labels": "Numbers are of everyone",
     "declared_lineage": "Lineage declared",
+    "declared_latency": "Latency declared",
 }
 """By what stands where a gate has its metric."""
 STEPS = {
@@ -25,13 +26,22 @@ STEPS = {
 """What to do where it stands in the way; of others their message says it."""
 
 
+UNPROMISED = (
+    "not declared: how fast answers must come, and under which load; declare it, such as "
+    "serving.latency: {p99: 40ms, load: 50/s}"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Required:
-    """From which levels on what is asked; None where it never is. `undeclared`: lineage fields that say nothing."""
+    """From which levels on what is asked; None where it never is. `undeclared`: lineage fields that say nothing;
+    `promised`: whether it is declared how fast answers must come."""
 
     labels: Level | None = None
     lineage: Level | None = None
     undeclared: tuple[str, ...] = ()
+    latency: Level | None = None
+    promised: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +58,17 @@ class Found:
 
 def required(spec: ModelDeploymentSpec) -> Required:
     """What a spec requires."""
-    if spec.readiness is None:
-        return Required()
-    return Required(labels=spec.readiness.labels, lineage=spec.readiness.lineage, undeclared=undeclared(spec))
+    built_in: Level | None = "Suggest" if not spec.gates and spec.model.source.columns is None else None
+    promised = spec.serving.latency is not None or any(gate.metric == "latency_p99" for gate in spec.gates)
+    if (asked := spec.readiness) is None:
+        return Required(latency=built_in, promised=promised)
+    return Required(
+        labels=asked.labels,
+        lineage=asked.lineage,
+        undeclared=undeclared(spec),
+        latency=asked.latency or built_in,
+        promised=promised,
+    )
 
 
 def undeclared(spec: ModelDeploymentSpec) -> tuple[str, ...]:
@@ -94,6 +112,15 @@ def found(asks: Required, evidence: Evidence, *, level: Level, tier: RiskTier) -
             verdict="Inconclusive" if asks.undeclared else "Pass",
             requirement="declared",
             message=message,
+            asked=True,
+        )
+    if _from(asks.latency, level):
+        yield Found(
+            name=DECLARED_LATENCY,
+            metric="declared_latency",
+            verdict="Pass" if asks.promised else "Inconclusive",
+            requirement="declared",
+            message="it is declared how fast answers must come" if asks.promised else UNPROMISED,
             asked=True,
         )
 

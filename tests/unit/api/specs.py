@@ -357,6 +357,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         changed("readiness", {"labels": "Suggest"}),
         "readiness",
     ),
+    "a latency beside gates": (changed("serving", {"latency": {"p99": "40ms", "load": "50/s"}}), "serving.latency"),
+    "a latency of what isn't served": (
+        {**FORECAST, "gates": [], "serving": {"latency": {"p99": "40ms", "load": "50/s"}}},
+        "serving.latency",
+    ),
     "the top of two classes": (changed("task.topK", 2), "task.topK"),
     "costs in two currencies": (
         changed("useCase.errorCosts", [ERROR_COST, {**ERROR_COST, "actual": "ugly", "currency": "USD"}]),

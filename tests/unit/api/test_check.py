@@ -9,6 +9,7 @@ import pytest
 
 from mandate.api.check import SpecError, load_spec, problems
 from mandate.api.defaults import effective
+from mandate.api.spec import Gate, Serving
 from mandate.evidence.measurement import evaluation_spec, revision_digest
 from tests.unit.api.specs import (
     ANNOTATIONS,
@@ -94,13 +95,25 @@ def ranking(path: str, value: object) -> dict[str, object]:
     node = document
     for part in parents:
         node = node[int(part)] if part.isdigit() else node.setdefault(part, {})
-    node[last] = value
+    if value is ...:
+        del node[last]
+    else:
+        node[last] = value
     return document
 
 
 def test_rankings_are_good_specs_and_have_default_gates() -> None:
     assert load_spec(RANKING).task.query == "search"
     default = effective(load_spec(ranking("gates", [])))
+    asked = {gate.name: (gate.metric, gate.require.automate) for gate in default.gates if gate.metric != "shared_rows"}
+    assert asked == {
+        "finite-answers": ("finite_answers", None),
+        "beats-random": ("ndcg_at_k", "better than random by 5 %"),
+        "beats-popularity": ("ndcg_at_k", "better than popular by 5 %"),
+        "champion": ("ndcg_at_k", "no worse than champion by 1 %"),
+    }
+    plain = {**ranking("task.topK", ...), "gates": [], "baselines": []}
+    default = effective(load_spec(plain))
     assert [gate.metric for gate in default.gates] == ["finite_answers", "shared_rows", "ndcg", "ndcg"]
     assert "random" in {baseline.name for baseline in default.baselines}
 
@@ -250,6 +263,69 @@ def test_default_gates_are_good_specs(task: str) -> None:
     filled = effective(load_spec(document))
     assert filled.gates
     assert problems(filled) == ()
+
+
+def built_in(path: str = "model.version", value: object = "7") -> dict[str, Gate]:
+    """The built-in gates by name, of GOOD without its own gates and baselines and with one value replaced."""
+    document = changed(path, value)
+    del document["baselines"], document["gates"]
+    filled = effective(load_spec(document))
+    assert problems(filled.model_copy(update={"serving": Serving()})) == ()
+    return {gate.name: gate for gate in filled.gates}
+
+
+@pytest.mark.row("G4/defaults")
+def test_a_server_may_not_crash_and_is_held_to_the_declared_latency() -> None:
+    gates = built_in()
+    assert gates["no-crashes"].require.texts() == {"Suggest": "<= 0"}
+    assert (gates["no-crashes"].metric, gates["no-crashes"].load) == ("crashes", None)
+    assert "latency" not in gates
+    gates = built_in("serving", {"latency": {"p99": "40ms", "load": "50/s"}})
+    assert (gates["no-crashes"].require.suggest, gates["no-crashes"].load) == ("<= 0", "50/s")
+    assert (gates["latency"].metric, gates["latency"].load) == ("latency_p99", "50/s")
+    assert gates["latency"].require.texts() == {"Automate": "<= 40ms"}
+    assert {"no-crashes", "latency"}.isdisjoint(built_in("model.source", {"columns": ["score"]})), "nothing is served"
+
+
+@pytest.mark.row("G4/defaults")
+def test_answers_that_are_labels_are_held_against_the_most_frequent() -> None:
+    gates = built_in("model.output", {"name": "label", "kind": "Label"})
+    assert gates["beats-most-frequent"].require.texts() == {
+        "Shadow": "better than most-frequent",
+        "Automate": "no worse than linear by 0.01",
+    }
+    assert gates["champion"].metric == gates["beats-most-frequent"].metric == "balanced_accuracy"
+
+
+@pytest.mark.row("G4/defaults")
+def test_tier_high_asks_the_same_of_every_declared_slice() -> None:
+    assert "beats-baseline-slices" not in built_in()
+    sliced = built_in("useCase", {"riskTier": "High"})["beats-baseline-slices"]
+    assert sliced.each == ("age", "sex")
+    assert sliced.require.texts() == {"Suggest": "better than prior", "Automate": "better than linear"}
+    high = {**forecast("gates", []), "useCase": {"riskTier": "High"}}
+    high["data"]["slices"] = [{"name": "region", "column": "region"}]
+    filled = effective(load_spec(high))
+    assert problems(filled) == ()
+    (sliced,) = (gate for gate in filled.gates if gate.each)
+    assert (sliced.metric, sliced.require.texts()) == ("mase", {"Suggest": "<= 1", "Automate": "<= 0.95"})
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (changed("serving", {"latency": {"p99": "40ms", "load": "50/s"}}), "add {name: latency, metric: latency_p99"),
+        (
+            {**FORECAST, "gates": [], "serving": {"latency": {"p99": "40ms", "load": "50/s"}}},
+            "columns of answers aren't served",
+        ),
+        (changed("serving", {"latency": {"p99": "40", "load": "50/s"}}), "spec.serving.latency.p99"),
+        (changed("serving", {"latency": {"p99": "40ms"}}), "spec.serving.latency.load"),
+    ],
+)
+def test_a_latency_that_nothing_holds_anybody_to_is_refused(document: dict[str, object], words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_spec(document)
 
 
 def test_own_gates_are_kept_as_they_are() -> None:

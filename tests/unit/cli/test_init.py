@@ -28,6 +28,7 @@ def test_a_table_becomes_a_manifest_that_runs(project: Project) -> None:
     document = yaml.safe_load(text)
     document["spec"]["model"]["source"] = {"columns": ["score"]}
     document["spec"]["model"]["inputs"]["columns"].remove("score")
+    assert document["spec"].pop("serving") == {"latency": {"p99": "100ms", "load": "50/s"}}, "columns aren't served"
     project.write("new.yaml", yaml.safe_dump(document))
     assert project.run("evaluate", "-f", "new.yaml") in (0, 1)
 

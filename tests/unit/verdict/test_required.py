@@ -23,6 +23,10 @@ LINEAGE = {
 }
 TRAINING = {"run": "mlflow/3", "codeRevision": "abc123"}
 
+SERVED = {"version": "7", "source": {"uri": "model.onnx", "format": "ONNX"}, "inputs": {"columns": ["amount"]}}
+PROMISE = {"latency": {"p99": "40ms", "load": "50/s"}}
+FAST = [{"name": "fast", "metric": "latency_p99", "load": "5/s", "require": {"Shadow": "<= 1s"}}]
+
 
 def declared(*, lineage: Any = None, training: Any = None, **parts: Any) -> Any:
     data = SPEC["data"] | ({} if lineage is None else {"lineage": lineage})
@@ -117,3 +121,27 @@ def test_what_is_required_is_a_criterion_and_lineage_measures_nothing() -> None:
     told = declared(lineage=LINEAGE)
     assert criteria_digest(told) == criteria_digest(plain)
     assert evaluation_spec("credit", told) == evaluation_spec("credit", plain)
+
+
+@pytest.mark.row("G4/defaults")
+@pytest.mark.parametrize(
+    ("parts", "asked", "promised"),
+    [
+        ({"gates": []}, None, False),
+        ({"gates": [], "model": SERVED}, "Suggest", False),
+        ({"gates": [], "model": SERVED, "serving": PROMISE}, "Suggest", True),
+        ({"gates": [], "model": SERVED, "readiness": {"latency": "Automate"}}, "Automate", False),
+        ({"model": SERVED}, None, False),
+        ({"model": SERVED, "readiness": {"latency": "Shadow"}}, "Shadow", False),
+        ({"model": SERVED, "gates": FAST, "readiness": {"latency": "Shadow"}}, "Shadow", True),
+    ],
+)
+def test_built_in_gates_ask_how_fast_answers_must_come(parts: dict[str, Any], asked: Any, promised: bool) -> None:
+    asks = required(load_spec(changed(**parts)))
+    assert (asks.latency, asks.promised) == (asked, promised)
+    found = judged(gate({"Shadow": ">= 0.70"}), evidence(proportion(900, 1000)), required=asks)
+    before = {"Shadow": None, "Suggest": "Shadow", "Automate": "Suggest"}
+    assert found.reached == ("Automate" if asked is None or promised else before[asked])
+    told = [item for item in found.at("Automate").gates if item.name == "declared-latency"]
+    assert len(told) == (asked is not None)
+    assert all(promised or "serving.latency: {p99: 40ms, load: 50/s}" in item.message for item in told)
