@@ -16,6 +16,11 @@ def effective(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
     return spec.model_copy(update={"gates": default_gates(spec), "baselines": (*spec.baselines, *added)})
 
 
+def are_built_in(spec: ModelDeploymentSpec) -> bool:
+    """Whether the spec has no gates of its own, also once `effective` has filled them in."""
+    return spec.gates in ((), default_gates(spec))
+
+
 def default_baselines(spec: ModelDeploymentSpec) -> tuple[Baseline, ...]:
     """What the default gates compare with."""
     match spec.task.type:

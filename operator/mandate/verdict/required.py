@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mandate.api.criteria import DECLARED_LATENCY, DECLARED_LINEAGE, LEVELS, REVEALED_LABELS, Level
+from mandate.api.defaults import are_built_in
 from mandate.api.kinds import ModelDeploymentSpec, VerdictWord
 from mandate.api.spec import RiskTier
 from mandate.evidence.labels import ACCEPTED_ONLY
@@ -58,7 +59,7 @@ class Found:
 
 def required(spec: ModelDeploymentSpec) -> Required:
     """What a spec requires."""
-    built_in: Level | None = "Suggest" if not spec.gates and spec.model.source.columns is None else None
+    built_in: Level | None = "Suggest" if spec.model.source.columns is None and are_built_in(spec) else None
     promised = spec.serving.latency is not None or any(gate.metric == "latency_p99" for gate in spec.gates)
     if (asked := spec.readiness) is None:
         return Required(latency=built_in, promised=promised)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mandate.api.check import load_spec
+from mandate.api.defaults import effective
 from mandate.evidence.labels import LabelsKnown
 from mandate.evidence.measurement import evaluation_spec
 from mandate.evidence.schema import Evidence
@@ -137,8 +138,10 @@ def test_what_is_required_is_a_criterion_and_lineage_measures_nothing() -> None:
     ],
 )
 def test_built_in_gates_ask_how_fast_answers_must_come(parts: dict[str, Any], asked: Any, promised: bool) -> None:
-    asks = required(load_spec(changed(**parts)))
+    spec = load_spec(changed(**parts))
+    asks = required(spec)
     assert (asks.latency, asks.promised) == (asked, promised)
+    assert required(effective(spec)) == asks
     found = judged(gate({"Shadow": ">= 0.70"}), evidence(proportion(900, 1000)), required=asks)
     before = {"Shadow": None, "Suggest": "Shadow", "Automate": "Suggest"}
     assert found.reached == ("Automate" if asked is None or promised else before[asked])
