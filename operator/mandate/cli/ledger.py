@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def take(path: Path, now: Look) -> int:
     looks = read(path)
     found = number(looks, now)
     if all(look.key != now.key for look in looks):
-        _write(path, [*looks, now])
+        # An entry without settings becomes that of the first settings that are seen, so that others are others.
+        renamed = [replace(look, key=now.key) if look.key == now.former else look for look in looks]
+        _write(path, renamed if renamed != looks else [*looks, now])
     return found
 
 

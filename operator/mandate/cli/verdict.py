@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mandate.evidence.schema import Evidence
 from mandate.report.content import LookSource, Report, build
-from mandate.verdict.criteria import looked_digest
+from mandate.verdict.criteria import looked_digest, settings_digest
 from mandate.verdict.judge import judge
 from mandate.verdict.looks import look_at
 from mandate.verdict.required import required
@@ -66,5 +66,6 @@ def judged(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) 
 
 def _look(manifest: Manifest, evidence: Evidence, options: argparse.Namespace) -> tuple[int, LookSource]:
     if options.ledger is not None:
-        return ledger.take(options.ledger, look_at(evidence, criteria=looked_digest(manifest.spec))), "Ledger"
+        criteria, settings = looked_digest(manifest.spec), settings_digest(manifest.spec, evidence)
+        return ledger.take(options.ledger, look_at(evidence, criteria=criteria, settings=settings)), "Ledger"
     return (1, "Assumed") if options.look is None else (options.look, "Given")

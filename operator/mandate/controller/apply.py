@@ -54,8 +54,8 @@ class Applier:
                 await self._set_status(document)
             case Delete():
                 await self._delete(action)
-            case Look(sketch, identity):
-                await self._ledger.record(sketch, identity)
+            case Look(sketch, identity, former):
+                await self._ledger.record(sketch, identity, former=former)
             case Replay(namespace, model, order):
                 await self._replays.tell((namespace, model), order)
 

@@ -21,7 +21,7 @@ from mandate.controller.plan import Create, Look, SetStatus
 from mandate.controller.serve import images_of
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.evidence.schema import Evidence
-from mandate.verdict.criteria import criteria_digest, looked_digest
+from mandate.verdict.criteria import criteria_digest, looked_digest, settings_digest
 from mandate.verdict.judge import GateVerdict, LevelVerdict, Verdict, judge
 from mandate.verdict.looks import look_at
 from mandate.verdict.required import required
@@ -186,10 +186,10 @@ def _judged(
     name = meval["metadata"]["name"]
     status = evaluation_status(meval)
     criteria = criteria_digest(spec)
-    taken = look_at(evidence, criteria=looked_digest(spec))
+    taken = look_at(evidence, criteria=looked_digest(spec), settings=settings_digest(spec, evidence))
     look = snapshot.looks.get(taken.key)
     if look is None:
-        action = Look(taken.sketch, taken.key)
+        action = Look(taken.sketch, taken.key, taken.former)
         return Measuring(name, "Judging", "the look at the test rows is being entered into the ledger", (action,))
     complete = effective(spec)
     champion = status_of(snapshot.mdep).champion

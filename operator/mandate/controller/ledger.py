@@ -45,13 +45,16 @@ class Ledger:
         async with self._lock:
             await self._load()
 
-    async def record(self, sketch: tuple[str, ...], identity: str) -> int:
-        """The number of this look, 1 for the first at these rows; the same look keeps its number."""
+    async def record(self, sketch: tuple[str, ...], identity: str, *, former: str = "") -> int:
+        """The number of this look, 1 for the first at these rows; the same look keeps its number.
+
+        An entry under the `former` identity, which knew no settings, is that of the first settings that ask for it.
+        """
         rows = sketch or NO_SKETCH
         async with self._lock:
             if identity not in self._looks:
                 try:
-                    await self._enter(rows, identity)
+                    await self._enter(rows, identity, former)
                 except ConflictError:
                     await self._load()
                     raise
@@ -62,10 +65,16 @@ class Ledger:
         self._books = {book["metadata"]["name"]: book for book in listing.items}
         self._looks = {identity: number for book in self._books.values() for identity, number in _looks(book).items()}
 
-    async def _enter(self, rows: tuple[str, ...], identity: str) -> None:
+    async def _enter(self, rows: tuple[str, ...], identity: str, former: str) -> None:
         overlapping = [book for book in self._books.values() if overlap(rows, _sketch(book))]
-        number = 1 + len({look for book in overlapping for look in _looks(book)})
+        number = 1 + sum(len(set(_looks(book).values())) for book in overlapping)
         name = f"mandate-looks-{key(digest(list(rows)))}"
+        earlier = next((found for found, book in self._books.items() if former in _looks(book)), None)
+        if earlier is not None:
+            numbers = list(_looks(self._books[earlier]).values())
+            known = _looks(self._books[earlier])[former]
+            if numbers.count(known) == 1:  # within a book each look has a number of its own
+                name, number, rows = earlier, known, _sketch(self._books[earlier])
         before = self._books.get(name)
         looks = (_looks(before) if before is not None else {}) | {identity: number}
         metadata: Object = {"name": name, "namespace": self._namespace, "labels": {LABEL_RECORD: "Ledger"}}

@@ -62,10 +62,12 @@ class Delete:
 
 @dataclass(frozen=True)
 class Look:
-    """Enter a look at test rows into the ledger. `sketch` says which rows, `identity` which look."""
+    """Enter a look at test rows into the ledger. `sketch` says which rows, `identity` which look; `former` is the
+    identity that it would have had before settings were in it."""
 
     sketch: tuple[str, ...]
     identity: str
+    former: str = ""
 
 
 @dataclass(frozen=True)

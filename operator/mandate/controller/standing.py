@@ -23,7 +23,7 @@ from mandate.rollout.pairs import compared, comparison
 from mandate.rollout.ratio import Divided, Ratio, divided, ratio
 from mandate.rollout.record import live_levels, rules_of, seen_of, state_of
 from mandate.rollout.state import Holder, State
-from mandate.verdict.criteria import criteria_digest, looked_digest
+from mandate.verdict.criteria import criteria_digest, looked_digest, settings_digest
 from mandate.verdict.judge import LevelVerdict, Verdict, judge
 from mandate.verdict.live import judge_live
 from mandate.verdict.looks import look_at
@@ -236,7 +236,8 @@ def _standing(snapshot: ModelSnapshot, holder: Holder) -> Judgement | None:
     if kept is None or measured is None or not isinstance(evidence, Evidence):
         return None
     criteria = criteria_digest(kept.spec)
-    look = snapshot.looks.get(look_at(evidence, criteria=looked_digest(kept.spec)).key)
+    taken = look_at(evidence, criteria=looked_digest(kept.spec), settings=settings_digest(kept.spec, evidence))
+    look = snapshot.looks.get(taken.key, snapshot.looks.get(taken.former))
     if criteria != holder.criteria or look is None:
         return None
     verdict = judge(

@@ -181,13 +181,21 @@ def _contributions(point: Point, clusters: Clusters | None) -> Spread:
         sums = np.bincount(clusters, weights=point.psi) / rows
         found = _distinct(clusters[counted])
         units = sums * math.sqrt(found / (found - 1)) if found > 1 else sums * 0.0
-        return Spread(units, found - 1, found, caution.of_clusters(point.psi, point.weight, counted, clusters, 0.0))
+        least = caution.of_clusters(point.psi, point.weight, counted, clusters, _least_of_rows(point))
+        return Spread(units, found - 1, found, least)
     sizes = np.bincount(point.stratum[counted])
     scale = np.sqrt(np.divide(sizes, sizes - 1, out=np.zeros(len(sizes)), where=sizes > 1))
     freedom = int(sizes.sum()) - int(np.count_nonzero(sizes))
     scale /= rows
     units = point.psi * (scale[0] if len(scale) == 1 else scale[point.stratum])
-    return Spread(units if counted.all() else np.where(counted, units, 0.0), freedom)
+    return Spread(units if counted.all() else np.where(counted, units, 0.0), freedom, least=_least_of_rows(point))
+
+
+def _least_of_rows(point: Point) -> float:
+    """What heavy rows are taken to vary at least: as light ones do. Numbers of labels have their steps instead."""
+    if point.weight is None or point.step:
+        return 0.0
+    return caution.of_rows(point.psi, point.weight, point.stratum)
 
 
 def support(point: Point, clusters: Clusters | None) -> Support:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from mandate.api.defaults import effective
@@ -10,6 +11,7 @@ from mandate.api.kinds import ModelDeploymentSpec
 from mandate.api.spec import Gate
 from mandate.evidence.canonical import digest
 from mandate.evidence.measurement import stated
+from mandate.evidence.schema import Evidence
 
 
 def criteria_digest(spec: ModelDeploymentSpec) -> str:
@@ -23,6 +25,26 @@ def looked_digest(spec: ModelDeploymentSpec) -> str:
     """The digest of those criteria that test rows are looked at for: what is asked of live rows looks at no others,
     and what is required beside gates at none."""
     return digest(_asked(spec, (gate for gate in effective(spec).gates if gate.rows != "live")))
+
+
+def settings_digest(spec: ModelDeploymentSpec, evidence: Evidence) -> str:
+    """The digest of what the numbers of a model on test rows depend on, besides the rows: how its answers are read, how
+    rows count, slices, baselines and costs.
+
+    A cut-off that was chosen is the one that all was measured at, so that declaring it is the same; what only reports
+    tell isn't in it.
+    """
+    chosen = evidence.computed.cutoff
+    cutoff = Decimal((chosen and chosen.chosen) or spec.model.output.cutoff).normalize()
+    listed = {
+        "slices": spec.data.slices,
+        "baselines": effective(spec).baselines,
+        "costs": spec.use_case.error_costs,
+        "sampling": spec.data.sampling,
+    }
+    output = stated(spec.model.output.model_copy(update={"cutoff": "0.5", "choose": None}))
+    said = {"task": stated(spec.task), "output": output, "cutoff": str(cutoff)}
+    return digest(said | {name: sorted(map(digest, map(stated, items))) for name, items in listed.items()})
 
 
 def _asked(spec: ModelDeploymentSpec, gates: Iterable[Gate]) -> dict[str, Any]:

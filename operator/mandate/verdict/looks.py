@@ -11,21 +11,27 @@ from mandate.evidence.schema import Evidence, dump
 
 @dataclass(frozen=True)
 class Look:
-    """One look: which model, which rows (a bottom-k sketch of 16-hex row hashes), which sample, which criteria."""
+    """One look: which model, which rows (a bottom-k sketch of 16-hex row hashes), which sample, settings and criteria.
+
+    `former` is the key that ledgers had before settings were in it; empty where there never was one.
+    """
 
     key: str
     sketch: tuple[str, ...]
+    former: str = ""
 
 
-def look_at(evidence: Evidence, *, criteria: str) -> Look:
-    """The look that judging `evidence` on criteria with this digest is.
+def look_at(evidence: Evidence, *, criteria: str, settings: str) -> Look:
+    """The look that judging `evidence` on criteria and settings with these digests is.
 
-    What was measured (latencies, crashes) is a sample of its own: measured again, it is another look.
+    What was measured (latencies, crashes) is a sample of its own: measured again, it is another look. So are other
+    settings: who moves the cut-off, or a slice's edges, until the test rows say yes has looked each time.
     """
     inputs, rows = evidence.computed.inputs, evidence.computed.row_sketch
     known = {"model": inputs.model or inputs.predictions, "rows": rows, "criteria": criteria}
     sample = [dump(estimate) for estimate in evidence.measured.estimates]
-    return Look(digest(known | ({"sample": sample} if sample else {})), rows)
+    before = known | ({"sample": sample} if sample else {})
+    return Look(digest(before | {"settings": settings}), rows, digest(before))
 
 
 def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
@@ -40,10 +46,11 @@ def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
 def number(looks: Sequence[Look], new: Look) -> int:
     """Which look at its rows `new` is, 1 for the first; `looks` in the order in which they were taken.
 
-    The same model, rows and criteria again is no new look: it keeps the number it had.
+    The same model, rows, settings and criteria again is no new look: it keeps the number it had.
     """
     seen: list[str] = []
     for look in looks:
         if overlap(look.sketch, new.sketch) and look.key not in seen:
             seen.append(look.key)
-    return seen.index(new.key) + 1 if new.key in seen else len(seen) + 1
+    known = new.key if new.key in seen else new.former
+    return seen.index(known) + 1 if known in seen else len(seen) + 1

@@ -17,7 +17,7 @@ from mandate.controller.settings import Images, Settings
 from mandate.controller.snapshot import GrantSnapshot, ModelSnapshot
 from mandate.evidence.measurement import key, revision_digest
 from mandate.rollout.record import state_of
-from mandate.verdict.criteria import looked_digest
+from mandate.verdict.criteria import looked_digest, settings_digest
 from mandate.verdict.looks import look_at
 from tests.unit.controller.fake_kserve import deployment_of
 from tests.unit.controller.samples import MODEL_DIGEST, evidence, mdep
@@ -110,7 +110,7 @@ def judged(
         services=services or {},
         records=(record,),
         evidence={name: found},
-        looks={look_at(found, criteria=looked_digest(spec)).key: 1},
+        looks={look_at(found, criteria=looked_digest(spec), settings=settings_digest(spec, found)).key: 1},
         settings=SETTINGS,
     )
 

@@ -31,6 +31,17 @@ def test_looks_at_overlapping_rows_count_together_and_a_repeat_is_no_new_look() 
     assert run(main()) == [1, 1, 2, 1, 3, 2]
 
 
+def test_an_entry_without_settings_is_of_the_first_settings_that_ask() -> None:
+    async def main() -> tuple[list[int], dict[str, int]]:
+        book = ledger(FakeApi(random.Random(0)))
+        looks = [("1", ""), ("old", ""), ("new", "old"), ("newer", "old"), ("new", "old"), ("5", "")]
+        return [await book.record(ROWS, look, former=former) for look, former in looks], dict(book.looks)
+
+    numbers, known = run(main())
+    assert numbers == [1, 2, 2, 3, 2, 4]
+    assert known["old"] == 2, "evidence of a champion that stands is still found by it"
+
+
 def test_it_outlives_the_process() -> None:
     async def main() -> tuple[int, dict[str, int]]:
         api = FakeApi(random.Random(0))
