@@ -86,6 +86,25 @@ def test_limits_of_a_comparison_hold_where_heavy_rows_mostly_agree():
     assert max(wrong(found, 300 * 30 * 2 / 300 / weight.sum())) <= most_wrong(look=1, repeats=300)
 
 
+@pytest.mark.row("T4/weights")
+def test_limits_of_a_number_alone_hold_where_heavy_rows_are_mostly_right():
+    """1,000 light rows of which one in five is wrong, 300 of 30 times the weight of which one in 300 is."""
+    rng = np.random.default_rng(6)
+    weight, rare = np.repeat([30.0, 1.0], [300, 1000]), np.repeat([1 / 300, 0.2], [300, 1000])
+    truth = -(weight @ (rare * np.log(0.1) + (1 - rare) * np.log(0.9))) / weight.sum()
+    below = 0
+    for _ in range(300):
+        actual, mistaken = rng.random(1300) < 0.5, rng.random(1300) < rare
+        sample = Sample(actual=actual, score=np.where(actual ^ mistaken, 0.9, 0.1), weight=weight)
+        point = metrics.METRICS["log_loss"](sample)
+        found = sides(uncertainty.alone(point, None), 1)
+        below += found is not None and found[1] < truth
+        spread = uncertainty.contributions(point, None).sums
+        expected = caution.of_rows(point.psi, point.weight, point.stratum)
+        assert spread.cautious == pytest.approx(max(spread.variance, expected), rel=1e-8)
+    assert below <= most_wrong(look=1, repeats=300)
+
+
 def test_comparisons_on_different_rows_are_as_cautious_as_either_side():
     """Slices of one table, whose clusters may reach over both."""
     rng = np.random.default_rng(5)

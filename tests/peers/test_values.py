@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import f1_score, precision_score
 
 from mandate.measure import metrics
-from mandate.measure.metrics import Declared, Sample, UndefinedError
+from mandate.measure.metrics import Declared, Sample, UndefinedError, probabilities
 from mandate.measure.reliability import reliability
 from tests.peers.samples import binary, multiclass, regression
 
@@ -238,6 +238,38 @@ def test_calibration_slope_is_statsmodels():
     logit = np.log(sample.score / (1 - sample.score))
     fit = sm.Logit(sample.actual.astype(float), sm.add_constant(logit)).fit(disp=0, tol=1e-14, maxiter=100)
     assert value("calibration_slope", sample) == pytest.approx(fit.params[1], **NEAR)
+
+
+@pytest.mark.row("G4/calibration")
+def test_scores_that_say_little_have_a_slope_too():
+    """Far-off or useless scores, with and without weights: Newton's method from a slope of 1 leaps away."""
+    import statsmodels.api as sm
+
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(rng.normal(0, 4), (2.0, 8.0, 15.0, 30.0)[seed % 4], 300)
+        actual = rng.random(300) < 1 / (1 + np.exp(-0.2 * (seed % 3 - 1) * (x - x.mean())))
+        weight = rng.lognormal(size=300) if seed % 2 else None
+        sample = Sample(actual=actual, score=1 / (1 + np.exp(-x)), weight=weight)
+        logit = probabilities.logit(sample.score)
+        model = sm.GLM(
+            actual.astype(float),
+            sm.add_constant((logit - logit.mean()) / logit.std()),
+            family=sm.families.Binomial(),
+            freq_weights=np.ones(300) if weight is None else weight / weight.mean(),
+        )
+        fit = model.fit(tol=1e-14, maxiter=200, cov_type="HC0")
+        point = metrics.METRICS["calibration_slope"](sample)
+        near = {"rel": 1e-9, "abs": 1e-9 * fit.bse[1] / logit.std()}
+        assert point.value == pytest.approx(fit.params[1] / logit.std(), **near)
+        if weight is None:  # with weights statsmodels' HC0 takes them for repeated rows
+            assert math.sqrt(point.psi @ point.psi) / 300 == pytest.approx(fit.bse[1] / logit.std(), rel=1e-6)
+
+
+def test_scores_that_separate_the_classes_have_no_slope():
+    actual = np.arange(40) < 20
+    with pytest.raises(metrics.UndefinedError, match="separate"):
+        value("calibration_slope", Sample(actual=actual, score=np.where(actual, 0.9, 0.2) + 0.001 * np.arange(40)))
 
 
 def test_errors_of_a_regression():

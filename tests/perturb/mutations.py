@@ -334,6 +334,21 @@ MUTATIONS = (
         metrics=("calibration_slope",),
     ),
     mutation(
+        "slopes in standard units",
+        PROBABILITIES,
+        "value=found.value / width",
+        "value=found.value",
+        f"{VALUES}::test_scores_that_say_little_have_a_slope_too",
+        metrics=("calibration_slope",),
+    ),
+    mutation(
+        "heavy rows that agree are sure",
+        UNCERTAINTY,
+        "if point.weight is None or point.step:",
+        "if point.weight is not None or point.step:",
+        f"{CAREFUL}::test_limits_of_a_number_alone_hold_where_heavy_rows_are_mostly_right",
+    ),
+    mutation(
         "errors of either sign cancel",
         NUMBERS,
         "mean(np.abs(_errors(sample)), ",
@@ -1131,8 +1146,8 @@ MUTATIONS = (
             ("placements", "- mean - gone / others", "- mean - 0.0 * gone", ("Binary-plain", "Binary-ties"), "roc_auc"),
             (
                 "thresholds",
-                "np.subtract.at(below, own[~actual], 1.0)",
-                "np.subtract.at(below, own[~actual], 0.0)",
+                "self.misses - away[:, 0]",
+                "self.misses - 0 * away[:, 0]",
                 ("Binary-plain", "Binary-ties"),
                 "average_precision",
             ),
@@ -1171,7 +1186,7 @@ MUTATIONS = (
         "measure/remainder.py",
         "FINE = 2048",
         "FINE = 64",
-        f"{REMAINDER}::test_many_steps_of_precision_are_told_by_fewer",
+        f"{REMAINDER}::test_many_steps_of_precision_are_told_by_fewer[high-False]",
     ),
     mutation(
         "a small rest by sums over all",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from mandate.evidence.canonical import digest
 from mandate.evidence.schema import Evidence, dump
 
+AGES = frozenset({"data_age"})
+"""What time alone changes: told anew it is no other sample."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -24,12 +27,13 @@ class Look:
 def look_at(evidence: Evidence, *, criteria: str, settings: str) -> Look:
     """The look that judging `evidence` on criteria and settings with these digests is.
 
-    What was measured (latencies, crashes) is a sample of its own: measured again, it is another look. So are other
-    settings: who moves the cut-off, or a slice's edges, until the test rows say yes has looked each time.
+    What was measured (latencies, crashes) is a sample of its own: measured again, it is another look. Rows that have
+    grown older since are not. Other settings are: who moves the cut-off, or a slice's edges, until the test rows say
+    yes has looked each time.
     """
     inputs, rows = evidence.computed.inputs, evidence.computed.row_sketch
     known = {"model": inputs.model or inputs.predictions, "rows": rows, "criteria": criteria}
-    sample = [dump(estimate) for estimate in evidence.measured.estimates]
+    sample = [dump(each) for each in evidence.measured.estimates if each.quantity.metric not in AGES]
     before = known | ({"sample": sample} if sample else {})
     return Look(digest(before | {"settings": settings}), rows, digest(before))
 

@@ -3,15 +3,18 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.special import ndtri
 
 from mandate.api import spec
-from mandate.evidence.intervals import StudentT, Unbounded
+from mandate.api.spec import Gate
+from mandate.evidence.intervals import Beta, StudentT
 from mandate.measure.data.domain import domain_auc
 from mandate.measure.data.drift import drift
 from mandate.measure.data.profile import profile
 from mandate.measure.split import Split
-from mandate.verdict.limits import student_limits
+from mandate.verdict.limits import beta_limits, student_limits
 from tests.unit.measure.test_engine import Case
+from tests.unit.verdict.test_judge import evidence, judged
 
 
 def parts(table, *, test=0.4, seed=1):
@@ -47,6 +50,37 @@ def test_columns_that_differ_only_together_are_told_apart():
     assert limits(asked(both))[0] > 0.55
     one, other = (profile([pa.table(both).filter(pa.array(mask))]) for mask in (~test, test))
     assert not any(column.changed for column in drift(one, other)), "each by itself looks alike"
+
+
+@pytest.mark.row("D1/classifier")
+@pytest.mark.parametrize("cluster", [None, "who"])
+def test_parts_that_are_always_told_apart_fail_a_gate(cluster):
+    """A column that moved beyond its range: an AUC of 1 has no variance, and is the strongest finding there is."""
+    rng = np.random.default_rng(3)
+    rows = 400
+    test = np.arange(rows) < 0.4 * rows
+    columns = {"x": rng.random(rows) + 10.0 * test, "who": [f"w{row // 4}" for row in range(rows)]}
+    found = asked({name: columns[name] for name in ("x", *([cluster] if cluster else []))}, cluster=cluster)
+    assert found.estimate == 1.0
+    units = 160 if cluster is None else 40
+    assert found.interval == Beta(successes=units, trials=units)
+    lower, upper = beta_limits(found.interval, 0.0125)
+    assert (lower, upper) == (pytest.approx(0.0125 ** (1 / units)), 1.0)
+    record = evidence(found)
+    for limit, verdict in (("0.7", "Fail"), ("0.99", "Inconclusive")):
+        gate = Gate(name="g", metric="domain_auc", require={"Automate": f"<= {limit}"})
+        (outcome,) = judged(gate, record).at("Automate").gates
+        assert outcome.verdict == verdict, outcome.message
+
+
+def test_an_order_that_is_perfect_by_chance_bounds_the_true_one():
+    """30 rows each of normal scores, whose true AUC is known: how often is it 1, its limit above the truth?"""
+    rng = np.random.default_rng(4)
+    for truth in (0.8, 0.85, 0.9, 0.99):
+        apart = np.sqrt(2.0) * ndtri(truth)
+        least = rng.normal(apart, 1.0, (20_000, 30)).min(axis=1)
+        perfect = least > rng.normal(size=(20_000, 30)).max(axis=1)
+        assert truth > 0.0125 ** (1 / 30) or perfect.mean() <= 0.0125
 
 
 def test_alike_parts_are_seldom_told_apart():
@@ -99,9 +133,3 @@ def test_the_order_of_rows_does_not_matter_to_an_evaluation():
 def test_what_cannot_be_asked_is_a_fault(columns, how, code):
     found = asked(columns, **how)
     assert (found.estimate, found.fault.code) == (None, code)
-
-
-def test_parts_that_are_always_told_apart_have_no_interval():
-    found = asked({"x": 1.0 * (np.arange(400) < 160)})
-    assert found.estimate == 1.0
-    assert isinstance(found.interval, Unbounded)

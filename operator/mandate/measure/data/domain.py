@@ -3,6 +3,7 @@
 Columns that each look alike may differ together; a classifier that is asked which part a row is of sees that. Every row
 is scored by a model that was fitted without it (and without its cluster), all scores are pooled, and their AUC with
 DeLong's variance says how well: 0.5 not at all, 1 always. Pooled scores of alike parts have an AUC a little below 0.5.
+An AUC of 1 has the lower limit of as many pairs of a train and a test row, no row in two of them, as can be made.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mandate.evidence.intervals import Beta
 from mandate.evidence.schema import Estimate, Fault, Quantity, Support
 
 from .. import baselines, uncertainty
@@ -61,10 +63,12 @@ def domain_auc(
         point = METRICS["roc_auc"](Sample(actual=later, score=score))
     except (MeasureError, UndefinedError) as error:
         return faulty(error.code, str(error))
+    # A perfect order has no variance: of as many pairs of independent rows, every one is in order (Clopper-Pearson).
+    perfect = point.value >= 1.0
     return Estimate(
         quantity=quantity,
         estimate=point.value,
-        interval=uncertainty.alone(point, codes),
+        interval=Beta(successes=few, trials=few) if perfect else uncertainty.alone(point, codes),
         support=uncertainty.support(point, codes),
     )
 

@@ -134,3 +134,42 @@ def start(x: Floats, actual: NDArray[np.bool_], weight: Floats | None) -> Floats
             return beta
         slope = float(abs(beta[1]))
     return None
+
+
+def separates(x: Floats, actual: NDArray[np.bool_]) -> bool:
+    """Whether no row of one class has a larger x than any of the other, so that the likelihood has no maximum."""
+    yes, no = x[actual], x[~actual]
+    return bool(no.max() <= yes.min() or yes.max() <= no.min())
+
+
+def climb(x: Floats, actual: NDArray[np.bool_], weight: Floats | None, *, steps: int = 200) -> Floats:
+    """Intercept and slope from a level curve on: Newton's steps, halved until the likelihood, which is concave, rises.
+
+    `x` (n,) is in standard units, both classes occur, and x doesn't separate them.
+    """
+    sign = np.where(actual, 1.0, -1.0)
+    share = np.ones(len(x)) if weight is None else weight
+    powers = np.vander(x, 3, increasing=True).T
+
+    def loss(beta: Floats) -> float:
+        return float(share @ np.logaddexp(0.0, -sign * (beta[0] + beta[1] * x)))
+
+    rate = float(np.average(actual, weights=share))
+    beta = np.array([np.log(rate) - np.log1p(-rate), 0.0])
+    now = loss(beta)
+    for _ in range(steps):
+        p = 0.5 * (1.0 + np.tanh(0.5 * (beta[0] + beta[1] * x)))
+        first, second, third = powers @ (share * p * (1.0 - p))
+        information = np.array([[first, second], [second, third]]) + np.eye(2) * 1e-12 * (first + third)
+        step = np.linalg.solve(information, powers[:2] @ (share * (actual - p)))
+        for _ in range(60):
+            then = loss(beta + step)
+            if then <= now:
+                break
+            step = step / 2.0
+        else:
+            return beta
+        beta, now = beta + step, then
+        if np.abs(step).max() < 1e-9 * (1.0 + np.abs(beta).max()):
+            return beta
+    return beta

@@ -5,6 +5,8 @@ The influence values of ROC AUC are DeLong's placements (DeLong, DeLong & Clarke
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from . import logistic
@@ -160,6 +162,13 @@ def calibration_slope(sample: Sample) -> Point:
         found = _slope(sample, x, beta)
         if found is not None:
             return found
+    # Newton's method may leap away from far-off starts: in standard units, by steps that never lose likelihood.
+    middle, width = float(x.mean()), float(x.std())
+    if width > 1e-12 * max(1.0, abs(middle)) and not logistic.separates(x, sample.actual):
+        z = (x - middle) / width
+        found = _slope(sample, z, logistic.climb(z, sample.actual, weight))
+        if found is not None:
+            return replace(found, value=found.value / width, psi=found.psi / width)
     raise UndefinedError(
         "NoSlope", "the calibration slope has no finite value: scores are constant or separate the classes"
     )
