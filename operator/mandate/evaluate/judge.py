@@ -14,12 +14,13 @@ from mandate.evidence.schema import Evidence
 from mandate.inference.client import Limits
 
 from . import data, predict
-from .failures import failing, of_champion
+from .failures import discreet, failing, of_champion
 from .isolation import isolation, probe, targets
 from .run import champions, evidence
 from .served import over_http
 
 
+@discreet
 async def judge(
     spec: ModelEvaluationSpec,
     *,
