@@ -17,6 +17,7 @@ from mandate.evidence.canonical import sha256
 from mandate.evidence.measurement import evaluation_spec
 from mandate.measure.data.columns import columns, identities, stored
 from mandate.measure.data.profile import dumps
+from mandate.measure.work import available, threads
 from mandate.report.content import count_text
 from mandate.sources import SourceError, read_table
 
@@ -34,7 +35,7 @@ def execute(options: argparse.Namespace) -> int:
     chosen = columns(model=asked.model, task=asked.task, data=asked.data, target=asked.task.target in rows.column_names)
     kept = chosen.without(asked.data.personal)
     with progress("profiling"), failing("Measure", field="spec.model.inputs.columns"):
-        found = stored(rows, kept)
+        found = stored(rows, kept, workers=threads(available()))
     document = dumps(found)
     try:
         options.out.write_bytes(document)

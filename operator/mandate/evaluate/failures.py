@@ -31,6 +31,7 @@ _NOT_JUDGED = {
     "Unavailable",
     "Truncated",
     "TooSlow",
+    "DaskFailed",
 }
 
 
