@@ -72,7 +72,9 @@ def _of_table(options: argparse.Namespace, asked: ModelEvaluationSpec) -> pa.Tab
         with progress(f"reading {options.table.name}"):
             return read_table(options.table, name=str(options.table), identities=identities(asked.task))
     except SourceError as error:
-        raise InputError(f"--table: {error.code}: {discreetly(asked, error)}") from None
+        known = [*asked.data.personal, *identities(asked.task), str(options.table)]
+        words = discreetly(error, personal=asked.data.personal, known=known)
+        raise InputError(f"--table: {error.code}: {words}") from None
 
 
 def _keep(options: argparse.Namespace, read: Sequence[Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -118,7 +118,7 @@ def discreet(
             if not spec.data.personal:
                 raise
             explained = explain(error, stage="Measure")
-            failure = _withheld(explained.failure, error, spec)
+            failure = _withheld(explained.failure, error, known=_words(spec))
         else:
             return
         # Out here, so that no traceback leads back to what is withheld.
@@ -141,13 +141,17 @@ def discreet(
     return now
 
 
-def discreetly(spec: ModelEvaluationSpec, error: Exception) -> str:
-    """What an exception of ours says, without values of the spec's personal columns."""
+def discreetly(error: Exception, *, personal: Collection[str], known: Iterable[str]) -> str:
+    """What an exception of ours says; where columns are `personal`, without what it quotes that isn't `known`."""
     failure = explain(error, stage="Fetch").failure
-    return (_withheld(failure, error, spec) if spec.data.personal else failure).message
+    return (_withheld(failure, error, known=frozenset(known)) if personal else failure).message
 
 
-def _withheld(failure: Failure, error: Exception, spec: ModelEvaluationSpec) -> Failure:
+def _words(spec: ModelEvaluationSpec) -> frozenset[str]:
+    return frozenset(words_of(spec.model_dump(mode="json")))
+
+
+def _withheld(failure: Failure, error: Exception, *, known: Collection[str]) -> Failure:
     message = failure.message
     if message.endswith(_TOLD):
         return failure
@@ -156,11 +160,10 @@ def _withheld(failure: Failure, error: Exception, spec: ModelEvaluationSpec) -> 
         kind = message.partition(":")[0]
         return replace(failure, message=f"{kind}{place.group() if place else ''}: {_TOLD}")
     if failure.code in _NOT_OURS or _quotes(message, error):
-        known = _OF_ROWS.match(message)
-        start = known.group().removesuffix(": ") if known else ""
+        found = _OF_ROWS.match(message)
+        start = found.group().removesuffix(": ") if found else ""
         return replace(failure, message=f"{start}{': ' if start else ''}{_TOLD}")
-    known_words = frozenset(words_of(spec.model_dump(mode="json")))
-    message = withheld(message, known=known_words)
+    message = withheld(message, known=known)
     if failure.code == "OutOfRange":
         message = _NUMBER.sub("(withheld)", message)
     return replace(failure, message=message)

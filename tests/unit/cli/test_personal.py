@@ -282,6 +282,14 @@ def test_no_planted_value_is_told_of_a_table_that_cannot_be_read(planted: Projec
     assert planted.run("profile", "-f", "model.yaml", "--table", "train.csv", "--out", "p.json") == 2
     assert "DecimalComma" in planted.err
     assert not CANARY.search(planted.out + planted.err)
+    planted.manifest(**declared([], train={"uri": "train.parquet"}))
+    assert planted.run("profile", "-f", "model.yaml", "--table", "train.parquet", "--out", "p.json") == 0
+    drift = ["drift", "train.csv", "--reference", "p.json", "--id", "application", "--personal", "income"]
+    assert planted.run(*drift) == 2
+    assert "DecimalComma: train.csv: column 'income' holds numbers with a comma, such as (withheld)" in planted.err
+    drift[1] = "test.parquet"
+    assert planted.run(*drift, "--personal", "letter", "--personal", "region", "-o", "json=d.json") in (0, 1, 3)
+    assert not CANARY.search(planted.out + planted.err + (planted.folder / "d.json").read_text())
 
 
 @pytest.mark.row("R3/personal")
