@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from inspect import iscoroutinefunction
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.personal import withheld, words_of
 
 from .frame import EXIT_INPUT, EXIT_INTERNAL, EXIT_NOT_JUDGED, Failure, FrameError
+
+if TYPE_CHECKING:
+    from mandate.api.kinds import ModelEvaluationSpec
 
 Stage = Literal["Settings", "Fetch", "Split", "Predict", "Load", "Measure", "Report"]
 
@@ -131,7 +133,7 @@ def discreet(
             with guarded(spec):
                 return await step(spec, *args, **kwargs)
 
-        return cast(Callable[Concatenate[ModelEvaluationSpec, P], R], later)
+        return later  # type: ignore[return-value]  # R is the coroutine, which is awaited in there
 
     @wraps(step)
     def now(spec: ModelEvaluationSpec, /, *args: P.args, **kwargs: P.kwargs) -> R:

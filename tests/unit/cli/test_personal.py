@@ -126,7 +126,7 @@ def planted(project: Project) -> Project:
 def declared(personal: list[str], **data) -> dict:
     spec = copy.deepcopy(SPEC)
     spec["data"] |= {"personal": personal} if personal else {}
-    spec["data"] |= data
+    spec["data"] = {field: said for field, said in (spec["data"] | data).items() if said is not None}
     return spec
 
 
@@ -265,6 +265,17 @@ def test_no_planted_value_is_told_by_a_failure(planted: Project, spoil) -> None:
     assert "".join(told.values()).strip()
     for form, text in told.items():
         assert not CANARY.search(text), (form, text[:2000])
+
+
+@pytest.mark.row("R3/personal")
+def test_no_planted_value_is_told_of_people_who_labelled_a_row_twice(planted: Project) -> None:
+    path = planted.folder / "said.parquet"
+    said = parquet.read_table(path)
+    parquet.write_table(pa.concat_tables([said, said]), path)
+    _, told = everything(planted.folder, declared(PERSONAL, domainClassifier=None, production=None))
+    assert "DuplicateAnnotation" in told["evidence"]
+    assert "data.annotations: (withheld) labelled a row twice" in told["evidence"]
+    assert not CANARY.search("".join(told.values()))
 
 
 @pytest.mark.row("R3/personal")

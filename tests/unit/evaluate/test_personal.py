@@ -3,13 +3,17 @@
 import asyncio
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from mandate.api.kinds import ModelEvaluationSpec
+from mandate.evaluate import frame
 from mandate.evaluate.failures import EvaluationError, discreet, failing, of_champion
 from mandate.inference.errors import InferenceError
 from mandate.measure.table import MeasureError
-from tests.evaluation import declare
+from tests.evaluation import declare, digest
+from tests.models import predictor
 
 SPEC = ModelEvaluationSpec.model_validate(declare() | {"data": declare()["data"] | {"personal": ["age"]}})
 SAID = "what was said is withheld, as it may quote data.personal; look at it with rows that aren't people's"
@@ -98,3 +102,20 @@ def test_of_a_champion_the_field_is_kept():
     assert caught.value.failure == replace(
         caught.value.failure, field="spec.champion", message="the answer is (withheld)"
     )
+
+
+@pytest.mark.row("R3/personal")
+def test_the_jobs_messages_tell_no_value(pod, declared):
+    """Neither the log, nor the termination message, nor the frame: of a model that can't be fed the values."""
+    path = pod.claims / "data" / "loans.parquet"
+    table = parquet.read_table(path)
+    place = table.column_names.index("amount")
+    parquet.write_table(table.set_column(place, "amount", pa.array([7.3519e45] * table.num_rows)), path)
+    for personal, told in (([], True), (["amount"], False)):
+        assert pod.fetch(declared | {"data": declared["data"] | {"personal": personal}})[0] == 0
+        with predictor(pod.model, "--digest", digest(pod.model / "model.onnx")) as (url, _):
+            code, ended = pod.run("judge", "--data-dir", pod.data, "--predictor", url)
+        assert code in (2, 3)
+        said = pod.capsys.readouterr()
+        result = frame.read(said.out.encode(), sha256=ended.sha256)
+        assert ("7.3519" in f"{ended} {result} {said}") == told
