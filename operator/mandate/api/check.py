@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from . import personal
 from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, Task, derived, metrics_for
 from .criteria import (
     CHAMPION,
@@ -210,7 +211,20 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
         ]
     for index, item in enumerate(spec.data.slices):
         found += _slice(item, f"spec.data.slices[{index}]", spec)
-    return tuple(found + _search(spec))
+    return tuple(found + _search(spec) + _personal(spec))
+
+
+def _personal(spec: ModelDeploymentSpec) -> list[Problem]:
+    every = [*personal.told(task=spec.task, model=spec.model, data=spec.data, baselines=spec.baselines)]
+    told = {column: (field, why) for column, field, why in reversed(every)}
+    found = [
+        Problem("spec.data.personal", f"{name!r} is {told[name][0]}, which can't be withheld: {told[name][1]}")
+        for name in spec.data.personal
+        if name in told
+    ]
+    names = spec.data.personal
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return found + [Problem("spec.data.personal", f"{name!r} stands twice; remove one") for name in twice]
 
 
 def _search(spec: ModelDeploymentSpec) -> list[Problem]:

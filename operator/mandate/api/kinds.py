@@ -190,6 +190,12 @@ class ModelDeploymentSpec(Spec):
                 field=".model",
             ),
             cel(
+                "!has(self.data.personal) || (!(self.task.target in self.data.personal) && "
+                "(!has(self.task.time) || !(self.task.time in self.data.personal)))",
+                "data.personal holds task.target or task.time, whose values reports tell; remove it there",
+                field=".data.personal",
+            ),
+            cel(
                 "self.task.type != 'Forecast' || !has(self.data.split) || self.data.split.method == 'Time'",
                 "a Forecast task is split by method Time: other methods train on what comes after a test row",
                 field=".data.split",

@@ -155,6 +155,8 @@ ONLY_S3 = cel("!has(self.s3) || (has(self.uri) && self.uri.startsWith('s3://'))"
 
 LIST_MAP_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 LIST_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+MAX_PERSONAL = 200
+"""Columns that may be declared personal."""
 LIST_SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 
 
@@ -955,6 +957,9 @@ class Data(Spec):
     """Whether it is measured how well train and test rows can be told apart; left out, it isn't."""
     search: Search | None = None
     """How the weakest parts are searched for; left out, by its defaults."""
+    personal: Annotated[tuple[Column, ...], Field(max_length=MAX_PERSONAL, json_schema_extra=LIST_SET)] = ()
+    """Columns of any of the tables whose values are people's. The model is fed them and everything is measured on them;
+    evidence, reports, metrics, events and errors tell none of their values."""
     lineage: Lineage | None = None
     """Where the data comes from, for reports, model cards and spec.readiness. Measures nothing."""
 

@@ -15,12 +15,13 @@ from mandate.inference.client import Limits
 from mandate.measure.work import available, threads
 
 from . import data, predict
-from .failures import failing, of_champion
+from .failures import discreet, failing, of_champion
 from .isolation import isolation, probe, targets
 from .run import champions, evidence
 from .served import over_http
 
 
+@discreet
 async def judge(
     spec: ModelEvaluationSpec,
     *,

@@ -215,6 +215,8 @@ class Computed(_Record):
     """Where a search found the losses on the test rows to be largest; None where there are no losses."""
     edges: tuple[FoundEdges, ...] | None = None
     """Of slices by quantiles, in the order in which they were declared."""
+    personal: tuple[Annotated[str, Field(max_length=128)], ...] | None = None
+    """Columns whose values aren't told, by name; None where none are declared."""
     learnt: tuple[Learnt, ...] | None = None
     """By baseline, in the order in which they are declared; those that say everything by their type aren't listed."""
     cutoff: Cutoff | None = None

@@ -30,6 +30,7 @@ from mandate.evidence.canonical import digest
 from mandate.evidence.data import CHANGES, LEAKS, NOTES, UNREPRESENTED, DataEvidence
 from mandate.evidence.intervals import AllPairs, Fact, GroupPair, Interval, Unbounded
 from mandate.evidence.measurement import stated
+from mandate.evidence.personal import FLOOR
 from mandate.evidence.schema import (
     Computed,
     Cutoff,
@@ -45,7 +46,7 @@ from mandate.evidence.schema import (
 )
 from mandate.evidence.weakest import Loss, Weakest
 
-from . import baselines, cutoff, people, uncertainty, weakest
+from . import baselines, cutoff, people, personal, uncertainty, weakest
 from .answers import Answers, Voice, from_columns, hear, truth
 from .data.domain import domain_auc
 from .data.parts import examine
@@ -142,10 +143,15 @@ def compute(
             data.sampling,
             rolled,
             measured,
+            personal=data.personal,
         )
         if revealed is not None:
             findings.append(told_of(revealed.known))
-        slices = list(assign_all(table, data.slices, train=split.rows("train")))
+        private = personal.personal(data, salt=split.digest)
+        withhold = None if private is None else private.withhold
+        slices = list(assign_all(table, data.slices, train=split.rows("train"), withhold=withhold))
+        if (note := personal.undeclared(table.column_names, declared=data.personal, task=task)) is not None:
+            findings.append(note)
         if rolled is not None:
             slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
         if judge.queries is not None:
@@ -193,9 +199,11 @@ def compute(
             found, weak = examined.result(), searched.result()
             if production is not None:
                 found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
+            if private is not None:
+                found = private.data(found)
             estimates += _data_facts(found, split, production=production is not None)
             estimates += (estimate for each in sliced_ for estimate in each.result())
-    return Computed(
+    computed = Computed(
         task=task.type,
         inputs=Inputs(
             model=model_digest,
@@ -214,13 +222,17 @@ def compute(
         currency=error_costs[0].currency if error_costs else None,
         reliability=judge.reliability(),
         weakest=weak,
-        edges=tuple(sliced.edges for sliced in slices if sliced.edges is not None) or None,
+        edges=tuple(sliced.edges for sliced in slices if sliced.edges is not None and not sliced.personal) or None,
         learnt=tuple(learnt) or None,
         cutoff=chosen,
         estimates=tuple(sorted(estimates, key=lambda estimate: estimate.quantity.sort_key())),
         findings=tuple(sorted(findings)),
         data=found,
     )
+    if private is None:
+        return computed
+    declared = [model, task, data, *references, *error_costs, *([champion_model] if champion_model else [])]
+    return private.computed(computed, known=personal.known_words(declared, classes=judge.classes, slices=slices))
 
 
 def _listed(judge: Judge, sliced: Sliced, remainder: Remainder | None) -> list[Estimate]:
@@ -261,6 +273,7 @@ def settings_digest(
         "annotations": None if data.annotations is None else _named_columns(data.annotations),
         "readAs": {part: said for part, said in read_as.items() if said},
         "search": None if data.search is None else stated(data.search),
+        "personal": sorted(data.personal),
         "domainClassifier": None if data.domain_classifier is None else {"folds": data.domain_classifier.folds},
     }
     return digest(found | {name: declared for name, declared in later.items() if declared})
@@ -312,6 +325,8 @@ def _prepare(
     sampling: Sequence[spec.ClassSampling],
     rolled: Units | None,
     measured: NDArray[np.bool_] | None,
+    *,
+    personal: Sequence[str] = (),
 ) -> tuple[Judge, list[str], list[Learnt], Cutoff | None]:
     actual, classes = truth(table, task, named=model.output.classes if task.type == "Multiclass" else ())
     rows = table.num_rows
@@ -365,6 +380,7 @@ def _prepare(
                 cutoff=float(model.output.cutoff),
                 weights=heavy,
                 origin=None if ahead is None else ahead.origin,
+                personal=personal,
             )
             if words:
                 learnt.append(Learnt(baseline=reference.name, words=words))
@@ -824,7 +840,9 @@ class Judge:
         losses = weakest.losses(sample, kind)
         if not np.isfinite(losses.sum()):
             return None  # answers and truth so far apart that the loss overflows
-        axes, left_out = weakest.axes(table, slices, data.slices, columns, train=train, test=rows)
+        axes, left_out = weakest.axes(
+            table, slices, data.slices, columns, train=train, test=rows, personal=data.personal
+        )
         return weakest.search(
             losses,
             axes,
@@ -880,16 +898,37 @@ class Judge:
                     for metric in self.metrics:
                         yield _faulty(Quantity(metric=metric.name, slice=slices.name, value=value), fault, rows=0)
                 continue
-            own, codes = self.numbers(self.mine, rows), self._codes(rows)
+            codes = self._codes(rows)
+            if slices.personal and self._people(rows) < FLOOR:
+                fault = personal.too_few("rows" if codes is None else "clusters")
+                groups[value] = Group(
+                    numbers={metric.name: fault for metric in self.metrics}, rows=len(rows), codes=codes
+                )
+                for metric in self.metrics:
+                    for versus in (None, REST, *self.others, *self.panels):
+                        quantity = Quantity(metric=metric.name, slice=slices.name, value=value, versus=versus)
+                        yield _faulty(quantity, fault, rows=len(rows))
+                continue
+            own = self.numbers(self.mine, rows)
             groups[value] = Group(numbers=own if compared else {}, rows=len(rows), codes=codes)
-            yield from self._alone_and_versus(own, rows, codes, on="test", slice_=slices.name, value=value)
+            for estimate in self._alone_and_versus(own, rows, codes, on="test", slice_=slices.name, value=value):
+                few = slices.personal and estimate.quantity.versus in self.panels  # of labelled rows alone
+                yield personal.of_enough(estimate) if few else estimate
+            rest: Mapping[str, Point | Summed | Fault]
             rest, codes_of_rest = self._rest(own, places, remainder)
+            if slices.personal and 0 < self._people(np.delete(test, places)) < FLOOR:
+                fault = personal.too_few("rows" if codes is None else "clusters")
+                rest = dict.fromkeys(rest, fault)
             sizes = len(rows), len(test) - len(rows)
             for name, point in own.items():
                 quantity = Quantity(metric=name, slice=slices.name, value=value, versus=REST)
                 both = codes, codes_of_rest
                 yield _compared(quantity, point, rest.get(name), both, sizes=sizes, named=(value, "the rest"))
         yield from self._across(slices, groups)
+
+    def _people(self, rows: Rows) -> int:
+        """Rows, or the clusters that they are in: what may be one person."""
+        return len(rows) if self.clusters is None else len(np.unique(self.clusters[rows]))
 
     def _rest(
         self, own: Numbers, places: Rows, remainder: Remainder | None

@@ -16,7 +16,7 @@ small an effect has p = 1. Both are settled before false discoveries are counted
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -112,11 +112,13 @@ def axes(
     *,
     train: NDArray[np.bool_],
     test: NDArray[np.intp],
+    personal: Collection[str] = (),
 ) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
     """The `declared` slices but crosses, then further `columns`; and in words what was left out.
 
     A slice that has too many values is searched by its column. Edges of numbers come from the rows that `train` (n,)
-    marks, or from the test rows where it marks none; `test` holds indices.
+    marks, or from the test rows where it marks none; `test` holds indices. Columns in `personal` are searched as slices
+    only, whose values have names that tell nothing.
     """
     found: dict[str, Axis] = {}
     names, said = [], []
@@ -127,6 +129,9 @@ def axes(
             names.append(of.column)
     sliced = {of.column for item, of in zip(slices, declared, strict=True) if item.fault is None}
     names = [name for name in dict.fromkeys([*names, *columns]) if name not in sliced]
+    if withheld := [name for name in names if name in personal]:
+        names = [name for name in names if name not in personal]
+        said.append(f"{len(withheld)} personal columns: they are searched where a slice of them is declared")
     kept = names[: max(MAX_COLUMNS - len(found), 0)]
     if len(kept) < len(names):
         said.append(f"{len(names) - len(kept)} columns, the last ones: at most {MAX_COLUMNS} are searched")

@@ -269,6 +269,8 @@ class Report:
     held_out_reason: str
     labels: str
     """Of whom the numbers are, where decisions hide outcomes, and why; empty where every row has a label."""
+    personal: str
+    """Columns whose values evidence doesn't tell; empty where none are declared."""
     isolation: str
     newest: str
     """Each part's newest row, and how old it was when it was measured; empty where rows have no times."""
@@ -354,6 +356,7 @@ def build(
         held_out=computed.held_out.status,
         held_out_reason=computed.held_out.reason,
         labels=_labels(computed),
+        personal=f"{', '.join(computed.personal)} (values withheld)" if computed.personal else "",
         isolation=evidence.measured.isolation,
         newest=newest_text(evidence.measured),
         findings=computed.findings,

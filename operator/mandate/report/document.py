@@ -115,6 +115,7 @@ def document(report: Report) -> dict[str, Any]:
         "look": {"number": report.look, "source": report.look_source, "share": report.look_share},
         "heldOut": {"status": report.held_out, "reason": report.held_out_reason},
         "labels": report.labels or None,
+        "personal": report.personal or None,
         "isolation": report.isolation,
         "newest": report.newest,
         "findings": list(report.findings),

@@ -266,6 +266,7 @@ def grounds_table(report: Report, *, most: int = MOST_GROUNDS) -> list[str]:
         ("rows", rows_text(report)),
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
         *([("labels", report.labels)] if report.labels else []),
+        *([("personal columns", report.personal)] if report.personal else []),
         *lineage_pairs(report.declared),
         ("look", look_text(report)),
         ("isolation", report.isolation),

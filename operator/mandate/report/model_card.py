@@ -179,6 +179,7 @@ def _data(report: Report) -> list[str]:
                 ("Rows", rows_text(report)),
                 ("Held out", escape(f"{report.held_out}: {report.held_out_reason}")),
                 *([("Labels", escape(report.labels))] if report.labels else []),
+                *([("Personal columns", escape(report.personal))] if report.personal else []),
                 ("Groups that must be treated alike", ", ".join(map(name, declared.sensitive))),
             ]
         ),

@@ -299,6 +299,7 @@ def _grounds(report: Report, *, width: int) -> list[str]:
         ("rows", rows_text(report)),
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
         *([("labels", report.labels)] if report.labels else []),
+        *([("personal columns", report.personal)] if report.personal else []),
         *lineage_pairs(report.declared),
         ("look", look_text(report)),
         ("isolation", report.isolation),

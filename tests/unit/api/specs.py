@@ -273,6 +273,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "quantiles that no task has": (changed("model.output.kind", "Quantiles"), ""),
     "one quantile of none": (changed("gates.1.quantile", "0.9"), "gates[1].quantile"),
     "a forecast for no time": ({**forecast("task.time", ...), "data": {"test": {"uri": "pvc://d/t.csv"}}}, "task"),
+    "a personal truth": (changed("data.personal", ["age", "risk"]), "data.personal"),
+    "personal times": (forecast("data.personal", ["day"]), "data.personal"),
+    "personal weights": (
+        {**changed("task.weight", "w"), "data": changed("data.personal", ["w"])["data"]},
+        "data.personal",
+    ),
+    "a personal column twice": (changed("data.personal", ["age", "age"]), "data.personal"),
     "a forecast split at random": (forecast("data.split", {"method": "Random"}), "data.split"),
     "a forecast that rolls up": (
         forecast("task.unit", {"column": "shop", "answers": "Mean", "labels": "Mean"}),
@@ -474,6 +481,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 OPERATOR_ONLY = {
+    "personal weights",
     "an absolute error of classes",
     "nothing asked at Shadow",
     "edges that fall",
