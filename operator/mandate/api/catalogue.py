@@ -70,6 +70,11 @@ class Metric:
     ] = ""
     """The field of the spec without which it isn't measured."""
 
+    @property
+    def by_window(self) -> bool:
+        """Whether it is measured in windows of the test rows, too."""
+        return self.origin == "Computed" and self.groups and not self.fact
+
 
 _METRICS = (
     Metric(name="accuracy", title="Accuracy", better="Higher", tasks=CLASSIFICATION, needs="Label"),

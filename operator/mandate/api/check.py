@@ -210,7 +210,26 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
         ]
     for index, item in enumerate(spec.data.slices):
         found += _slice(item, f"spec.data.slices[{index}]", spec)
-    return tuple(found + _search(spec))
+    return tuple(found + _search(spec) + _windows(spec))
+
+
+def _windows(spec: ModelDeploymentSpec) -> list[Problem]:
+    """Windows that can't be cut."""
+    windows, field = spec.data.windows, "spec.data.windows"
+    if windows is None:
+        return []
+    found = []
+    if (windows.length is None) == (windows.count is None):
+        got = "neither" if windows.length is None else f"length {windows.length!r} and count {windows.count}"
+        found.append(Problem(field, f"set either length, such as Month or 30d, or count; got {got}"))
+    if windows.length is not None and spec.task.time is None:
+        message = (
+            f"got {windows.length!r}, but spec.task.time, the column that says when a row happened, isn't declared"
+        )
+        found.append(Problem(f"{field}.length", f"{message}; declare it, or set count instead"))
+    if windows.time_zone is not None and windows.length is None:
+        found.append(Problem(f"{field}.timeZone", f"got {windows.time_zone!r}, which belongs to length; leave it out"))
+    return found
 
 
 def _search(spec: ModelDeploymentSpec) -> list[Problem]:
@@ -574,6 +593,7 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
     metric = METRICS[gate.metric]
     found = _needs(metric, field, spec) + _class(gate, metric, field, spec) + _place(gate, metric, field, spec)
     found += _quantile(gate, metric, field, spec) + _horizon(gate, metric, field, spec)
+    found += _window(gate, metric, field, spec)
     try:
         asked = requirements(gate.require.texts(), metric=derived(metric, on=gate.rows, shape=gate.as_), field=field)
     except CriteriaError as error:
@@ -677,6 +697,29 @@ def _horizon(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) 
     if spec.task.horizon is None:
         message = f"got {gate.horizon!r}, but spec.task.horizon, the column with the steps ahead, isn't declared"
         found.append(Problem(f"{field}.horizon", f"{message}; declare it, or leave horizon out"))
+    return found
+
+
+def _window(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """Each window of the test rows."""
+    if gate.window is None:
+        return []
+    found = []
+    if not metric.by_window:
+        what = "is no number of answers and labels, which windows have; remove it"
+        found.append(Problem(f"{field}.window", f"got {gate.window!r}: {metric.name} {what}"))
+    parts = {"each": gate.each, "across": gate.across, "class": gate.class_}
+    parts |= {"quantile": gate.quantile, "horizon": gate.horizon, "rows": None if gate.rows == "test" else gate.rows}
+    if given := [name for name, value in parts.items() if value is not None]:
+        message = f"windows are of all test rows: leave {', '.join(given)} out"
+        found.append(Problem(f"{field}.window", message))
+    if spec.data.windows is None:
+        message = f"got {gate.window!r}, but spec.data.windows isn't declared; declare how long windows are"
+        found.append(Problem(f"{field}.window", message))
+    for level, text in gate.require.texts().items():
+        if " than " in text:
+            message = f"{text!r}: windows are held against numbers only: '>= …', '<= …' or 'within … .. …'"
+            found.append(Problem(f"{field}.require.{level}", message))
     return found
 
 

@@ -184,6 +184,16 @@ class ModelDeploymentSpec(Spec):
                 field=".gates",
             ),
             cel(
+                _each_gate("!has(g.window) || has(self.data.windows)"),
+                "gates[].window needs data.windows: how long they are; declare it",
+                field=".gates",
+            ),
+            cel(
+                "!has(self.data.windows) || !has(self.data.windows.length) || has(self.task.time)",
+                "data.windows.length needs task.time: the column that says when a row happened",
+                field=".data",
+            ),
+            cel(
                 "self.task.type != 'Forecast' || "
                 "(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Value')",
                 "a Forecast task needs model.output.kind: Value",

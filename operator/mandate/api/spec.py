@@ -40,6 +40,7 @@ Period = Annotated[
     str, StringConstraints(pattern=r"^(Hour|Day|Week|Month|Quarter|Year|[1-9][0-9]{0,8}(s|m|h|d))$", max_length=16)
 ]
 """What repeats: of the calendar, or of one length."""
+TimeZone = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$", max_length=64)]
 Percent = Annotated[str, StringConstraints(pattern=r"^([1-9]?[0-9]|100)%$", max_length=4)]
 SomePercent = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]?|100)%$", max_length=4)]
 """Above 0 %."""
@@ -844,6 +845,29 @@ class DomainClassifier(Spec):
     """Into how many the rows are divided: each is scored by a fit to the others."""
 
 
+class Windows(Spec):
+    """Windows of the length over which production will be watched: every metric is measured in each."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.length) != has(self.count)", "set either length, or count"),
+            cel(
+                "!has(self.timeZone) || has(self.length)", "timeZone belongs to length: leave it out", field=".timeZone"
+            ),
+        )
+    )
+
+    length: Period | None = None
+    """How long a window is, by task.time: Hour, Day, Week (from Monday), Month, Quarter, Year, or a duration such as
+    30d, counted from 1970-01-01 00:00 on a clock on the wall."""
+    count: Annotated[int | None, Field(strict=True, ge=30, le=1_000_000_000)] = None
+    """Instead of length: of how many rows a window is (units where rows roll up, queries of a Ranking), in order of
+    task.time; without one, as if drawn at random."""
+    time_zone: TimeZone | None = None
+    """Whose clock says where windows begin, such as Europe/Berlin, for times with an offset from UTC. Left out: that of
+    task.time's column, or UTC."""
+
+
 class Search(Spec):
     """Where reports look for the parts of the test rows that the model is weakest on; no gate asks for it."""
 
@@ -955,6 +979,9 @@ class Data(Spec):
     """Whether it is measured how well train and test rows can be told apart; left out, it isn't."""
     search: Search | None = None
     """How the weakest parts are searched for; left out, by its defaults."""
+    windows: Windows | None = None
+    """Windows of the test rows, as long as those over which production will be watched: how far metrics vary from one
+    to the next."""
     lineage: Lineage | None = None
     """Where the data comes from, for reports, model cards and spec.readiness. Measures nothing."""
 
@@ -1017,7 +1044,7 @@ class Baseline(Spec):
     or a duration, counted from 1970-01-01 00:00 on a clock on the wall."""
     delay: Duration | None = None
     """For what looks back in time: how long after its time a row's value is known. Left out: at once."""
-    time_zone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$", max_length=64)] | None = None
+    time_zone: TimeZone | None = None
     """Whose clock says where periods begin, such as Europe/Berlin, for times with an offset from UTC. Left out: that of
     task.time's column, or UTC."""
 
@@ -1108,6 +1135,28 @@ class Gate(Spec):
                 field=".horizon",
             ),
             cel(
+                f"!has(self.window) || self.metric in {sorted(m.name for m in METRICS.values() if m.by_window)}",
+                "window belongs to metrics that are computed from answers and labels",
+                field=".window",
+            ),
+            cel(
+                "!has(self.window) || (!has(self.each) && !has(self.across) && !has(self.class) && "
+                "!has(self.quantile) && !has(self.horizon) && self.rows == 'test')",
+                "windows are of all test rows: leave each, across, class, quantile, horizon and rows out",
+                field=".window",
+            ),
+            cel(
+                "!has(self.window) || ("
+                + " && ".join(
+                    f"(!has(self.require.{level}) || !self.require.{level}.contains(' than '))" for level in LEVELS
+                )
+                + ")",
+                "windows are held against numbers only: '>= …', '<= …' or 'within … .. …'",
+                said=f"{_first(' than ')} + \": windows are held against numbers only: '>= …', '<= …' or "
+                "'within … .. …'\"",
+                field=".require",
+            ),
+            cel(
                 _wrong_direction("<=", "Higher"),
                 "this metric is better higher: ask for '>= …'",
                 said=f"{_first('<=')} + ': ' + self.metric + \" is better higher, so ask for '>= …'\"",
@@ -1172,6 +1221,8 @@ class Gate(Spec):
     horizon: Horizon | None = None
     """Forecast: of this one horizon, in steps, such as "7", or `Each`: every horizon must hold. Default: all rows
     together."""
+    window: Literal["Each"] | None = None
+    """`Each`: it must hold in every whole window of data.windows. Default: all rows together."""
     rows: Literal["test", "validation", "train", "train-test", "live"] = "test"
     """Which rows; `train-test` is by how much the metric is better on train than on test. `live`: rows of real traffic
     with their outcomes, since the revision came to its level; asked before the level that requires it, and held

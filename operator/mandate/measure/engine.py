@@ -45,8 +45,9 @@ from mandate.evidence.schema import (
     Support,
 )
 from mandate.evidence.weakest import Loss, Weakest
+from mandate.evidence.windows import Windows
 
-from . import baselines, cutoff, people, uncertainty, weakest
+from . import baselines, cutoff, people, uncertainty, weakest, windows
 from .answers import Answers, Voice, from_columns, hear, truth
 from .data.domain import domain_auc
 from .data.parts import examine
@@ -166,6 +167,7 @@ def compute(
                 in_order=data.split is None or data.split.method == "Time",
             )
             searched = pool.submit(judge.weakest, scored, slices, data, model)
+            windowed = pool.submit(judge.windowed, scored, data, task)
             said = _votes(annotations, data, table, judge.order(task), task=task)
             judge, words = _with_people(judge, said, references, split)
             learnt += words
@@ -187,7 +189,8 @@ def compute(
             if (classifier := data.domain_classifier) is not None:
                 group = task.cluster or task.query
                 estimates.append(domain_auc(table, split, features=features, folds=classifier.folds, cluster=group))
-            found, weak = examined.result(), searched.result()
+            found, weak, (in_windows, over) = examined.result(), searched.result(), windowed.result()
+            estimates += in_windows
             if production is not None:
                 found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
             estimates += _data_facts(found, split, production=production is not None)
@@ -214,6 +217,7 @@ def compute(
         edges=tuple(sliced.edges for sliced in slices if sliced.edges is not None) or None,
         learnt=tuple(learnt) or None,
         cutoff=chosen,
+        windows=over,
         estimates=tuple(sorted(estimates, key=lambda estimate: estimate.quantity.sort_key())),
         findings=tuple(sorted(findings)),
         data=found,
@@ -259,6 +263,7 @@ def settings_digest(
         "readAs": {part: said for part, said in read_as.items() if said},
         "search": None if data.search is None else stated(data.search),
         "domainClassifier": None if data.domain_classifier is None else {"folds": data.domain_classifier.folds},
+        "windows": None if data.windows is None else stated(data.windows),
     }
     return digest(found | {name: declared for name, declared in later.items() if declared})
 
@@ -788,6 +793,15 @@ class Judge:
             for estimate in self._beside(own, others, rows, self._codes(rows), on="test"):
                 quantity = estimate.quantity.model_copy(update={"horizon": str(steps)})
                 yield estimate.model_copy(update={"quantity": quantity})
+
+    def windowed(self, table: pa.Table, data: spec.Data, task: spec.Task) -> tuple[list[Estimate], Windows | None]:
+        """The model in every whole window of the test rows; `table` holds what is judged, row by row."""
+        if data.windows is None:
+            return [], None
+        found = windows.assign(table, self.parts["test"], declared=data.windows, time=task.time, queries=self.queries)
+        return windows.measure(
+            found, self.metrics, numbers=lambda rows: self.numbers(self.mine, rows), codes=self._codes
+        )
 
     def reliability(self) -> Reliability | None:
         """The probabilities of the test rows beside what happened; None where they aren't all numbers."""
