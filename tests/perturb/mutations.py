@@ -29,6 +29,7 @@ DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.p
 SIMPLE, PEOPLE = "tests/peers/test_simple_baselines.py", "tests/peers/test_people.py"
 GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "threshold", "history"))
 CUTOFF = "tests/peers/test_cutoff.py"
+WINDOWS, WINDOWED = "measure/windows.py", "tests/peers/test_windows.py"
 
 
 @dataclass(frozen=True)
@@ -1039,6 +1040,35 @@ MUTATIONS = (
         f"{SIMPLE}::test_the_last_period_is_pandas_period[Quarter-Q]",
     ),
     # People
+    mutation(
+        "windows that the rows don't span",
+        WINDOWS,
+        "low += begins(low, length) < first",
+        "low += begins(low, length) < 0",
+        f"{WINDOWED}::test_windows_are_those_of_pandas",
+    ),
+    mutation(
+        "windows that hold what comes after",
+        WINDOWS,
+        "test[code == place]",
+        "test[code >= place]",
+        f"{WINDOWED}::test_a_window_is_measured_as_if_it_were_the_test_rows",
+    ),
+    mutation(
+        "a normal range of the mean instead of the next window",
+        WINDOWS,
+        "math.sqrt(1 + 1 / count)",
+        "math.sqrt(1 / count)",
+        f"{WINDOWED}::test_a_normal_range_is_the_interval_of_one_more_value",
+        f"{WINDOWED}::test_a_normal_range_holds_the_next_value[student]",
+    ),
+    mutation(
+        "a normal range that loses its share on either side",
+        WINDOWS,
+        "(count + 1) * (1 - SHARE) / 2)",
+        "(count + 1) * (1 - SHARE))",
+        f"{WINDOWED}::test_a_normal_range_holds_the_next_value[ordered]",
+    ),
     mutation(
         "agreement by chance of one annotator with themselves",
         "measure/people.py",

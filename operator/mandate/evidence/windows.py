@@ -10,6 +10,8 @@ MAX_WINDOWS = 100
 """Windows that are measured one by one."""
 Name = Annotated[str, Field(max_length=32)]
 
+LENGTH = r"^(Hour|Day|Week|Month|Quarter|Year|[1-9][0-9]{0,8}(s|m|h|d))$"
+"""A period of the calendar, or a duration."""
 UNTOLD = frozenset({"NoWholeWindow", "NoRows", "TooFewRows", "OneClass", "OneTime", "NoRelevantRow"})
 """Codes of faults that say no more than that a window holds too little: more rows would mend it, nothing is wrong."""
 
@@ -60,10 +62,12 @@ class Windows(_Record):
     say when a window begins on a clock on the wall, or number them. `left_out`: test rows in no whole window.
     """
 
-    length: Annotated[str, Field(max_length=16)] | None = None
+    length: Annotated[str, Field(pattern=LENGTH, max_length=16)] | None = None
     count: int | None = Field(default=None, ge=1)
     ordered: Literal["Time", "Key"]
     """What puts rows in order; by their keys they are as if drawn at random."""
+    of: Literal["rows", "units", "queries"] = "rows"
+    """What `count` counts."""
     names: tuple[Name, ...] = Field(default=(), max_length=MAX_WINDOWS)
     rows: tuple[int, ...] = Field(default=(), max_length=MAX_WINDOWS)
     left_out: int = Field(ge=0)
@@ -75,7 +79,7 @@ class Windows(_Record):
     def words(self) -> str:
         """How long a window is: `30 days`, `1 month`, `5000 rows`."""
         if self.length is None:
-            return f"{self.count} rows"
+            return f"{self.count} {self.of}"
         if not self.length[0].isdigit():
             return f"1 {self.length.lower()}"
         number, unit = int(self.length[:-1]), {"s": "second", "m": "minute", "h": "hour", "d": "day"}[self.length[-1]]

@@ -798,7 +798,14 @@ class Judge:
         """The model in every whole window of the test rows; `table` holds what is judged, row by row."""
         if data.windows is None:
             return [], None
-        found = windows.assign(table, self.parts["test"], declared=data.windows, time=task.time, queries=self.queries)
+        found = windows.assign(
+            table,
+            self.parts["test"],
+            declared=data.windows,
+            time=task.time,
+            queries=self.queries,
+            rolled=task.unit is not None,
+        )
         return windows.measure(
             found, self.metrics, numbers=lambda rows: self.numbers(self.mine, rows), codes=self._codes
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,8 @@ MIN_WINDOWS = 5
 """Below this many values Student's quantile makes any range too wide to be of use."""
 ORDERED = 39
 """From this many values on their lowest and highest hold the next one with probability SHARE: (39 - 1) / (39 + 1)."""
+CALENDAR = {"Year": len("2013"), "Quarter": len("2013-07"), "Month": len("2013-07")}
+"""Characters that name a window."""
 RESOLUTIONS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)
 """Microseconds: a time that is a date stands for its day, one that is a full hour for its hour."""
 
@@ -56,22 +58,27 @@ class Windowed:
 
 
 def assign(
-    table: pa.Table, test: Rows, *, declared: spec.Windows, time: str | None, queries: NDArray[np.intp] | None = None
+    table: pa.Table,
+    test: Rows,
+    *,
+    declared: spec.Windows,
+    time: str | None,
+    queries: NDArray[np.intp] | None = None,
+    rolled: bool = False,
 ) -> Windowed:
     """Which of the `test` rows of `table` are in which window; each window keeps their order.
 
-    `queries` (n,): the query that a row belongs to; it goes with the query's last row. What keeps windows from being
-    had is their fault, as are times that are plain numbers.
+    `queries` (n,): the query that a row belongs to; it goes with the query's last row. `rolled`: rows are units. What
+    keeps windows from being had is their fault, as are times that are plain numbers.
     """
+    cut = _by_count if declared.length is None else _by_time
     try:
-        return (
-            _by_time(table, test, declared, time, queries)
-            if declared.length
-            else _by_count(table, test, declared, time, queries)
-        )
+        found = cut(table, test, declared, time, queries)
     except MeasureError as error:
         record = _record(declared, ordered="Time", left_out=len(test), why=str(error))
-        return Windowed(record=record, fault=Fault(code=error.code, message=str(error)[:1024]))
+        found = Windowed(record=record, fault=Fault(code=error.code, message=str(error)[:1024]))
+    of = "queries" if queries is not None else "units" if rolled else "rows"
+    return replace(found, record=found.record.model_copy(update={"of": of}))
 
 
 def _by_time(
@@ -85,8 +92,9 @@ def _by_time(
         raise MeasureError(
             "PlainTime", f"data.windows.length: column {time!r} holds plain numbers, not times; declare count instead"
         )
-    at = _of_queries(wall[test], None if queries is None else queries[test])
-    first, end = int(at.min()), int(at.max()) + _resolution(at)
+    own = wall[test]
+    first, end = int(own.min()), int(own.max()) + _resolution(own)
+    at = _of_queries(own, None if queries is None else queries[test])
     number = periods(at, length)[0]
     low, high = int(number.min()), int(number.max())
     low += begins(low, length) < first
@@ -98,7 +106,7 @@ def _by_time(
         message = f"data.windows.length: {words}; declare a shorter one, or take test rows of a longer time"
         return Windowed(record=record, fault=Fault(code="NoWholeWindow", message=message))
     _not_too_many(count, "length")
-    names = [_named(begins(place, length)) for place in range(low, high + 1)]
+    names = [_named(begins(place, length), length) for place in range(low, high + 1)]
     return _windowed(declared, names, test, number - low, queries, ordered="Time")
 
 
@@ -170,7 +178,8 @@ def measure(
         found: Numbers
         if size < MIN_ROWS:
             fault = Fault(
-                code="NoRows" if not size else "TooFewRows", message=f"{size} rows, at least {MIN_ROWS} are needed"
+                code="NoRows" if not size else "TooFewRows",
+                message=f"{size} {windowed.record.of}, at least {MIN_ROWS} are needed",
             )
             found = {metric.name: fault for metric in metrics}
         else:
@@ -277,10 +286,10 @@ def _resolution(at: Ticks) -> int:
     return next(step for step in RESOLUTIONS if not (at % step).any())
 
 
-def _named(instant: int) -> str:
-    """When a window begins, on a clock on the wall: a date, and the time where it isn't midnight."""
+def _named(instant: int, length: str) -> str:
+    """When a window begins on a clock on the wall: a year or month, else a date, with the time if it isn't midnight."""
     text = str(np.datetime64(instant, "us").astype("datetime64[s]"))
-    return text.removesuffix("T00:00:00")
+    return text[: CALENDAR.get(length)].removesuffix("T00:00:00")
 
 
 def _not_too_many(count: int, field: str) -> None:

@@ -119,7 +119,7 @@ class Case:
 
 def find(computed: Computed, metric: str, **place) -> Estimate:
     wanted = {"on": "test", "slice": "overall", "value": None, "versus": None, "across": None, "shape": None}
-    wanted |= {"of_class": None, "quantile": None, "horizon": None} | place
+    wanted |= {"of_class": None, "quantile": None, "horizon": None, "window": None} | place
     found = [
         e
         for e in computed.estimates
