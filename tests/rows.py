@@ -296,7 +296,13 @@ ROWS = (
             metrics="cohen_kappa fleiss_kappa",
         ),
         part("baseline", "A human baseline", "measure.people.panel", baselines="Human"),
-        part("noise", "Label noise", until=r"(?i)label.noise"),
+        part(
+            "noise",
+            "How often the label taken for the truth is wrong, and the accuracy that a perfect model would be given",
+            "measure.noise.label_noise",
+            "report.noise.ceiling",
+            metrics="label_noise",
+        ),
     ),
     row(
         "P5",

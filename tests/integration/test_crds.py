@@ -154,6 +154,8 @@ TOLD = {
     "LastPeriodMean",
     "a column of no type Column": "column belongs to type Column: set both or neither",
     "people without annotations": "a baseline of type Human needs data.annotations: what people said; declare it",
+    "label noise by annotators who may have made the labels": "a gate on label_noise needs "
+    "data.annotations.independent; declare it",
     "agreement without annotations": "a gate on cohen_kappa needs data.annotations; declare it",
     "annotations of rows without a name": "data.annotations needs task.id: the column that names a row",
     "reserved slice": "'overall' is taken: it means all rows; rename it",

@@ -64,6 +64,7 @@ class Metric:
         "task.time",
         "useCase.errorCosts",
         "data.annotations",
+        "data.annotations.independent",
         "data.domainClassifier",
         "data.production",
         "serving.prices",
@@ -306,6 +307,15 @@ _METRICS = (
             declaration="data.annotations",
         )
         for name, whose in (("cohen_kappa", "Cohen's"), ("fleiss_kappa", "Fleiss'"))
+    ),
+    Metric(
+        name="label_noise",
+        title="Labels that are wrong",
+        better="Lower",
+        tasks=CLASSIFICATION,
+        low=-1.0,
+        groups=False,
+        declaration="data.annotations.independent",
     ),
     Metric(name="finite_answers", title="Finite answers", better="Higher", tasks=TASKS, fact=True, groups=False),
     Metric(

@@ -639,6 +639,7 @@ def _needs(metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Proble
         "useCase.errorCosts": bool(spec.use_case.error_costs),
         "serving.prices": spec.serving.prices is not None,
         "data.annotations": spec.data.annotations is not None,
+        "data.annotations.independent": spec.data.annotations is not None and spec.data.annotations.independent,
         "data.domainClassifier": spec.data.domain_classifier is not None,
         "data.production": spec.data.production is not None,
     }

@@ -205,6 +205,14 @@ class ModelDeploymentSpec(Spec):
                 field=".data.split",
             ),
             cel(
+                _each_gate(
+                    "g.metric != 'label_noise' || (has(self.data.annotations) && "
+                    "has(self.data.annotations.independent) && self.data.annotations.independent)"
+                ),
+                "a gate on label_noise needs data.annotations.independent; declare it",
+                field=".gates",
+            ),
+            cel(
                 _each_gate("g.metric != 'expected_cost' || (has(self.useCase) && has(self.useCase.errorCosts))"),
                 "a gate on expected_cost needs useCase.errorCosts; declare it",
                 field=".gates",

@@ -804,6 +804,9 @@ class Annotations(TableSource):
     """Column that names the annotator."""
     label: Column
     """Column with the class that was given; missing where none was."""
+    independent: StrictBool = False
+    """Declares that task.target was not made of these labels, and that nobody saw one while giving the other. Then
+    label_noise is measured: how often the target is wrong."""
 
 
 _ROWS_OR_PROFILE = f"{', '.join(TABLE_SUFFIXES)}, or {PROFILE_SUFFIX} for a profile, or format must be set"

@@ -57,6 +57,7 @@ from .forecasts import MAX_HORIZONS, Forecasts, forecasts
 from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
+from .noise import label_noise
 from .people import Panel, Votes
 from .queries import by_query, inside_clusters, told, whole_queries
 from .references import WITH_WORDS, make, no_history
@@ -184,7 +185,7 @@ def compute(
                 *judge.by_class(),
                 *judge.by_quantile(task.quantiles or ()),
                 *judge.by_horizon(),
-                *judge.agreement(said),
+                *judge.agreement(said, noise=data.annotations is not None and data.annotations.independent),
             ]
             if (classifier := data.domain_classifier) is not None:
                 group = task.cluster or task.query
@@ -508,8 +509,9 @@ def _classes(actual: NDArray[Any], classes: Sequence[str], task: spec.Task) -> t
     return actual.astype(np.intp), order
 
 
-def _named_columns(declared: spec.Annotations) -> dict[str, str]:
-    return {"row": declared.row, "annotator": declared.annotator, "label": declared.label}
+def _named_columns(declared: spec.Annotations) -> dict[str, Any]:
+    named = {"row": declared.row, "annotator": declared.annotator, "label": declared.label}
+    return named | ({"independent": True} if declared.independent else {})
 
 
 def _votes(
@@ -1026,18 +1028,21 @@ class Judge:
             panels={},
         )
 
-    def agreement(self, said: Votes | Fault | None) -> Iterator[Estimate]:
-        """How far annotators agree with each other, by part."""
+    def agreement(self, said: Votes | Fault | None, *, noise: bool = False) -> Iterator[Estimate]:
+        """How far annotators agree with each other, by part; with `noise`, how often the truth is wrong by them."""
         if said is None:
             return
         for part, rows in self.parts.items():
-            for name in ("cohen_kappa", "fleiss_kappa"):
+            for name in ("cohen_kappa", "fleiss_kappa", *(["label_noise"] if noise else [])):
                 quantity = Quantity(metric=name, on=part)
                 if isinstance(said, Fault):
                     yield _faulty(quantity, said, rows=len(rows))
                     continue
                 try:
-                    point, found = people.agreement(name, said.among(self._among(rows)))
+                    votes = said.among(self._among(rows))
+                    point, found = (
+                        label_noise(votes, self.actual) if name == "label_noise" else people.agreement(name, votes)
+                    )
                 except UndefinedError as error:
                     yield _faulty(quantity, Fault(code=error.code, message=str(error)), rows=len(rows))
                     continue

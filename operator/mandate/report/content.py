@@ -37,7 +37,7 @@ from mandate.verdict.limits import beta_limits, spread_limits, student_limits, t
 from mandate.verdict.required import STEPS
 from mandate.verdict.required import TITLES as REQUIRED
 
-from . import fairness, windows
+from . import fairness, noise, windows
 from .about import Change, Declared, change, declared
 from .fairness import FairnessTable
 from .weakest import WeakestTold, tell
@@ -366,7 +366,7 @@ def build(
         labels=_labels(computed),
         isolation=evidence.measured.isolation,
         newest=newest_text(evidence.measured),
-        findings=computed.findings,
+        findings=(*_noise(computed, cells, alpha=alpha), *computed.findings),
         data=computed.data,
         criteria_digest=criteria_digest(spec),
         computed_digest=computed_digest,
@@ -480,6 +480,14 @@ def _answer(reached: Level | None, target: Level, result: Result) -> str:
         climb = ". In a cluster it starts at Shadow and climbs there on live evidence" if target != "Shadow" else ""
         return f"Every gate of its target {target} holds: {MEANING[target]}{climb}."
     return f"{reached} holds: {MEANING[reached]}{open_question}. The target is {target}: {MEANING[target]}."
+
+
+def _noise(computed: Computed, cells: Cells, *, alpha: float) -> list[str]:
+    """What wrong labels mean for the numbers."""
+    metric = METRICS["label_noise"]
+    estimate = cells.get(Quantity(metric=metric.name).sort_key())
+    number = _number(estimate, metric, alpha=alpha)
+    return [words] if (words := noise.ceiling(number, classes=len(computed.classes))) else []
 
 
 def _labels(computed: Computed) -> str:

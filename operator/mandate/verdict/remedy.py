@@ -30,6 +30,7 @@ _TOO_HIGH = {
     "error_growth": "train again more often, or on columns that tell what changes with time",
     "shared_rows": "take the shared rows out of training, and train again",
     "changed_columns": "look at what the report says of each column: its source, its unit, how the rows were divided",
+    "label_noise": "have a third person settle the rows on which the target and annotators differ",
     "leaks": "take out what the report's findings name, and train again",
     "data_faults": "look at what the report's findings say of each column, and mend it at its source",
     "domain_auc": "look at what the report says of each column; where none changed, several do together",

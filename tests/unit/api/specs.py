@@ -417,6 +417,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         changed("gates.1", {"name": "agree", "metric": "cohen_kappa", "require": {"Shadow": ">= 0.5"}}),
         "gates",
     ),
+    "label noise by annotators who may have made the labels": (
+        {
+            **changed("gates.1", {"name": "noise", "metric": "label_noise", "require": {"Shadow": "<= 0.05"}}),
+            "task": GOOD["task"] | {"id": "application"},
+            "data": GOOD["data"] | {"annotations": ANNOTATIONS},
+        },
+        "gates",
+    ),
     "annotations of rows without a name": (changed("data.annotations", ANNOTATIONS), "task"),
     "reserved slice": (changed("data.slices.0.name", "overall"), "data.slices[0]"),
     "gateway of no provider": (changed("serving", {"gateway": GATEWAY}), "serving.gateway"),
