@@ -17,6 +17,7 @@ from mandate.measure.answers import Answers
 from mandate.measure.engine import compute, settings_digest
 from mandate.measure.split import Split, divide
 from mandate.measure.windows import MIN_ROWS, assign, normal_range
+from mandate.measure.work import Threads
 from mandate.verdict.judge import judge
 from tests.unit.measure import test_forecasts as forecasts
 from tests.unit.measure.test_engine import TASKS, Case, find
@@ -185,7 +186,7 @@ def test_row_order_and_workers_change_no_byte():
         table=case.table.take(pa.array(order)),
         split=case.split.take(order),
         answers=case.answers.take(order),
-        workers=3,
+        workers=Threads(3),
     )
     assert computed_bytes(shuffled) == computed_bytes(case.compute())
 
