@@ -1049,10 +1049,10 @@ MUTATIONS = (
         f"{WINDOWED}::test_windows_are_those_of_pandas",
     ),
     mutation(
-        "windows that hold what comes after",
+        "windows that hold the rows of the one before",
         WINDOWS,
-        "test[code == place]",
-        "test[code >= place]",
+        "number - low, queries",
+        "number - low + 1, queries",
         f"{WINDOWED}::test_a_window_is_measured_as_if_it_were_the_test_rows",
     ),
     mutation(

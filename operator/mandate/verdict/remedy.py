@@ -66,6 +66,8 @@ def remedy(quantity: Quantity, *, too_low: bool) -> str:
         return _ELSE
     if quantity.horizon is not None and quantity.metric not in (*_BIASES, "error_growth"):
         return f"train on rows of horizon {quantity.horizon}, or on columns known {quantity.horizon} steps ahead"
+    if quantity.window is not None:
+        return "look at what was different in that window, and train on rows like its own"
     if quantity.metric in _BIASES and too_low:
         return "the model answers too low on average: recalibrate it on the validation rows"
     return (_TOO_LOW if too_low else _TOO_HIGH).get(quantity.metric, _ELSE)

@@ -218,6 +218,9 @@ def test_every_window_must_hold():
     failed = verdict(worse, gate(asked=">= 0.6"))
     assert failed.verdict == "Fail"
     assert failed.outcomes[0].where == "window 2024-02-17"
+    assert failed.outcomes[0].message.endswith(
+        "look at what was different in that window, and train on rows like its own"
+    )
     [auc] = [item for item in worse.windows.metrics if item.metric == "roc_auc"]
     assert auc.worst == "2024-02-17"
     assert auc.lowest < 0.5 < auc.median
