@@ -237,8 +237,10 @@ ROWS = (
         part("parts", "The same metrics on train, validation and test", "measure.engine.Judge.overall"),
         part(
             "windows",
-            "Spread over windows of production's length",
-            until=r"(?i)production.length|windowed|window_?length",
+            "Spread over windows of production's length, with its normal range; each window gated",
+            "measure.windows.assign",
+            "measure.windows.measure",
+            "measure.windows.normal_range",
         ),
         part("horizons", "Per horizon of a forecast, one or each gated", "measure.engine.Judge.by_horizon"),
         part("age", "Growth of the error with the time since training", metrics="error_growth"),
@@ -294,7 +296,13 @@ ROWS = (
             metrics="cohen_kappa fleiss_kappa",
         ),
         part("baseline", "A human baseline", "measure.people.panel", baselines="Human"),
-        part("noise", "Label noise", until=r"(?i)label.noise"),
+        part(
+            "noise",
+            "How often the label taken for the truth is wrong, and the accuracy that a perfect model would be given",
+            "measure.noise.label_noise",
+            "report.noise.ceiling",
+            metrics="label_noise",
+        ),
     ),
     row(
         "P5",

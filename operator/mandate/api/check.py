@@ -51,6 +51,7 @@ from .spec import (
     Hostname,
     Name,
     Percent,
+    Period,
     Production,
     Rate,
     Region,
@@ -76,6 +77,7 @@ _EXPECTED = {
         (Amount, "an amount of 0 or more, such as 5200 or 0.25"),
         (Beta, "a number above 0 and below 100, such as 2 or 0.5"),
         (Horizon, "Each, or whole steps from 1 on, such as 7"),
+        (Period, "Hour, Day, Week, Month, Quarter, Year, or a whole number and its unit, such as 30d"),
         (Duration, "a whole number and its unit (ms, s, m, h or d), such as 24h"),
         (Rate, "whole requests per second, such as 50/s"),
         (Currency, "three letters, such as EUR"),
@@ -211,7 +213,7 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
         ]
     for index, item in enumerate(spec.data.slices):
         found += _slice(item, f"spec.data.slices[{index}]", spec)
-    return tuple(found + _search(spec) + _personal(spec))
+    return tuple(found + _search(spec) + _windows(spec) + _personal(spec))
 
 
 def _personal(spec: ModelDeploymentSpec) -> list[Problem]:
@@ -225,6 +227,25 @@ def _personal(spec: ModelDeploymentSpec) -> list[Problem]:
     names = spec.data.personal
     twice = sorted({name for name in names if names.count(name) > 1})
     return found + [Problem("spec.data.personal", f"{name!r} stands twice; remove one") for name in twice]
+
+
+def _windows(spec: ModelDeploymentSpec) -> list[Problem]:
+    """Windows that can't be cut."""
+    windows, field = spec.data.windows, "spec.data.windows"
+    if windows is None:
+        return []
+    found = []
+    if (windows.length is None) == (windows.count is None):
+        got = "neither" if windows.length is None else f"length {windows.length!r} and count {windows.count}"
+        found.append(Problem(field, f"set either length, such as Month or 30d, or count; got {got}"))
+    if windows.length is not None and spec.task.time is None:
+        message = (
+            f"got {windows.length!r}, but spec.task.time, the column that says when a row happened, isn't declared"
+        )
+        found.append(Problem(f"{field}.length", f"{message}; declare it, or set count instead"))
+    if windows.time_zone is not None and windows.length is None:
+        found.append(Problem(f"{field}.timeZone", f"got {windows.time_zone!r}, which belongs to length; leave it out"))
+    return found
 
 
 def _search(spec: ModelDeploymentSpec) -> list[Problem]:
@@ -588,6 +609,7 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
     metric = METRICS[gate.metric]
     found = _needs(metric, field, spec) + _class(gate, metric, field, spec) + _place(gate, metric, field, spec)
     found += _quantile(gate, metric, field, spec) + _horizon(gate, metric, field, spec)
+    found += _window(gate, metric, field, spec)
     try:
         asked = requirements(gate.require.texts(), metric=derived(metric, on=gate.rows, shape=gate.as_), field=field)
     except CriteriaError as error:
@@ -631,6 +653,7 @@ def _needs(metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Proble
         "useCase.errorCosts": bool(spec.use_case.error_costs),
         "serving.prices": spec.serving.prices is not None,
         "data.annotations": spec.data.annotations is not None,
+        "data.annotations.independent": spec.data.annotations is not None and spec.data.annotations.independent,
         "data.domainClassifier": spec.data.domain_classifier is not None,
         "data.production": spec.data.production is not None,
     }
@@ -691,6 +714,29 @@ def _horizon(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) 
     if spec.task.horizon is None:
         message = f"got {gate.horizon!r}, but spec.task.horizon, the column with the steps ahead, isn't declared"
         found.append(Problem(f"{field}.horizon", f"{message}; declare it, or leave horizon out"))
+    return found
+
+
+def _window(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """Each window of the test rows."""
+    if gate.window is None:
+        return []
+    found = []
+    if not metric.by_window:
+        what = "is no number of answers and labels, which windows have; remove it"
+        found.append(Problem(f"{field}.window", f"got {gate.window!r}: {metric.name} {what}"))
+    parts = {"each": gate.each, "across": gate.across, "class": gate.class_}
+    parts |= {"quantile": gate.quantile, "horizon": gate.horizon, "rows": None if gate.rows == "test" else gate.rows}
+    if given := [name for name, value in parts.items() if value is not None]:
+        message = f"windows are of all test rows: leave {', '.join(given)} out"
+        found.append(Problem(f"{field}.window", message))
+    if spec.data.windows is None:
+        message = f"got {gate.window!r}, but spec.data.windows isn't declared; declare how long windows are"
+        found.append(Problem(f"{field}.window", message))
+    for level, text in gate.require.texts().items():
+        if " than " in text:
+            message = f"{text!r}: windows are held against numbers only: '>= …', '<= …' or 'within … .. …'"
+            found.append(Problem(f"{field}.require.{level}", message))
     return found
 
 

@@ -184,6 +184,16 @@ class ModelDeploymentSpec(Spec):
                 field=".gates",
             ),
             cel(
+                _each_gate("!has(g.window) || has(self.data.windows)"),
+                "gates[].window needs data.windows: how long they are; declare it",
+                field=".gates",
+            ),
+            cel(
+                "!has(self.data.windows) || !has(self.data.windows.length) || has(self.task.time)",
+                "data.windows.length needs task.time: the column that says when a row happened",
+                field=".data",
+            ),
+            cel(
                 "self.task.type != 'Forecast' || "
                 "(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Value')",
                 "a Forecast task needs model.output.kind: Value",
@@ -199,6 +209,14 @@ class ModelDeploymentSpec(Spec):
                 "self.task.type != 'Forecast' || !has(self.data.split) || self.data.split.method == 'Time'",
                 "a Forecast task is split by method Time: other methods train on what comes after a test row",
                 field=".data.split",
+            ),
+            cel(
+                _each_gate(
+                    "g.metric != 'label_noise' || (has(self.data.annotations) && "
+                    "has(self.data.annotations.independent) && self.data.annotations.independent)"
+                ),
+                "a gate on label_noise needs data.annotations.independent; declare it",
+                field=".gates",
             ),
             cel(
                 _each_gate("g.metric != 'expected_cost' || (has(self.useCase) && has(self.useCase.errorCosts))"),

@@ -18,6 +18,7 @@ from .data import DataEvidence
 from .intervals import Interval
 from .labels import LabelsKnown
 from .weakest import Weakest
+from .windows import Windows
 
 SCHEMA_VERSION = 1
 OWN_CPU = 0.9
@@ -47,7 +48,8 @@ class Quantity(_Record):
     name, `champion`, or `rest`; without it the number stands alone. `across` is a column, `shape` how its groups are
     compared. `load` is requests per second, for latencies. `of_class`: Multiclass, one class against all others.
     `quantile`: Regression, one of the quantiles. `horizon`: Forecast, one of the horizons, in steps; `Each`: why none
-    is measured by itself.
+    is measured by itself. `window`: one of the windows of the test rows, by its beginning or number; `Each`: why there
+    are none.
     """
 
     metric: Annotated[str, Field(max_length=64)]
@@ -61,6 +63,7 @@ class Quantity(_Record):
     of_class: Text | None = None
     quantile: Annotated[str, Field(max_length=8)] | None = None
     horizon: Annotated[str, Field(max_length=8)] | None = None
+    window: Annotated[str, Field(max_length=32)] | None = None
 
     def sort_key(self) -> tuple[str, ...]:
         """A total order, so that evidence has one canonical listing."""
@@ -221,6 +224,8 @@ class Computed(_Record):
     """By baseline, in the order in which they are declared; those that say everything by their type aren't listed."""
     cutoff: Cutoff | None = None
     """How the cut-off was chosen; None where it is declared."""
+    windows: Windows | None = None
+    """How metrics vary over windows of production's length; None where none are declared."""
     estimates: tuple[Estimate, ...]
     findings: tuple[Text, ...] = Field(default=(), max_length=100)
     data: DataEvidence | None = None

@@ -45,8 +45,9 @@ from mandate.evidence.schema import (
     Support,
 )
 from mandate.evidence.weakest import Loss, Weakest
+from mandate.evidence.windows import Windows
 
-from . import baselines, cutoff, people, personal, uncertainty, weakest
+from . import baselines, cutoff, people, personal, uncertainty, weakest, windows
 from .answers import Answers, Voice, from_columns, hear, truth
 from .data.domain import domain_auc
 from .data.parts import examine
@@ -56,6 +57,7 @@ from .forecasts import MAX_HORIZONS, Forecasts, forecasts
 from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
+from .noise import label_noise
 from .people import Panel, Votes
 from .queries import by_query, inside_clusters, told, whole_queries
 from .references import WITH_WORDS, make, no_history
@@ -175,13 +177,15 @@ def compute(
                 workers=workers,
             )
             searched = submit(judge.weakest, scored, slices, data, model)
+            windowed = submit(judge.windowed, scored, data, task)
             said = _votes(annotations, data, table, judge.order(task), task=task)
             judge, words = _with_people(judge, said, references, split)
             learnt += words
             if isinstance(said, Votes) and judge.weights is not None:
+                noise = ", label_noise" if data.annotations is not None and data.annotations.independent else ""
                 findings.append(
-                    "cohen_kappa and fleiss_kappa are of the rows that people labelled, each counting alike: they know "
-                    "neither task.weight nor data.sampling"
+                    f"cohen_kappa and fleiss_kappa{noise} are of the rows that people labelled, each counting alike: "
+                    "they know neither task.weight nor data.sampling"
                 )
             overall, remainder = judge.overall()
             sliced_ = [submit(_listed, judge, sliced, remainder) for sliced in slices]
@@ -191,12 +195,13 @@ def compute(
                 *judge.by_class(),
                 *judge.by_quantile(task.quantiles or ()),
                 *judge.by_horizon(),
-                *judge.agreement(said),
+                *judge.agreement(said, noise=data.annotations is not None and data.annotations.independent),
             ]
             if (classifier := data.domain_classifier) is not None:
                 group = task.cluster or task.query
                 estimates.append(domain_auc(table, split, features=features, folds=classifier.folds, cluster=group))
-            found, weak = examined.result(), searched.result()
+            found, weak, (in_windows, over) = examined.result(), searched.result(), windowed.result()
+            estimates += in_windows
             if production is not None:
                 found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
             if private is not None:
@@ -225,6 +230,7 @@ def compute(
         edges=tuple(sliced.edges for sliced in slices if sliced.edges is not None and not sliced.personal) or None,
         learnt=tuple(learnt) or None,
         cutoff=chosen,
+        windows=over,
         estimates=tuple(sorted(estimates, key=lambda estimate: estimate.quantity.sort_key())),
         findings=tuple(sorted(findings)),
         data=found,
@@ -275,6 +281,7 @@ def settings_digest(
         "search": None if data.search is None else stated(data.search),
         "personal": sorted(data.personal),
         "domainClassifier": None if data.domain_classifier is None else {"folds": data.domain_classifier.folds},
+        "windows": None if data.windows is None else stated(data.windows),
     }
     return digest(found | {name: declared for name, declared in later.items() if declared})
 
@@ -522,8 +529,9 @@ def _classes(actual: NDArray[Any], classes: Sequence[str], task: spec.Task) -> t
     return actual.astype(np.intp), order
 
 
-def _named_columns(declared: spec.Annotations) -> dict[str, str]:
-    return {"row": declared.row, "annotator": declared.annotator, "label": declared.label}
+def _named_columns(declared: spec.Annotations) -> dict[str, Any]:
+    named = {"row": declared.row, "annotator": declared.annotator, "label": declared.label}
+    return named | ({"independent": True} if declared.independent else {})
 
 
 def _votes(
@@ -819,6 +827,22 @@ class Judge:
                 quantity = estimate.quantity.model_copy(update={"horizon": str(steps)})
                 yield estimate.model_copy(update={"quantity": quantity})
 
+    def windowed(self, table: pa.Table, data: spec.Data, task: spec.Task) -> tuple[list[Estimate], Windows | None]:
+        """The model in every whole window of the test rows; `table` holds what is judged, row by row."""
+        if data.windows is None:
+            return [], None
+        found = windows.assign(
+            table,
+            self.parts["test"],
+            declared=data.windows,
+            time=task.time,
+            queries=self.queries,
+            rolled=task.unit is not None,
+        )
+        return windows.measure(
+            found, self.metrics, numbers=lambda rows: self.numbers(self.mine, rows), codes=self._codes
+        )
+
     def reliability(self) -> Reliability | None:
         """The probabilities of the test rows beside what happened; None where they aren't all numbers."""
         rows = self.parts["test"]
@@ -1048,18 +1072,21 @@ class Judge:
             panels={},
         )
 
-    def agreement(self, said: Votes | Fault | None) -> Iterator[Estimate]:
-        """How far annotators agree with each other, by part."""
+    def agreement(self, said: Votes | Fault | None, *, noise: bool = False) -> Iterator[Estimate]:
+        """How far annotators agree with each other, by part; with `noise`, how often the truth is wrong by them."""
         if said is None:
             return
         for part, rows in self.parts.items():
-            for name in ("cohen_kappa", "fleiss_kappa"):
+            for name in ("cohen_kappa", "fleiss_kappa", *(["label_noise"] if noise else [])):
                 quantity = Quantity(metric=name, on=part)
                 if isinstance(said, Fault):
                     yield _faulty(quantity, said, rows=len(rows))
                     continue
                 try:
-                    point, found = people.agreement(name, said.among(self._among(rows)))
+                    votes = said.among(self._among(rows))
+                    point, found = (
+                        label_noise(votes, self.actual) if name == "label_noise" else people.agreement(name, votes)
+                    )
                 except UndefinedError as error:
                     yield _faulty(quantity, Fault(code=error.code, message=str(error)), rows=len(rows))
                     continue

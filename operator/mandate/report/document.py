@@ -74,6 +74,14 @@ def document(report: Report) -> dict[str, Any]:
             }
             for row in report.horizons.rows
         ],
+        "windows": None
+        if report.windows is None
+        else {
+            "told": report.windows.told,
+            "sentence": report.windows.sentence,
+            "normal": report.windows.normal,
+            **_camel_keys(dump(report.windows.record)),
+        },
         "reliability": None if report.calibration is None else _reliability(report.calibration),
         "slices": [
             {

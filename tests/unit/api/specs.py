@@ -123,6 +123,13 @@ def forecast(path: str, value: Any) -> dict[str, Any]:
     return _with(FORECAST, path, value)
 
 
+def windowed(field: str, value: Any, **more: Any) -> dict[str, Any]:
+    """GOOD with a gate on each month, of which one field is replaced."""
+    gate = {"name": "months", "metric": "roc_auc", "window": "Each", "require": {"Shadow": ">= 0.6"}}
+    document = changed("data.windows", {"length": "Month"})
+    return {**document, "gates": [{**gate, field: value, **more}, *document["gates"][1:]]}
+
+
 ANNOTATIONS = {"uri": "pvc://data/said.csv", "row": "application", "annotator": "officer", "label": "opinion"}
 GATEWAY: dict[str, Any] = {"parentRefs": [{"name": "shared"}], "hostnames": ["credit.example.com"]}
 
@@ -295,6 +302,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         forecast("gates.1", {"name": "f", "metric": "leaks", "horizon": "7", "require": {"Shadow": "<= 0"}}),
         "gates[1].horizon",
     ),
+    "windows of no length": (changed("data.windows", {}), "data.windows"),
+    "windows of two lengths": (changed("data.windows", {"length": "30d", "count": 500}), "data.windows"),
+    "windows of few rows": (changed("data.windows", {"count": 29}), "data.windows.count"),
+    "windows of rows in a time zone": (
+        changed("data.windows", {"count": 500, "timeZone": "Europe/Berlin"}),
+        "data.windows.timeZone",
+    ),
+    "windows by no time": (
+        {**changed("task.time", ...), "data": {"test": {"uri": "pvc://d/t.csv"}, "windows": {"length": "Month"}}},
+        "data",
+    ),
+    "a gate on windows that nobody declares": (changed("gates.0.window", "Each"), "gates"),
+    "one window of many": (windowed("window", "2013-07"), "gates[0].window"),
+    "windows of a slice": (windowed("each", ["age"]), "gates[0].window"),
+    "windows of training rows": (windowed("rows", "train"), "gates[0].window"),
+    "windows of a count": (windowed("metric", "leaks", require={"Shadow": "<= 0"}), "gates[0].window"),
+    "windows beside a baseline": (windowed("require", {"Suggest": "better than linear"}), "gates[0].require"),
     "the mean of classes": (
         changed("task.unit", {"column": "customer", "answers": "Mean", "labels": "Mean"}),
         "task.unit.labels",
@@ -398,6 +422,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "people without annotations": (changed("baselines.0", {"name": "prior", "type": "Human"}), "baselines"),
     "agreement without annotations": (
         changed("gates.1", {"name": "agree", "metric": "cohen_kappa", "require": {"Shadow": ">= 0.5"}}),
+        "gates",
+    ),
+    "label noise by annotators who may have made the labels": (
+        {
+            **changed("gates.1", {"name": "noise", "metric": "label_noise", "require": {"Shadow": "<= 0.05"}}),
+            "task": GOOD["task"] | {"id": "application"},
+            "data": GOOD["data"] | {"annotations": ANNOTATIONS},
+        },
         "gates",
     ),
     "annotations of rows without a name": (changed("data.annotations", ANNOTATIONS), "task"),
