@@ -141,13 +141,13 @@ def test_times_of_a_table_declare_and_never_prove(status: str, found: ByTime | N
 
 def test_both_times_and_the_margin_are_told() -> None:
     assert held_out(evidence("Unknown", LATER)).reason == (
-        "all 2 test rows, from 2024-05-02T00:00:00Z on, are later by more than 5 minutes than 2024-05-01T00:00:00Z, when "
-        "the model's digest was first seen. The times are the table's own: no proof"
+        "all 2 test rows, from 2024-05-02T00:00:00Z on, are later by more than 5 minutes than 2024-05-01T00:00:00Z, "
+        "when the model's digest was first seen. The times are the table's own: no proof"
     )
     assert held_out(evidence("Unknown", MOST)).reason == (
-        "as it was computed; 1 of 2 test rows, from 2024-04-01T00:00:00 on, are later by more than 14 hours and 5 minutes "
-        "(times without a zone may be as far ahead of UTC) than 2024-05-01T00:00:00Z, when the model's digest was first "
-        "seen"
+        "as it was computed; 1 of 2 test rows, from 2024-04-01T00:00:00 on, are later by more than 14 hours and 5 "
+        "minutes (times without a zone may be as far ahead of UTC) than 2024-05-01T00:00:00Z, when the model's digest "
+        "was first seen"
     )
 
 
