@@ -152,7 +152,13 @@ ROWS = (
             "controller.ledger.Ledger",
         ),
         part("held-out", "Held out: proven by the split's digest, declared or unknown", "evidence.schema.HeldOut"),
-        part("by-time", "Held out: proven because the rows are later than the model"),
+        part(
+            "by-time",
+            "Held out: declared where all rows are dated later than the model was first seen",
+            "controller.first_seen.FirstSeen",
+            "evaluate.first_seen.by_time",
+            "evidence.held_out.held_out",
+        ),
     ),
     row(
         "G6",

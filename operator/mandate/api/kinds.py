@@ -713,6 +713,15 @@ class EvaluationImages(Spec):
     """Runs the champion, where it isn't an image itself: what the champion's own revision is served with."""
 
 
+class FirstSeen(Spec):
+    """Since when the operator has known a model's digest, by the API server's clock."""
+
+    digest: Digest
+    """The model's."""
+    time: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+    """RFC 3339 in UTC, whole seconds."""
+
+
 class ModelEvaluationSpec(Spec):
     """One measurement: its inputs, pinned by digest, and its settings. Immutable."""
 
@@ -746,6 +755,9 @@ class ModelEvaluationSpec(Spec):
     images: EvaluationImages | None = None
     """What the Pod runs. No part of what is measured: an upgrade of the operator measures nothing again. Undeclared in
     objects from before it was kept: then the present operator's."""
+    first_seen: FirstSeen | None = None
+    """When the operator first knew the model's digest, written down before this measurement. Undeclared where the
+    digest is learnt by measuring. No part of what is measured: test rows are held against it."""
     retry: Annotated[str, StringConstraints(max_length=253)] = ""
     """The value of the annotation mandate.dev/retry that asked for this measurement."""
     repeat: Annotated[int, Field(ge=0)] = 0

@@ -13,7 +13,7 @@ from mandate.controller.choice import evaluation_of, evaluation_status, understo
 from mandate.controller.conditions import Finding, dumped, find, is_true, merged
 from mandate.controller.identity import job_name
 from mandate.controller.intake import IntakeError, summary
-from mandate.controller.plan import Action, Apply, Create, Plan, SetStatus, delete
+from mandate.controller.plan import Action, Apply, Create, Plan, See, SetStatus, delete
 from mandate.controller.progress import Failed, Measured, Progress, Under, ending, finished, progress
 from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Settings
@@ -57,10 +57,16 @@ def decide_evaluation(snapshot: EvaluationSnapshot, now: float) -> Plan:
         return Plan()
     status = evaluation_status(meval)
     if status.evidence is not None:
-        return Plan(_tidy(snapshot, keep=None))
+        return Plan((*_see(snapshot, status), *_tidy(snapshot, keep=None)))
     if is_true(status.conditions, "Failed"):
         return _after_failure(snapshot, status, now)
     return _follow(snapshot, spec, status, now)
+
+
+def _see(snapshot: EvaluationSnapshot, status: ModelEvaluationStatus) -> tuple[See, ...]:
+    """Enter a digest that was learnt by measuring, from when it is known on: the next measurement may stand on it."""
+    digest = status.model_digest
+    return () if digest is None or digest in snapshot.first_seen else (See(digest),)
 
 
 def _follow(snapshot: EvaluationSnapshot, spec: ModelEvaluationSpec, status: ModelEvaluationStatus, now: float) -> Plan:

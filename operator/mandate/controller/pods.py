@@ -24,7 +24,7 @@ from mandate.api.names import (
 from mandate.api.spec import DATA_TABLES, Batch, Model, ModelSource, Serving, TableSource, Task
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
-from mandate.evidence.measurement import measurement_settings
+from mandate.evidence.measurement import measurement_settings, stated
 
 Object = dict[str, Any]
 
@@ -65,10 +65,14 @@ def evaluation_template(
     """The Pod of one attempt: fetch, then the predictor beside the judge.
 
     The deadline stands here, not on the Job, which would delete the Pod and its log. The judge is always the present
-    one; the settings that all are told leave the images out, which older ones wouldn't understand.
+    one; the settings that all are told leave out the images, and the first-seen time stands beside them: older images
+    wouldn't understand either.
     """
     images = spec.images or EvaluationImages(fetch=settings.images.fetch, predictor=settings.images.predictor)
-    packed = pack({"metadata": {"name": evaluation, "namespace": namespace}, "spec": measurement_settings(spec)})
+    told: Object = {"metadata": {"name": evaluation, "namespace": namespace}, "spec": measurement_settings(spec)}
+    if spec.first_seen is not None:
+        told["firstSeen"] = stated(spec.first_seen)
+    packed = pack(told)
     environment = [{"name": SETTINGS_VARIABLE, "value": packed}]
     claims = sorted({claim for uri in spec.source_uris if (claim := claim_of(uri))})
     source, champion = spec.model.source, spec.champion

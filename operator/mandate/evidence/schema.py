@@ -196,6 +196,29 @@ class HeldOut(_Record):
     reason: Text
 
 
+class ByTime(_Record):
+    """Test rows beside when the operator first knew the model that was measured, by their own times."""
+
+    digest: Sha256
+    """The model's."""
+    first_seen: Annotated[str, Field(max_length=32)]
+    """RFC 3339 in UTC, by the API server's clock."""
+    rows: int = Field(ge=1)
+    later: int = Field(ge=0)
+    """Those of them that are later by more than `margin`."""
+    margin: int = Field(ge=0)
+    """Seconds: for clocks that differ, and for zones where the times say none."""
+    oldest: Annotated[str, Field(max_length=32)] | None = None
+    """The first test row's time: in UTC, or as written where no zone is."""
+    fault: Fault | None = None
+    """Why the rows' times can't be told."""
+
+    @property
+    def all_later(self) -> bool:
+        """Whether every test row is later, not only most."""
+        return self.fault is None and self.later == self.rows
+
+
 class Computed(_Record):
     """The part of the evidence that is a pure function of predictions, labels and settings."""
 
@@ -278,6 +301,8 @@ class Measured(_Record):
     robustness: dict[str, Probed] | None = None
     newest: dict[str, Text] | None = None
     """The newest row's time by part, in UTC (or as written where no zone is); None where rows have no times."""
+    by_time: ByTime | None = None
+    """None where nobody knows when the model was first seen, or the rows have no times."""
     isolation: Literal["Sealed", "Open", "Unknown"] = "Unknown"
     seconds: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, Text] = Field(default_factory=dict)

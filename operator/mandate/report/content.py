@@ -15,6 +15,7 @@ from mandate.api.criteria import CHAMPION, OVERALL, Level, Requirement, describe
 from mandate.api.kinds import ModelDeploymentSpec, Transition, VerdictWord
 from mandate.api.spec import EACH, Burden, Gate, Slice
 from mandate.evidence.data import Comparison, DataEvidence
+from mandate.evidence.held_out import held_out
 from mandate.evidence.intervals import AllPairs, Beta, StudentT, Table, Unbounded
 from mandate.evidence.labels import ACCEPTED_ONLY
 from mandate.evidence.schema import (
@@ -310,6 +311,7 @@ def build(
     cells = {estimate.quantity.sort_key(): estimate for estimate in computed.estimates}
     values = _values(spec, computed)
     computed_digest, evidence_digest = digests(evidence)
+    found = held_out(evidence)
     inputs = {
         "model": computed.inputs.model or "none: the answers are columns of the data",
         **dict(sorted(computed.inputs.data.items())),
@@ -363,8 +365,8 @@ def build(
         look=verdict.look,
         look_source=look_source,
         look_share=1 / (verdict.look * (verdict.look + 1)),
-        held_out=computed.held_out.status,
-        held_out_reason=computed.held_out.reason,
+        held_out=found.status,
+        held_out_reason=found.reason,
         labels=_labels(computed),
         personal=f"{', '.join(computed.personal)} (values withheld)" if computed.personal else "",
         isolation=evidence.measured.isolation,

@@ -22,6 +22,7 @@ from mandate.api.criteria import (
 )
 from mandate.api.kinds import VerdictWord, tier_burden
 from mandate.api.spec import EACH, Burden, Gate, RiskTier
+from mandate.evidence.held_out import held_out
 from mandate.evidence.intervals import AllPairs, Beta, Fact, Paired, StudentT, Table, Unbounded
 from mandate.evidence.schema import Cutoff, Estimate, Evidence, Quantity
 from mandate.evidence.windows import UNTOLD
@@ -229,9 +230,9 @@ def _gate(
 
 def _held_out(evidence: Evidence, level: Level) -> GateVerdict:
     """Tier High stands on rows that are proven to be held out, above Shadow."""
-    held_out, split = evidence.computed.held_out, evidence.computed.inputs.split
-    proven = held_out.status == "Proven"
-    message = f"test rows held out: {held_out.status} ({held_out.reason})"
+    found, split = held_out(evidence), evidence.computed.inputs.split
+    proven = found.status == "Proven"
+    message = f"test rows held out: {found.status} ({found.reason})"
     if not proven:
         message += f"; tier High asks for proof: train on this split and set model.training.splitDigest: {split}"
     verdict: VerdictWord = "Pass" if proven else "Inconclusive"
