@@ -1,4 +1,4 @@
-"""Profiles of a table's parts in one pass, shard by shard: a task is one column of one shard.
+"""Profiles of a table's parts, column after column: a task is one column of one shard.
 
 The table may be mapped from a file: only what is under way is in memory. The profiles have the same bytes whoever does
 the tasks (`work`), and whatever the shards, since profiles merge exactly.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -68,29 +70,52 @@ def profiles(
     workers: Workers = SERIAL,
     shard_rows: int | None = None,
 ) -> dict[Part, Profile]:
-    """The profiles, as `profile` makes them, of those parts that have rows. Raises what `profile` does.
+    """The profiles, as `profile` makes them, of those parts that have rows, all columns of them at once.
 
-    `shard_rows` (SHARD_ROWS where left out) changes nothing but how much is in memory at a time.
+    Raises what `profile` does. `shard_rows` (SHARD_ROWS where left out) changes nothing but how much is in memory.
+    """
+    counts, limit = split.counts(), cells(table.num_rows, len(names))
+    found: dict[Part, dict[str, Column]] = {part: {} for part in PARTS if counts[part]}
+    for name, columns in by_column(
+        table, split, names, categories=categories, workers=workers, shard_rows=shard_rows
+    ):
+        for part, column in columns.items():
+            found[part][name] = column
+    return {part: Profile(rows=counts[part], limit=limit, columns=columns) for part, columns in found.items()}
+
+
+def by_column(
+    table: pa.Table,
+    split: Split,
+    names: Sequence[str],
+    *,
+    categories: Collection[str] = (),
+    workers: Workers = SERIAL,
+    shard_rows: int | None = None,
+) -> Iterator[tuple[str, dict[Part, Column]]]:
+    """Each column of `profiles`, of those parts that have rows, in the order of `names`.
+
+    Whoever is done with one lets go of it: a table's number columns may have as many cells as it has values.
     """
     limit = cells(table.num_rows, len(names))
-    found: dict[Part, dict[str, Column]] = {part: {} for part in PARTS if split.rows(part).any()}
     pieces = _pieces(table, split, names, frozenset(categories), limit=limit, shard_rows=shard_rows or SHARD_ROWS)
-    for name, columns in workers.map(profile_piece, pieces):
-        for part, column in columns.items():
-            known = found[part].get(name)
-            found[part][name] = column if known is None else merge_columns(name, known, column, limit)
-    counts = split.counts()
-    return {part: Profile(rows=counts[part], limit=limit, columns=columns) for part, columns in found.items()}
+    for name, of_one in groupby(workers.map(profile_piece, pieces), key=itemgetter(0)):
+        whole: dict[Part, Column] = {}
+        for _, columns in of_one:
+            for part, column in columns.items():
+                known = whole.get(part)
+                whole[part] = column if known is None else merge_columns(name, known, column, limit)
+        yield name, {part: whole[part] for part in PARTS if part in whole}
 
 
 def _pieces(
     table: pa.Table, split: Split, names: Sequence[str], categories: frozenset[str], *, limit: int, shard_rows: int
 ) -> Iterator[Piece]:
-    for start in range(0, table.num_rows, shard_rows):
-        part = split.part[start : start + shard_rows]
-        shard = table.slice(start, shard_rows)
-        for name in names:
-            yield Piece(name=name, values=shard.column(name), part=part, categories=categories, limit=limit)
+    for name in names:
+        values = table.column(name)
+        for start in range(0, table.num_rows, shard_rows):
+            part, some = split.part[start : start + shard_rows], values.slice(start, shard_rows)
+            yield Piece(name=name, values=some, part=part, categories=categories, limit=limit)
 
 
 def profile_piece(piece: Piece) -> tuple[str, dict[Part, Column]]:
