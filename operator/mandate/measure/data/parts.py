@@ -72,9 +72,8 @@ def examine(
     findings = [*unread.values()]
     compared: dict[Part, list[ColumnDrift]] = {part: [] for part in later}
 
-    def looked_at(item: tuple[str, dict[Part, Column]]) -> tuple[list[Finding], dict[Part, ColumnDrift | None]]:
-        """What is to be said of one column, whose profiles are then let go."""
-        name, columns = item
+    def looked_at(name: str, columns: dict[Part, Column]) -> tuple[list[Finding], dict[Part, ColumnDrift | None]]:
+        """What is to be said of one column."""
         of = {part: Profile(rows=counts[part], limit=limit, columns={name: columns[part]}) for part in columns}
         said, apart = [*quality(of[first], part=first)], dict[Part, ColumnDrift | None]()
         for part in later:
@@ -83,8 +82,7 @@ def examine(
             said += quality(of[part], part=part, reference=of[first], worth=both)
         return said, apart
 
-    columns_ = shards.by_column(table, split, names, categories=categories, workers=workers)
-    for said, apart in workers.here.map(looked_at, columns_):
+    for said, apart in shards.by_column(table, split, names, categories=categories, workers=workers, then=looked_at):
         findings += said
         for part, column in apart.items():
             if column is not None:

@@ -6,7 +6,7 @@ the tasks (`work`), and whatever the shards, since profiles merge exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..split import PARTS, Part, Split
-from ..work import SERIAL, Workers
+from ..work import SERIAL, Result, Workers
 from . import grid as grids
 from .profile import Column, Profile, merge_columns, profile_column
 
@@ -76,9 +76,16 @@ def profiles(
     """
     counts, limit = split.counts(), cells(table.num_rows, len(names))
     found: dict[Part, dict[str, Column]] = {part: {} for part in PARTS if counts[part]}
-    for name, columns in by_column(
-        table, split, names, categories=categories, workers=workers, shard_rows=shard_rows
-    ):
+    every = by_column(
+        table,
+        split,
+        names,
+        categories=categories,
+        workers=workers,
+        shard_rows=shard_rows,
+        then=lambda name, columns: (name, columns),
+    )
+    for name, columns in every:
         for part, column in columns.items():
             found[part][name] = column
     return {part: Profile(rows=counts[part], limit=limit, columns=columns) for part, columns in found.items()}
@@ -92,14 +99,28 @@ def by_column(
     categories: Collection[str] = (),
     workers: Workers = SERIAL,
     shard_rows: int | None = None,
-) -> Iterator[tuple[str, dict[Part, Column]]]:
-    """Each column of `profiles`, of those parts that have rows, in the order of `names`.
+    then: Callable[[str, dict[Part, Column]], Result],
+) -> Iterator[Result]:
+    """What `then` makes of each column's name and profiles, as of `profiles`, in the order of `names`.
 
-    Whoever is done with one lets go of it: a table's number columns may have as many cells as it has values.
+    Few columns' profiles are there at a time: those of a table's numbers may have as many cells as it has values.
     """
     limit = cells(table.num_rows, len(names))
-    pieces = _pieces(table, split, names, frozenset(categories), limit=limit, shard_rows=shard_rows or SHARD_ROWS)
-    for name, of_one in groupby(workers.map(profile_piece, pieces), key=itemgetter(0)):
+    if workers is workers.here:  # each column from its beginning to its end by one of them
+
+        def whole(name: str) -> Result:
+            pieces = _pieces(table, split, [name], frozenset(categories), limit=limit, shard_rows=shard_rows)
+            (item,) = _merged(map(profile_piece, pieces), limit)
+            return then(*item)
+
+        return workers.map(whole, names)
+    pieces = _pieces(table, split, names, frozenset(categories), limit=limit, shard_rows=shard_rows)
+    return workers.here.map(lambda item: then(*item), _merged(workers.map(profile_piece, pieces), limit))
+
+
+def _merged(pieces: Iterable[tuple[str, dict[Part, Column]]], limit: int) -> Iterator[tuple[str, dict[Part, Column]]]:
+    """Each column's pieces as one."""
+    for name, of_one in groupby(pieces, key=itemgetter(0)):
         whole: dict[Part, Column] = {}
         for _, columns in of_one:
             for part, column in columns.items():
@@ -109,8 +130,15 @@ def by_column(
 
 
 def _pieces(
-    table: pa.Table, split: Split, names: Sequence[str], categories: frozenset[str], *, limit: int, shard_rows: int
+    table: pa.Table,
+    split: Split,
+    names: Sequence[str],
+    categories: frozenset[str],
+    *,
+    limit: int,
+    shard_rows: int | None,
 ) -> Iterator[Piece]:
+    shard_rows = shard_rows or SHARD_ROWS
     for name in names:
         values = table.column(name)
         for start in range(0, table.num_rows, shard_rows):
