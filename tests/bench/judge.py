@@ -93,16 +93,15 @@ def unsliced(folder: Path) -> int:
 
 
 def _compute(files: dict[str, Path], slices: list[str]) -> int:
-    from pyarrow import parquet
-
     from mandate.api import spec
     from mandate.measure.answers import from_columns
     from mandate.measure.engine import compute
     from mandate.measure.split import join
     from mandate.measure.work import threads
+    from mandate.sources import read_table
 
     task = spec.Task(type="Binary", target="y", positive="1", id="id")
-    table, split = join({part: parquet.read_table(file) for part, file in files.items()}, task=task)
+    table, split = join({part: read_table(file, format="Parquet") for part, file in files.items()}, task=task)
     features = tuple(name for name in table.column_names if name[0] in "nt")
     computed = compute(
         table=table,

@@ -67,12 +67,12 @@ from .revealed import combined, reveal
 from .revealed import told as told_of
 from .sample import sampled
 from .slices import Sliced, assign_all
-from .split import PARTS, Part, Split
-from .table import MeasureError, column, text_codes, texts
+from .split import PARTS, Keys, Part, Split
+from .table import MeasureError, Ordered, column, text_codes, texts
 from .uncertainty import Clusters, Summed
 from .units import OF_LABELS, Units, units
 from .weights import by_class, effective_rows, weigh
-from .work import SERIAL, Workers
+from .work import SERIAL, Workers, others
 
 CHAMPION = "champion"
 REST = "rest"
@@ -117,10 +117,10 @@ def compute(
     what is cut into tasks; no number depends on them. Raises MeasureError where the inputs can't be measured at all;
     whatever fails for one number is that number's fault.
     """
-    order = answers.order(split.keys)
+    read, order = table, answers.order(split.keys)
     if champion is not None:
         champion = _align(champion, order)
-    table, split, answers = table.take(pa.array(order)), split.take(order), answers.take(order)
+    table, keys, split, answers = Ordered(table, order), split.keys, split.take(order), answers.take(order)
     weights, split = weigh(table, split, task=task)
     measured: NDArray[np.bool_] | None = None
     if (revealed := reveal(table, split, task=task)) is not None:
@@ -149,10 +149,14 @@ def compute(
         )
         if revealed is not None:
             findings.append(told_of(revealed.known))
+        if revealed is None:
+            as_read = _as_read(split, order, keys)
+        else:  # rows that don't count are no rows of the data either
+            read, as_read = table.select(table.column_names), split
         private = personal.personal(data, salt=split.digest)
         withhold = None if private is None else private.withhold
         slices = list(assign_all(table, data.slices, train=split.rows("train"), withhold=withhold))
-        if (note := personal.undeclared(table.column_names, declared=data.personal, task=task)) is not None:
+        if (note := personal.undeclared(read.column_names, declared=data.personal, task=task)) is not None:
             findings.append(note)
         if rolled is not None:
             slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
@@ -165,8 +169,8 @@ def compute(
         with workers.here.aside() as submit:
             examined = submit(
                 examine,
-                table,
-                split,
+                read,
+                as_read,
                 target=task.target,
                 features=features,
                 regression=task.type in NUMBERS,
@@ -174,7 +178,7 @@ def compute(
                 time=task.time,
                 by_time=data.split is not None and data.split.method == "Time",
                 in_order=data.split is None or data.split.method == "Time",
-                workers=workers,
+                workers=others(workers),
             )
             searched = submit(judge.weakest, scored, slices, data, model)
             windowed = submit(judge.windowed, scored, data, task)
@@ -190,7 +194,7 @@ def compute(
             overall, remainder = judge.overall()
             sliced_ = [submit(_listed, judge, sliced, remainder) for sliced in slices]
             estimates = [
-                *judge.facts(split),
+                *judge.facts(as_read),
                 *overall,
                 *judge.by_class(),
                 *judge.by_quantile(task.quantiles or ()),
@@ -203,7 +207,7 @@ def compute(
             found, weak, (in_windows, over) = examined.result(), searched.result(), windowed.result()
             estimates += in_windows
             if production is not None:
-                found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
+                found = represent(found, read, as_read, production, model=model, task=task, data=data, slices=slices)
             if private is not None:
                 found = private.data(found)
             estimates += _data_facts(found, split, production=production is not None)
@@ -239,6 +243,13 @@ def compute(
         return computed
     declared = [model, task, data, *references, *error_costs, *([champion_model] if champion_model else [])]
     return private.computed(computed, known=personal.known_words(declared, classes=judge.classes, slices=slices))
+
+
+def _as_read(split: Split, order: Rows, keys: Keys) -> Split:
+    """The split of rows that were put into `order`, in the order in which their table, with these `keys`, has them."""
+    part = np.empty(len(keys), dtype=np.int8)
+    part[order] = split.part
+    return Split(part=part, keys=keys, digest=split.digest)
 
 
 def _listed(judge: Judge, sliced: Sliced, remainder: Remainder | None) -> list[Estimate]:
