@@ -26,6 +26,7 @@ from pyarrow import parquet
 
 from mandate.measure.data.drift import drift
 from mandate.measure.data.profile import Profile, dumps, loads, profile
+from mandate.measure.work import Workers, threads
 
 T = TypeVar("T")
 
@@ -69,7 +70,9 @@ def least(action: Callable[[], T], rounds: int) -> tuple[Took, T]:
     return Took(*map(min, zip(*times, strict=True))), result
 
 
-def measure(folder: Path, *, rows: int, numbers: int, texts: int, workers: int, rounds: int) -> tuple[Profile, Profile]:
+def measure(
+    folder: Path, *, rows: int, numbers: int, texts: int, workers: Workers, rounds: int
+) -> tuple[Profile, Profile]:
     paths = [folder / "reference.parquet", folder / "current.parquet"]
     for seed, path in enumerate(paths):
         parquet.write_table(table(rows=rows, numbers=numbers, texts=texts, seed=seed), path)
@@ -91,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{options.workers} workers, load before {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
-        measured = {"workers": options.workers, "rounds": options.rounds}
+        measured = {"workers": threads(options.workers), "rounds": options.rounds}
         reference, current = measure(Path(name), rows=200_000, numbers=20, texts=4, **measured)
         stored = dumps(reference.coarsen())
         took, _ = least(lambda: drift(loads(stored), current.coarsen()), options.rounds)

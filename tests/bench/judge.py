@@ -73,8 +73,9 @@ def wide(folder: Path) -> int:
 
     from mandate.measure.data.drift import drift
     from mandate.measure.data.profile import profile
+    from mandate.measure.work import threads
 
-    workers = len(os.sched_getaffinity(0))
+    workers = threads(len(os.sched_getaffinity(0)))
     tables = [parquet.read_table(folder / f"wide-{name}") for name in ("reference", "current")]
     return len(drift(*(profile([each], workers=workers) for each in tables), workers=workers))
 
@@ -98,6 +99,7 @@ def _compute(files: dict[str, Path], slices: list[str]) -> int:
     from mandate.measure.answers import from_columns
     from mandate.measure.engine import compute
     from mandate.measure.split import join
+    from mandate.measure.work import threads
 
     task = spec.Task(type="Binary", target="y", positive="1", id="id")
     table, split = join({part: parquet.read_table(file) for part, file in files.items()}, task=task)
@@ -117,7 +119,7 @@ def _compute(files: dict[str, Path], slices: list[str]) -> int:
             test=spec.TableSource(uri="rows.parquet"),
             slices=tuple(spec.Slice(name=name, column=name) for name in slices),
         ),
-        workers=len(os.sched_getaffinity(0)),
+        workers=threads(len(os.sched_getaffinity(0))),
     )
     return len(computed.estimates)
 

@@ -92,6 +92,27 @@ def alike(name: str, summed: Summed, point: Point) -> bool:
     )
 
 
+@pytest.mark.parametrize("rare", [False, True])
+@pytest.mark.parametrize("which", ["any", "high", "few"])
+def test_many_steps_of_precision_are_told_by_fewer(which, rare):
+    rng = np.random.default_rng(13)
+    rows = 100_000
+    x = rng.normal(size=rows) - 3.0 * rare
+    score = 1 / (1 + np.exp(-x))
+    whole = Sample(actual=x + rng.normal(size=rows) > 0.5, label=score > 0.5, score=score)
+    remainder = Remainder(whole, {"average_precision": METRICS["average_precision"](whole)})
+    assert (len(remainder._steps.hits) < np.count_nonzero(whole.actual)) != rare
+    chosen = {"any": rng.random(rows) < 0.3, "high": score > np.quantile(score, 0.97), "few": rng.random(rows) < 1e-3}
+    taken = np.flatnonzero(chosen[which])
+    found = remainder.without(["average_precision"], taken)["average_precision"]
+    point = METRICS["average_precision"](whole.take(np.delete(np.arange(rows), taken)))
+    spread = contributions(point, None).sums
+    assert found.value == pytest.approx(point.value, rel=1e-5)
+    assert found.sums.second == pytest.approx(spread.second, rel=1e-4)
+    assert found.sums.third == pytest.approx(spread.third, rel=1e-4, abs=1e-4 * spread.second**1.5)
+    assert found.sums.fourth == pytest.approx(spread.fourth, rel=1e-4)
+
+
 def test_where_sums_lose_their_digits_the_rows_are_asked():
     whole = sample("Regression", "plain")
     score = whole.score.copy()

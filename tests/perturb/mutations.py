@@ -392,8 +392,8 @@ MUTATIONS = (
     mutation(
         "a training row that is forgotten",
         "measure/split.py",
-        "np.isin(self.keys[self.rows(other)], self.keys[self.rows(one)])",
-        "np.isin(self.keys[self.rows(other)], np.unique(self.keys[self.rows(one)])[1:])",
+        "overlap(self.keys[self.rows(one)], ",
+        "overlap(np.unique(self.keys[self.rows(one)])[1:], ",
         f"{FACTS}::test_facts_of_a_run_are_counted",
         metrics=("shared_rows",),
     ),
@@ -1165,6 +1165,13 @@ MUTATIONS = (
         "FAITHFUL = 1e-3",
         "FAITHFUL = -1e99",
         f"{REMAINDER}::test_where_sums_lose_their_digits_the_rows_are_asked",
+    ),
+    mutation(
+        "steps of precision over which rows above change much",
+        "measure/remainder.py",
+        "FINE = 2048",
+        "FINE = 64",
+        f"{REMAINDER}::test_many_steps_of_precision_are_told_by_fewer",
     ),
     mutation(
         "a small rest by sums over all",

@@ -17,6 +17,7 @@ from mandate.measure.data.drift import drift
 from mandate.measure.data.grid import coarsen, grid, merge
 from mandate.measure.data.profile import dumps, loads, profile
 from mandate.measure.table import MeasureError
+from mandate.measure.work import Threads
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 NUMBER = st.one_of(FINITE, st.sampled_from([0.0, -0.0, 1.0, 2.0]), st.integers(-5, 5).map(float))
@@ -51,7 +52,7 @@ def table(rows):
 )
 @pytest.mark.parametrize("limit", [2, 5, 1 << 20])
 def test_any_split_and_order_of_batches_gives_equal_bytes(limit, rows, cuts, order, data):
-    whole = dumps(profile([table(rows)], limit=limit, categories=["whole"], workers=2))
+    whole = dumps(profile([table(rows)], limit=limit, categories=["whole"], workers=Threads(2)))
     shuffled = list(rows)
     order.shuffle(shuffled)
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]

@@ -10,6 +10,7 @@ from mandate.evidence.canonical import sha256
 from mandate.measure.data.newdata import Expected, beside
 from mandate.measure.data.profile import Profile, loads
 from mandate.measure.table import MeasureError
+from mandate.measure.work import available, threads
 from mandate.report import drift
 from mandate.report.drift import Told
 from mandate.sources import SourceError, digest_of, read_table
@@ -30,7 +31,7 @@ def execute(options: argparse.Namespace) -> int:
         with progress(f"comparing {options.table.name}"):
             identities = [name for name in (options.id, options.cluster) if name is not None]
             table = read_table(options.table, name=str(options.table), identities=identities)
-            found = beside(table, reference, expected=expected)
+            found = beside(table, reference, expected=expected, workers=threads(available()))
             told = Told(
                 table=options.table.name,
                 table_digest=digest_of(options.table),

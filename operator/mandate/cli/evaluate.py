@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mandate.api.check import SpecError
 from mandate.api.spec import Model
+from mandate.evaluate.failures import failing
 from mandate.evaluate.local import evaluate_locally
 from mandate.evaluate.places import place_of
 from mandate.evidence.measurement import evaluation_spec
+from mandate.measure.work import Workers, available, threads
 from mandate.sources import SourceError, digest_of
 
 from . import manifest, output, sources, verdict
@@ -27,9 +31,30 @@ def execute(options: argparse.Namespace) -> int:
     declared = manifest.read(options.file, name=options.name)
     champion = None if options.champion is None else rival(options.champion, declared, options)
     asked = evaluation_spec(declared.name, declared.declared, champion=champion)
-    with sources.reading(options, folder=declared.folder) as reader, progress(f"evaluating {declared.name}") as stage:
-        evidence = evaluate_locally(asked, reader=reader, now=datetime.now(UTC), serve=options.serve, stage=stage)
+    with (
+        sources.reading(options, folder=declared.folder) as reader,
+        progress(f"evaluating {declared.name}") as stage,
+        _workers(options) as workers,
+    ):
+        evidence = evaluate_locally(
+            asked, reader=reader, now=datetime.now(UTC), serve=options.serve, stage=stage, workers=workers
+        )
     return verdict.conclude(declared, evidence, options, outputs)
+
+
+@contextmanager
+def _workers(options: argparse.Namespace) -> Iterator[Workers]:
+    """Who does what is cut into tasks: threads, or a Dask cluster. Raises EvaluationError."""
+    here = threads(options.workers or available())
+    if options.dask is None:
+        yield here
+        return
+    from mandate.evaluate.on_dask import on_dask
+
+    with ExitStack() as stack:
+        with failing("Settings", field=f"--dask {options.dask}"):
+            workers = stack.enter_context(on_dask(options.dask, here=here))
+        yield workers
 
 
 def rival(path: Path, candidate: Manifest, options: argparse.Namespace) -> Model:

@@ -119,6 +119,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _threads(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 1024:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 to 1024 threads")
+    return value
+
+
 def _target(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="MODEL", help="the ModelDeployment's name")
     command.add_argument("-n", "--namespace", help="its namespace (default: the context's)")
@@ -152,6 +159,18 @@ def _evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         "--serve",
         action="store_true",
         help="also serve the model on this machine and measure latencies; without it such gates are Error NotMeasured",
+    )
+    command.add_argument(
+        "--workers",
+        type=_threads,
+        metavar="N",
+        help="threads that look through the data (default: as there are cores); the evidence is the same",
+    )
+    command.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="have the workers of a Dask cluster look through the data, such as tcp://HOST:8786: rows are sent there; "
+        "the evidence is the same",
     )
 
 

@@ -17,6 +17,7 @@ from mandate.evidence.canonical import sha256
 from mandate.evidence.measurement import evaluation_spec
 from mandate.measure.data.columns import columns, identities, stored
 from mandate.measure.data.profile import dumps
+from mandate.measure.work import available, threads
 from mandate.report.content import count_text
 from mandate.sources import SourceError, read_table
 
@@ -33,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     rows = _of_part(options, declared, asked) if options.table is None else _of_table(options, asked)
     kept = columns(model=asked.model, task=asked.task, data=asked.data, target=asked.task.target in rows.column_names)
     with progress("profiling"), failing("Measure", field="spec.model.inputs.columns"):
-        found = stored(rows, kept)
+        found = stored(rows, kept, workers=threads(available()))
     document = dumps(found)
     try:
         options.out.write_bytes(document)

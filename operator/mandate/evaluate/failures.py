@@ -25,6 +25,7 @@ _NOT_JUDGED = {
     "Unavailable",
     "Truncated",
     "TooSlow",
+    "DaskFailed",
 }
 
 

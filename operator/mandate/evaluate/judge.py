@@ -12,6 +12,7 @@ from pathlib import Path
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence
 from mandate.inference.client import Limits
+from mandate.measure.work import available, threads
 
 from . import data, predict
 from .failures import failing, of_champion
@@ -61,4 +62,5 @@ async def judge(
         isolation=isolated,
         seconds={"prepare": prepared},
         now=now,
+        workers=threads(available()),
     )

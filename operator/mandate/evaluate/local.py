@@ -18,6 +18,7 @@ from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.spec import ModelSource
 from mandate.evidence.schema import Evidence
 from mandate.inference.errors import InferenceError
+from mandate.measure.work import SERIAL, Workers
 from mandate.sources import Reader
 
 from . import data, predict
@@ -37,12 +38,13 @@ def evaluate_locally(
     now: datetime,
     serve: bool = False,
     stage: Callable[[str], None] = lambda _: None,
+    workers: Workers = SERIAL,
 ) -> Evidence:
     """Evidence as the Job would find it; `reader` reads what is behind a URI, `now` is what rows' age is reckoned from.
 
     A model file runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
-    process on the loopback interface, and they are measured. `stage` is told what is being done, in words. Raises
-    EvaluationError.
+    process on the loopback interface, and they are measured. `stage` is told what is being done, in words. `workers` do
+    what is cut into tasks; the evidence doesn't depend on them. Raises EvaluationError.
     """
     start = time.monotonic()
     source = spec.model.source
@@ -71,7 +73,7 @@ def evaluate_locally(
         with of_champion():
             predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
     stage("measuring")
-    return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared}, now=now)
+    return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared}, now=now, workers=workers)
 
 
 async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader) -> Predicted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,15 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence, Measured
 from mandate.measure.engine import compute
+from mandate.measure.work import SERIAL, Workers
 
 from . import age
 from .data import Rows
 from .failures import failing
 from .isolation import Isolation
 from .predict import Predicted
-
-MAX_WORKERS = 4
-"""Threads of one computation: each holds some columns of its own in memory."""
 
 
 def champions(spec: ModelEvaluationSpec) -> ModelEvaluationSpec | None:
@@ -37,10 +34,12 @@ def evidence(
     isolation: Isolation,
     seconds: Mapping[str, float],
     now: datetime,
+    workers: Workers = SERIAL,
 ) -> Evidence:
     """Compute the evidence of answers that were had; `seconds` are the earlier stages'. Raises EvaluationError.
 
     `now` has a time zone. Only how old the rows are is held against it, which is no part of what is computed.
+    `workers` do what is cut into tasks; the evidence doesn't depend on them.
     """
     start = time.monotonic()
     with failing("Measure", field="spec"):
@@ -58,7 +57,7 @@ def evidence(
             model_digest=predicted.model_digest,
             data_digests=rows.digests,
             annotations=rows.annotations,
-            workers=min(os.cpu_count() or 1, MAX_WORKERS),
+            workers=workers,
             production=rows.production,
         )
         newest, ages = ({}, ()) if spec.task.time is None else age.ages(rows, time=spec.task.time, now=now)

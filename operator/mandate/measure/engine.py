@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import permutations
@@ -60,15 +59,17 @@ from .people import Panel, Votes
 from .queries import by_query, inside_clusters, told, whole_queries
 from .references import WITH_WORDS, make, no_history
 from .reliability import reliability
-from .remainder import Remainder
+from .remainder import INFLUENCES, Remainder
 from .revealed import combined, reveal
 from .revealed import told as told_of
+from .sample import sampled
 from .slices import Sliced, assign_all
 from .split import PARTS, Part, Split
 from .table import MeasureError, column, text_codes, texts
 from .uncertainty import Clusters, Summed
 from .units import OF_LABELS, Units, units
 from .weights import by_class, effective_rows, weigh
+from .work import SERIAL, Workers
 
 CHAMPION = "champion"
 REST = "rest"
@@ -101,7 +102,7 @@ def compute(
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
-    workers: int = 1,
+    workers: Workers = SERIAL,
     production: Profile | None = None,
 ) -> Computed:
     """Measure one model.
@@ -109,9 +110,9 @@ def compute(
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
     its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
-    people said, as `data.annotations` declares it, `production` the profile of what production scores. `workers`
-    threads share the work; the result doesn't depend on them. Raises MeasureError where the inputs can't be measured
-    at all; whatever fails for one number is that number's fault.
+    people said, as `data.annotations` declares it, `production` the profile of what production scores. `workers` do
+    what is cut into tasks; no number depends on them. Raises MeasureError where the inputs can't be measured at all;
+    whatever fails for one number is that number's fault.
     """
     order = answers.order(split.keys)
     if champion is not None:
@@ -152,8 +153,9 @@ def compute(
         findings += [finding for sliced in slices for finding in judge.unseen(sliced)]
         features = _features(table, model, task, references)
         scored = table if rolled is None else table.take(pa.array(rolled.last))
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            examined = pool.submit(
+        findings += sampled(split)
+        with workers.here.aside() as submit:
+            examined = submit(
                 examine,
                 table,
                 split,
@@ -164,8 +166,9 @@ def compute(
                 time=task.time,
                 by_time=data.split is not None and data.split.method == "Time",
                 in_order=data.split is None or data.split.method == "Time",
+                workers=workers,
             )
-            searched = pool.submit(judge.weakest, scored, slices, data, model)
+            searched = submit(judge.weakest, scored, slices, data, model)
             said = _votes(annotations, data, table, judge.order(task), task=task)
             judge, words = _with_people(judge, said, references, split)
             learnt += words
@@ -175,7 +178,7 @@ def compute(
                     "neither task.weight nor data.sampling"
                 )
             overall, remainder = judge.overall()
-            sliced_ = [pool.submit(_listed, judge, sliced, remainder) for sliced in slices]
+            sliced_ = [submit(_listed, judge, sliced, remainder) for sliced in slices]
             estimates = [
                 *judge.facts(split),
                 *overall,
@@ -718,20 +721,31 @@ class Judge:
 
     def overall(self) -> tuple[list[Estimate], Remainder | None]:
         """All parts as a whole, and train against test; and what slices of the test rows leave over, if sums tell."""
-        found = {part: self.numbers(self.mine, rows) for part, rows in self.parts.items()}
         estimates: list[Estimate] = []
         codes = {part: self._codes(rows) for part, rows in self.parts.items()}
-        for part, rows in self.parts.items():
-            estimates += self._alone_and_versus(found[part], rows, codes[part], on=part)
         sizes = (len(self.parts["train"]), len(self.parts["test"]))
+        mine = {part: self._each(self.mine, rows) for part, rows in self.parts.items()}
+        theirs = {
+            part: {reference: self._each(voice, rows) for reference, voice in self.others.items()}
+            for part, rows in self.parts.items()
+        }
+        kept: Numbers = {}
+        # One metric after the other: influence values of all rows are as large as a column, and there are many metrics.
         for name in (metric.name for metric in self.metrics):
-            quantity, train, test = Quantity(metric=name, on="train-test"), found["train"][name], found["test"][name]
+            found = {part: next(numbers)[1] for part, numbers in mine.items()}
+            for part, rows in self.parts.items():
+                others = {reference: dict([next(numbers)]) for reference, numbers in theirs[part].items()}
+                estimates += self._beside({name: found[part]}, others, rows, codes[part], on=part)
+            quantity, train, test = Quantity(metric=name, on="train-test"), found["train"], found["test"]
             both = (codes["train"], codes["test"])
             estimates.append(_compared(quantity, train, test, both, sizes=sizes, named=("train", "test")))
+            kept[name] = test if name in INFLUENCES or isinstance(test, Fault) else _without_rows(test)
+        for part, rows in self.parts.items():
+            estimates += self._beside_people(rows, on=part)
         rows = self.parts["test"]
         if self.weights is not None or self.clusters is not None or not self._answered(rows):
             return estimates, None
-        return estimates, Remainder(self._sample(self.mine, rows), found["test"])
+        return estimates, Remainder(self._sample(self.mine, rows), kept)
 
     def by_class(self) -> Iterator[Estimate]:
         """Multiclass: every class against all others, on the test rows, beside the references."""
@@ -895,41 +909,29 @@ class Judge:
     ) -> Numbers:
         """Every metric, or some, of one party on some rows; with `place`, of that class against all others,
         or of that quantile."""
+        return dict(self._each(voice, rows, metrics=metrics, place=place))
+
+    def _each(
+        self, voice: Voice, rows: Rows, *, metrics: Sequence[Metric] | None = None, place: int | None = None
+    ) -> Iterator[tuple[str, Point | Fault]]:
+        """As `numbers`, each computed when it is asked for."""
         metrics = self.metrics if metrics is None else metrics
-        if voice.fault is not None:
-            return {metric.name: voice.fault for metric in metrics}
-        if not len(rows):
-            return {metric.name: Fault(code="NoRows", message="there are no rows") for metric in metrics}
-        if voice.finite is not None and not voice.finite[rows].all():
-            bad = int(np.count_nonzero(~voice.finite[rows]))
-            fault = Fault(
-                code="NonFinitePredictions", message=f"{bad} of {len(rows)} answers are missing, NaN or infinite"
-            )
-            return {metric.name: fault for metric in metrics}
-        if (stand_in := no_history(voice, rows)) is not None:
-            return {metric.name: stand_in for metric in metrics}
+        if (fault := _unheard(voice, rows)) is not None:
+            yield from ((metric.name, fault) for metric in metrics)
+            return
         sample = self._sample(voice, rows)
         groups = None
         if self.known is not None and any(rows is found for found in self.parts.values()):
             groups = self.known[rows]
         if place is not None:
             sample = sample.one_quantile(place) if self.task == "Regression" else sample.one_class(place)
-        result: Numbers = {}
         for metric in metrics:
             if metric.declaration == "useCase.errorCosts" and self.costs_fault is not None:
-                result[metric.name] = self.costs_fault
-                continue
-            if metric.needs == "Label" and voice.unlabelled is not None:
-                result[metric.name] = voice.unlabelled
-                continue
-            try:
-                point = METRICS[metric.name](sample)
-                if not math.isfinite(point.value):
-                    raise UndefinedError("Overflow", "the numbers are too large for it to have a value")
-                result[metric.name] = point if groups is None else known_shares(point, groups)
-            except UndefinedError as error:
-                result[metric.name] = Fault(code=error.code, message=str(error))
-        return result
+                yield metric.name, self.costs_fault
+            elif metric.needs == "Label" and voice.unlabelled is not None:
+                yield metric.name, voice.unlabelled
+            else:
+                yield metric.name, _number(metric, sample, groups)
 
     def _answered(self, rows: Rows) -> bool:
         """Whether the model has an answer on each of the rows."""
@@ -956,8 +958,10 @@ class Judge:
         slice_: str = "overall",
         value: str | None = None,
     ) -> Iterator[Estimate]:
-        others = {reference: self.numbers(voice, rows) for reference, voice in self.others.items()}
-        yield from self._beside(own, others, rows, codes, on=on, slice_=slice_, value=value)
+        theirs = {reference: self._each(voice, rows) for reference, voice in self.others.items()}
+        for name, point in own.items():
+            others = {reference: dict([next(numbers)]) for reference, numbers in theirs.items()}
+            yield from self._beside({name: point}, others, rows, codes, on=on, slice_=slice_, value=value)
         yield from self._beside_people(rows, on=on, slice_=slice_, value=value)
 
     def _beside_people(
@@ -1130,6 +1134,34 @@ def _compared(
     assert isinstance(a, Point)
     assert isinstance(b, Point | Summed)
     return _estimate(quantity, a, uncertainty.apart(a, b, codes), uncertainty.support(a, codes[0]), reference=b.value)
+
+
+def _unheard(voice: Voice, rows: Rows) -> Fault | None:
+    """Why a party has no number at all on these rows."""
+    if voice.fault is not None:
+        return voice.fault
+    if not len(rows):
+        return Fault(code="NoRows", message="there are no rows")
+    if voice.finite is not None and not voice.finite[rows].all():
+        bad = int(np.count_nonzero(~voice.finite[rows]))
+        message = f"{bad} of {len(rows)} answers are missing, NaN or infinite"
+        return Fault(code="NonFinitePredictions", message=message)
+    return no_history(voice, rows)
+
+
+def _number(metric: Metric, sample: Sample, groups: Rows | None) -> Point | Fault:
+    try:
+        point = METRICS[metric.name](sample)
+        if not math.isfinite(point.value):
+            raise UndefinedError("Overflow", "the numbers are too large for it to have a value")
+        return point if groups is None else known_shares(point, groups)
+    except UndefinedError as error:
+        return Fault(code=error.code, message=str(error))
+
+
+def _without_rows(point: Point) -> Point:
+    """Its value, without the influence of each row."""
+    return replace(point, psi=point.psi[:0].copy(), stratum=point.stratum[:0].copy(), weight=None)
 
 
 def _estimate(

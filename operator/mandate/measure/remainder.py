@@ -3,8 +3,8 @@
 What a number and its interval take are sums over rows, so those of the rest are the whole's less the slice's, and a
 slice costs what its own rows do. Metrics of labels see how often each pair of actual and answered class occurs. Means
 take their values' powers. ROC AUC takes powers of placements, which within the rest move by a step at each row of the
-slice. The calibration slope takes sums
-over points that stand for the rows. Average precision goes through the rows, but not through a sort.
+slice. The calibration slope takes sums over points that stand for the rows. Average precision takes the scores that
+positives have; where they are more than MAX_STEPS, its influences are good to about 1e-5.
 
 Where the difference of two sums isn't as good as a sum (FAITHFUL), where there are weights, and where the number has no
 value, there is None, and the metric is computed on the rest's rows as on any others.
@@ -13,7 +13,6 @@ value, there is None, and the metric is computed on the rest's rows as on any ot
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -31,6 +30,10 @@ from .uncertainty import Summed, Sums
 
 FAITHFUL = 1e-3
 """The rest's share of a sum over all rows, below which too many digits are lost in taking the slice's away."""
+MAX_STEPS = 1 << 14
+"""Different scores of positives up to which average precision has each of them; beyond, steps."""
+FINE = 2048
+"""A step's rows are at most one in so many of those above it."""
 LABELS = frozenset(name for name, metric in METRICS.items() if metric.__module__ == labels.__name__)
 MEANS = frozenset(
     {
@@ -45,6 +48,8 @@ MEANS = frozenset(
         *(name for name, metric in METRICS.items() if metric.__module__ == ranking.__name__),
     }
 )
+INFLUENCES = MEANS | {"average_precision"}
+"""Those of which the whole's influence values are asked for, beside its number."""
 
 Rows = NDArray[np.intp]
 Powers = tuple[float, float, float]
@@ -59,8 +64,8 @@ class Remainder:
         self.actual = sample.actual.astype(np.intp) if sample.actual.dtype.kind != "f" else None
         points = {name: point for name, point in whole.items() if isinstance(point, Point)}
         self.values = {name: point.value for name, point in points.items()}
+        self.whole = points
         self.means = {name: point for name, point in points.items() if name in MEANS}
-        self._local = threading.local()
         self.special: dict[str, Callable[[Rows], Summed | None]] = {
             "observed_expected": self._observed_expected,
             "roc_auc": self._roc_auc,
@@ -210,50 +215,21 @@ class Remainder:
         return self._score(one[0], sums, events)
 
     @cached_property
-    def _thresholds(self) -> tuple[Rows, Floats, Floats]:
-        """Scores that positives have: how many of them each row's is at least; positives at, negatives from each."""
+    def _steps(self) -> _Steps:
         place, hits, misses = self._ranked
         known = hits > 0
         group = np.cumsum(known, dtype=np.intp)
-        return group[place], hits[known], np.asarray(np.bincount(group, weights=misses, minlength=int(group[-1]) + 1))
-
-    def _memory(self) -> tuple[Floats, ...]:
-        """A thread's own."""
-        if not hasattr(self._local, "work"):
-            size = len(self._thresholds[1])
-            self._local.work = tuple(np.empty(size + (place == 1)) for place in range(6))
-        found: tuple[Floats, ...] = self._local.work
-        return found
+        lost: Floats = np.bincount(group, weights=misses, minlength=int(group[-1]) + 1).astype(np.float64)
+        whole = self.whole["average_precision"]
+        return _Steps(group[place], self.sample.actual, whole, hits=hits[known], misses=lost[1:])
 
     def _average_precision(self, rows: Rows) -> Summed | None:
-        """As the metric itself, by the scores that positives have: between two of them negatives are alike."""
+        """As the metric itself, by steps of the scores that positives have."""
         events = self._events(rows, rarer=True)
         if events is None:
             return None
-        group, hits, misses = self._thresholds
-        own, actual = group[rows], self.sample.actual[rows]
-        left, positives = self.total - len(rows), self._positives - int(np.count_nonzero(actual))
-        at, below, precision, each, gain, loss = self._memory()  # kept: fresh memory costs as much as the sums
-        at[:], below[:] = hits, misses
-        np.subtract.at(at, own[actual] - 1, 1.0)
-        np.subtract.at(below, own[~actual], 1.0)
-        below = below[1:]
-        np.cumsum(at[::-1], out=precision[::-1])
-        np.cumsum(below[::-1], out=each[::-1])
-        each += precision
-        np.maximum(each, 1.0, out=each)
-        precision /= each
-        value = min(float(at @ precision) / positives, 1.0)
-        np.divide(at, each, out=each)
-        np.cumsum(each, out=gain)
-        each *= precision
-        np.cumsum(each, out=loss)
-        gain += precision
-        gain -= loss
-        gain -= value
-        np.negative(loss, out=loss)
-        work = precision, each
-        powers = [a + b for a, b in zip(_powers(gain, at, work), _powers(loss, below, work), strict=True)]
+        left, positives = self.total - len(rows), self._positives - int(np.count_nonzero(self.sample.actual[rows]))
+        value, powers = self._steps.without(rows, positives=positives)
         scale = math.sqrt(left / (left - 1)) / positives
         sums = _sums(left, (powers[0], powers[1], powers[2]), scale=scale, freedom=left - 1)
         return self._score(value, sums, events, steady=STEADY_PRECISIONS)
@@ -332,16 +308,17 @@ class _Side:
         self.sum = float(count @ placed)
         self.middle = self.sum / self.rows / others
         self.away = placed / others - self.middle
-        self.until = np.zeros((5, len(count) + 1))
-        """Sums of the deviations' powers over the scores before each."""
+        self.until = np.zeros((len(count) + 1, 5))
+        """Sums of the deviations' powers over the scores before each, side by side: they are asked for together."""
         each = count.copy()
         for power in range(5):
-            np.cumsum(each, out=self.until[power, 1:])
+            np.cumsum(each, out=self.until[1:, power])
             each *= self.away
 
     def without(self, own: Rows, other: Rows, *, above: bool) -> tuple[float, Powers] | None:
         """Mean of the placements, and powers of the deviations, less the rows of this and of the other class at these
         scores. A placement counts others below, or `above`."""
+        own = np.sort(own)  # to be looked up side by side
         at, times = np.unique(other, return_counts=True)
         until = np.cumsum(times)
         gone, bound = np.zeros(2 * len(at) + 1), np.zeros(2 * len(at) + 2, dtype=np.intp)
@@ -350,7 +327,7 @@ class _Side:
         if above:
             gone = len(other) - gone
         part = np.searchsorted(bound, own, side="right") - 1
-        sums = np.diff(self.until[:, bound], axis=1)
+        sums = np.diff(self.until.take(bound, axis=0), axis=0).T
         left, others = self.rows - len(own), self.others - len(other)
         mean = (self.sum - float(sums[0] @ gone) - float((self.placed[own] - gone[part]).sum())) / left / others
         grown = self.others / others
@@ -360,8 +337,60 @@ class _Side:
             sum(math.comb(k, j) * grown**j * float(sums[j] @ shifts[k - j]) for j in range(k + 1)) - found[k - 2]
             for k in (2, 3, 4)
         ]
-        least = (grown**2 * float(self.until[2, -1]), grown**4 * float(self.until[4, -1]))
+        least = (grown**2 * float(self.until[-1, 2]), grown**4 * float(self.until[-1, 4]))
         return (mean, (powers[0], powers[1], powers[2])) if _faithful(powers, least) else None
+
+
+class _Steps:
+    """Precision by the scores that positives have, rising: `hits` (d,) positives at each, `misses` (d,) negatives from
+    it to the next. `group` (n,): how many of them each row's score is at least.
+
+    More than MAX_STEPS are put together: as many as the number of rows above hardly changes over. Rows are taken to
+    lie evenly over a step, and what that does to the whole's own number is taken off each rest's, which differs little.
+    """
+
+    def __init__(self, group: Rows, actual: NDArray[np.bool_], whole: Point, *, hits: Floats, misses: Floats) -> None:
+        above = np.cumsum((hits + misses)[::-1])[::-1]
+        if len(hits) <= MAX_STEPS:
+            level = np.arange(len(hits))
+        else:  # one by one where there are few rows above
+            level = np.where(above < FINE, above, FINE * (1.0 + np.log(above / FINE))).astype(np.intp)
+        begins = np.diff(level, prepend=level[0] + 1) != 0
+        start = np.flatnonzero(begins)
+        sizes = np.diff(start, append=len(hits))
+        self.hits, self.misses = np.add.reduceat(hits, start), np.add.reduceat(misses, start)
+        self.within = (sizes + 1) / (2 * sizes)
+        """What share of a step's rows is above one of them, and itself, on average."""
+        step = np.concatenate([[0], np.cumsum(begins)])
+        self.cell = 2 * step[group] + actual
+        """Each row's step, from 1 on, and 0 below all positives; and whether it is positive."""
+        self.off, self.grown, self.moved = 0.0, np.ones(3), 0.0
+        positives, none = int(hits.sum()), np.empty(0, dtype=np.intp)
+        value, powers = self.without(none, positives=positives)
+        exact = np.array(_powers(whole.psi * (positives / len(whole.psi))))
+        self.off, self.moved = whole.value - value, float(exact[1] - powers[1])  # cubes may add up to about nothing
+        self.grown[::2] = np.divide(exact[::2], powers[::2], out=np.ones(2), where=powers[::2] > 0)
+
+    def without(self, rows: Rows, *, positives: int) -> tuple[float, Floats]:
+        """Average precision without `rows`, of which `positives` are left; and its influences' powers, times those of
+        the number of positives."""
+        away = np.bincount(self.cell[rows], minlength=2 * len(self.hits) + 2).astype(np.float64).reshape(-1, 2)[1:]
+        at, below = self.hits - away[:, 1], self.misses - away[:, 0]
+        found = self._above(at)
+        above = np.maximum(found + self._above(below), 1.0)
+        precision = found / above
+        value = min(float(at @ precision) / positives + self.off, 1.0)
+        each = at / above
+        gain = np.cumsum(each) - each + each * self.within
+        each *= precision
+        loss = np.cumsum(each) - each + each * self.within
+        powers: Floats = np.add(_powers(gain + precision - loss - value, at), _powers(-loss, below), dtype=np.float64)
+        powers[1] += self.moved
+        return value, powers * self.grown
+
+    def _above(self, at: Floats) -> Floats:
+        found: Floats = np.cumsum(at[::-1])[::-1] - at + at * self.within
+        return found
 
 
 class _Fit:
@@ -402,11 +431,10 @@ def _up_to(order: int, values: Floats) -> Floats:
     return found
 
 
-def _powers(away: Floats, times: Floats | None = None, work: tuple[Floats, Floats] | None = None) -> Powers:
-    """Of `away` (n,), each of them so many `times`; `work` is memory for two arrays of this size."""
-    squares, second = (None, None) if work is None else work
-    squares = np.multiply(away, away, out=squares)
-    second = squares if times is None else np.multiply(squares, times, out=second)
+def _powers(away: Floats, times: Floats | None = None) -> Powers:
+    """Of `away` (n,), each of them so many `times`."""
+    squares = away * away
+    second = squares if times is None else squares * times
     return float(second.sum()), float(second @ away), float(second @ squares)
 
 

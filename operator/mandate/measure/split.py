@@ -9,7 +9,7 @@ the boundary's own instant all go to the later part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -23,13 +23,17 @@ from mandate.api import spec
 from mandate.api.criteria import seconds
 from mandate.evidence.canonical import canonical
 
+from .overlap import overlap
 from .table import MeasureError, column, texts
+from .work import SERIAL, Workers
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 NONE = -1
 """Rows in no part: those in the gap or beyond the declared shares."""
 SKETCH_SIZE = 256
+BLOCK = 1 << 16
+"""Rows that are texts at a time."""
 
 Keys = NDArray[np.uint64]
 
@@ -55,11 +59,11 @@ class Split:
         """Rows per part, and `none` for the rest."""
         return {part: int(self.rows(part).sum()) for part in PARTS} | {"none": int((self.part == NONE).sum())}
 
-    def shared(self, one: Part, other: Part) -> int:
+    def shared(self, one: Part, other: Part, *, workers: Workers = SERIAL) -> int:
         """Rows of `other` whose key also occurs in `one`."""
         if (one, other) not in self._shared:
-            found = np.isin(self.keys[self.rows(other)], self.keys[self.rows(one)])
-            self._shared[one, other] = int(found.sum())
+            found = overlap(self.keys[self.rows(one)], self.keys[self.rows(other)], workers=workers)
+            self._shared[one, other] = found.shared
         return self._shared[one, other]
 
     @cached_property
@@ -84,30 +88,45 @@ def row_keys(table: pa.Table, *, target: str, identity: str | None) -> Keys:
         ids = texts(column(table, identity), name=identity)
         if ids.null_count:
             raise MeasureError("MissingId", f"task.id: column {identity!r} is missing on {ids.null_count} rows")
-        counts = pc.value_counts(ids)
-        repeated = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        repeated = _repeated(ids)
         if len(repeated):
             raise MeasureError(
                 "DuplicateId",
                 f"task.id: column {identity!r} must name each row once; {len(repeated)} values occur more often, "
                 f"such as {repeated[0].as_py()!r}. Name another column, or none to know rows by their content",
             )
-    return _hash([texts(column(table, name), name=name) for name in names], key=canonical(names))
+    return _hash([(name, column(table, name)) for name in names], key=canonical(names))
 
 
-def _hash(columns: list[pa.Array], *, key: bytes) -> Keys:
-    """BLAKE2b of each row, 8 bytes; every value carries its length, so no two rows are written alike."""
-    parts: list[Any] = []
-    for values in columns:
-        parts += [pc.fill_null(pc.binary_length(values).cast(pa.string()), "-"), pc.fill_null(values, "")]
-    rows = pc.binary_join_element_wise(*parts, "\x1f").to_pylist()
+def _repeated(ids: pa.Array) -> pa.Array:
+    """The texts that occur more than once, as they come first."""
+    # Counted are only those that look alike by 64 bits: a table of all texts takes many times their own memory.
+    marks = np.empty(len(ids), dtype=np.int64)
+    for start in range(0, len(ids), BLOCK):
+        marks[start : start + BLOCK] = list(map(hash, ids.slice(start, BLOCK).to_pylist()))
+    ordered = np.sort(marks)
+    alike = ordered[1:][ordered[1:] == ordered[:-1]]
+    counts = pc.value_counts(ids.filter(pa.array(np.isin(marks, alike))))
+    return counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+
+
+def _hash(columns: Sequence[tuple[str, pa.Array]], *, key: bytes) -> Keys:
+    """BLAKE2b of each row's texts, 8 bytes; every value carries its length, so no two rows are written alike."""
     salted = hashlib.blake2b(digest_size=8, key=hashlib.blake2b(key).digest())
-    digests = bytearray()
-    for row in rows:
-        hasher = salted.copy()
-        hasher.update(row.encode())
-        digests += hasher.digest()
-    return np.frombuffer(bytes(digests), dtype=">u8").astype(np.uint64)
+    length = len(columns[0][1])
+    found = np.empty(length, dtype=np.uint64)
+    for start in range(0, length, BLOCK):
+        parts: list[Any] = []
+        for name, values in columns:
+            block = texts(values.slice(start, BLOCK), name=name)
+            parts += [pc.fill_null(pc.binary_length(block).cast(pa.string()), "-"), pc.fill_null(block, "")]
+        digests = bytearray()
+        for row in pc.binary_join_element_wise(*parts, "\x1f").to_pylist():
+            hasher = salted.copy()
+            hasher.update(row.encode())
+            digests += hasher.digest()
+        found[start : start + BLOCK] = np.frombuffer(digests, dtype=">u8")
+    return found
 
 
 def divide(table: pa.Table, *, how: spec.Split, task: spec.Task) -> Split:
@@ -120,12 +139,12 @@ def divide(table: pa.Table, *, how: spec.Split, task: spec.Task) -> Split:
         case "Time":
             part = _by_time(table, how=how, shares=shares, time=task.time)
         case "Random":
-            seeded = _hash([pa.array(keys).cast(pa.string())], key=f"Random {how.seed}".encode())
+            seeded = _hash([("key", pa.array(keys))], key=f"Random {how.seed}".encode())
             part = _by_hash(seeded, shares)
         case "Group":
             if task.cluster is None:
                 raise MeasureError("NoCluster", "data.split.method Group needs task.cluster")
-            seeded = _hash([texts(column(table, task.cluster), name=task.cluster)], key=f"Group {how.seed}".encode())
+            seeded = _hash([(task.cluster, column(table, task.cluster))], key=f"Group {how.seed}".encode())
             part = _by_hash(seeded, shares)
     return _checked(part, keys)
 

@@ -19,6 +19,10 @@ class MeasureError(Exception):
         self.code = code
         super().__init__(message)
 
+    def __reduce__(self) -> tuple[type[MeasureError], tuple[str, str]]:
+        """As it was raised, also on another machine."""
+        return type(self), (self.code, str(self))
+
 
 def column(table: pa.Table, name: str) -> pa.Array:
     """One column in one piece, dictionaries decoded; raises MissingColumn."""

@@ -6,12 +6,16 @@ import copy
 import io
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mandate.evaluate.on_dask import DaskError
 from mandate.evidence.schema import Evidence
+from mandate.measure.work import Workers
 from tests.unit.cli.conftest import Project
 from tests.unit.report.sample import COSTS, SPEC
 from tests.unit.report.test_content import BROKEN, FAILING, OPEN, PASSING
@@ -220,3 +224,27 @@ def test_a_defect_of_ours_is_never_a_verdict(project: Project, monkeypatch: pyte
     monkeypatch.setattr("mandate.cli.verdict.judge", lambda **_: 1 / 0)
     assert project.run("evaluate", "-f", "model.yaml") == 3
     assert "this is a defect of mandate" in project.err
+
+
+def test_who_does_the_work_changes_no_evidence(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.manifest(**gates(PASSING))
+    asked: list[str] = []
+
+    @contextmanager
+    def on_dask(address: str, *, here: Workers) -> Iterator[Workers]:
+        asked.append(address)
+        if address == "tcp://gone:1":
+            raise DaskError("DaskUnreachable", f"no Dask scheduler answers at {address}")
+        yield here
+
+    monkeypatch.setattr("mandate.evaluate.on_dask.on_dask", on_dask)
+    found = set()
+    for place, options in enumerate(([], ["--workers", "1"], ["--workers", "3"], ["--dask", "tcp://here:1"])):
+        assert project.run("evaluate", "-f", "model.yaml", "-o", f"evidence={place}.json", *options) == 0
+        found.add(json.dumps(json.loads((project.folder / f"{place}.json").read_text())["computed"]))
+    assert len(found) == 1
+    assert asked == ["tcp://here:1"]
+    assert project.run("evaluate", "-f", "model.yaml", "--dask", "tcp://gone:1") == 2
+    assert "--dask tcp://gone:1: DaskUnreachable: no Dask scheduler" in project.err
+    assert project.run("evaluate", "-f", "model.yaml", "--workers", "0") == 2
+    assert "expected 1 to 1024 threads" in project.err

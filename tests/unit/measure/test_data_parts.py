@@ -6,6 +6,7 @@ from mandate.evidence.canonical import canonical
 from mandate.evidence.data import DataEvidence
 from mandate.measure.data.parts import examine
 from mandate.measure.split import Split
+from mandate.measure.work import Threads
 
 ROWS = 3000
 
@@ -58,7 +59,7 @@ def test_neither_order_nor_workers_matter():
     table = table.set_column(0, "x", pa.array(np.where(np.arange(ROWS) >= 2400, 9.0, table.column("x"))))
     once = canonical(examined(table, split).model_dump(mode="json"))
     order = np.random.default_rng(1).permutation(ROWS)
-    again = examined(table.take(pa.array(order)), split.take(order), workers=2)
+    again = examined(table.take(pa.array(order)), split.take(order), workers=Threads(2))
     assert canonical(again.model_dump(mode="json")) == once
     assert DataEvidence.model_validate_json(once).counts == again.counts != {}
 

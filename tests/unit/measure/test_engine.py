@@ -18,6 +18,7 @@ from mandate.measure.engine import compute, settings_digest
 from mandate.measure.metrics import METRICS
 from mandate.measure.remainder import Remainder
 from mandate.measure.split import PARTS, Split, divide, join
+from mandate.measure.work import Threads
 
 SLICES = (
     spec.Slice(name="age", column="age", edges=("30", "60")),
@@ -726,4 +727,4 @@ def test_errors_whose_squares_overflow_have_no_interval():
 @pytest.mark.parametrize("kind", TASKS)
 def test_the_number_of_threads_changes_nothing(kind):
     case = Case(kind)
-    assert computed_bytes(case.compute(workers=3)) == computed_bytes(case.compute())
+    assert computed_bytes(case.compute(workers=Threads(3))) == computed_bytes(case.compute())

@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 
 from mandate.api import spec
+from mandate.measure import split as splitting
 from mandate.measure.split import NONE, PARTS, divide, instants, join, row_keys
 from mandate.measure.table import MeasureError
 
@@ -149,6 +150,19 @@ def test_ids_must_name_rows_once():
     assert code(divide, twice, how=how("Random"), task=TASK) == "DuplicateId"
     missing = data.set_column(0, "id", pa.array([None, *"abcdefghi"]))
     assert code(divide, missing, how=how("Random"), task=TASK) == "MissingId"
+
+
+def test_blocks_of_rows_change_neither_keys_nor_what_occurs_twice(monkeypatch):
+    data = table(50)
+    whole = [row_keys(data, target="y", identity=name).tolist() for name in ("id", None)]
+    monkeypatch.setattr(splitting, "BLOCK", 7)
+    assert [row_keys(data, target="y", identity=name).tolist() for name in ("id", None)] == whole
+    ids = [str(value) for value in data["id"].to_pylist()]
+    twice = data.set_column(0, "id", pa.array([*ids[:-2], ids[0], ids[-1]]))
+    with pytest.raises(MeasureError, match=f"1 values occur more often, such as '{ids[0]}'"):
+        row_keys(twice, target="y", identity="id")
+    monkeypatch.setattr("builtins.hash", lambda _: 0)  # texts that only look alike
+    assert row_keys(data, target="y", identity="id").tolist() == whole[0]
 
 
 def test_without_an_id_equal_rows_stay_together():

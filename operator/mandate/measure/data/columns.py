@@ -9,6 +9,7 @@ import pyarrow as pa
 from mandate.api.catalogue import NUMBERS
 from mandate.api.spec import Data, Model, Task
 
+from ..work import SERIAL, Workers
 from . import parts
 from .profile import STORED, Profile, profile
 
@@ -48,7 +49,7 @@ def columns(*, model: Model, task: Task, data: Data, target: bool = True) -> Col
     )
 
 
-def stored(table: pa.Table, chosen: Columns, *, workers: int = 1) -> Profile:
+def stored(table: pa.Table, chosen: Columns, *, workers: Workers = SERIAL) -> Profile:
     """The profile of a table's rows, small enough to be stored, of those columns that it has and that can be read."""
     there = [name for name in chosen.names if name in table.column_names]
     unread = parts.unreadable(table, there, categories=chosen.categories)

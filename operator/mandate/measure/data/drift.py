@@ -17,13 +17,13 @@ both say so: with 200,000 rows everything is significant, with 50 everything loo
 from __future__ import annotations
 
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from mandate.evidence.data import ColumnDrift, Distance, DistanceName
 
+from ..work import SERIAL, Workers
 from . import distances
 from .distances import Bins
 from .grid import Counts, Floats, grid
@@ -64,14 +64,14 @@ def drift(
     rules: Rules = DEFAULT,
     leave_out: Collection[str] = (),
     worth: tuple[float, float] = (1.0, 1.0),
-    workers: int = 1,
+    workers: Workers = SERIAL,
 ) -> tuple[ColumnDrift, ...]:
     """Every column that both tables have, of one kind, those that changed first, the farthest first.
 
     Times have no drift (a later table is later), nor have columns that are empty in both. Columns in `leave_out` are
     skipped: an id differs by nature. Columns that one table lacks, or has with another kind, are quality's findings.
     `worth`: what one row of the reference, and of the current table, counts for in tests, at most 1; below 1 where rows
-    come in clusters. `workers` threads take a column each; the result doesn't depend on them.
+    come in clusters. `workers` take a column each; the result doesn't depend on them.
     """
 
     def compared(name: str) -> ColumnDrift | None:
@@ -82,8 +82,7 @@ def drift(
         return _compared(name, one, other, rules, worth, number=kinds == {"Number"})
 
     names = [name for name in reference.columns if name in current.columns and name not in leave_out]
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        found = [column for column in pool.map(compared, names) if column is not None]
+    found = [column for column in workers.here.map(compared, names) if column is not None]
     tests = [(index, item.p) for index, column in enumerate(found) for item in column.distances if item.p is not None]
     least = dict.fromkeys(range(len(found)), 2.0)
     for (index, _), adjusted in zip(tests, distances.holm([p for _, p in tests]), strict=True):

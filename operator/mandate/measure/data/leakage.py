@@ -16,8 +16,11 @@ from scipy import special
 
 from mandate.evidence.data import Finding, Unasked
 
+from ..overlap import overlap
+from ..sample import fitted_rows, mix
 from ..split import PARTS, Keys, Part, Split, instants
 from ..table import MeasureError, column, is_numeric, numbers, text_codes, texts
+from ..work import SERIAL, Workers
 
 GIVEAWAY = 0.98
 """A feature whose own AUC, R² or lambda reaches this gives the label away: real ones seldom do."""
@@ -47,15 +50,16 @@ def leakage(
     time: str | None = None,
     in_order: bool = False,
     giveaway: float = GIVEAWAY,
+    workers: Workers = SERIAL,
 ) -> tuple[tuple[Finding, ...], tuple[Unasked, ...]]:
     """Everything below, for a table with its split, and what couldn't be asked.
 
     `in_order`: later rows are to test what earlier ones taught. Codes: SharedRows, SharedContent, SharedEntities,
-    TimeTravel, GivesLabelAway, GivesClassAway.
+    TimeTravel, GivesLabelAway, GivesClassAway. The last two are looked for on `fitted_rows`.
     """
     unasked = []
-    found = list(shared_rows(split))
-    found += shared_content(table, split, names=[*features, target])
+    found = list(shared_rows(split, workers=workers))
+    found += shared_content(table, split, names=[*features, target], workers=workers)
     if cluster is not None:
         found += shared_entities(table, split, cluster=cluster)
     if time is not None and in_order:
@@ -65,7 +69,17 @@ def leakage(
             unasked.append(Unasked(count="leaks", code="NotExamined", message=f"time travel can't be seen: {error}"))
     train, test = split.rows("train"), split.rows("test")
     if train.any() and test.any():
-        found += giveaways(table, train, test, target=target, features=features, regression=regression, limit=giveaway)
+        found += giveaways(
+            table,
+            train,
+            test,
+            target=target,
+            features=features,
+            regression=regression,
+            limit=giveaway,
+            rows=fitted_rows(split),
+            workers=workers,
+        )
         unasked += too_few(table, train, test, target=target, regression=regression)
     return tuple(found), tuple(unasked)
 
@@ -75,17 +89,19 @@ def _earlier() -> list[tuple[Part, Part]]:
     return [(one, other) for place, one in enumerate(PARTS) for other in PARTS[place + 1 :]]
 
 
-def shared_rows(split: Split) -> tuple[Finding, ...]:
+def shared_rows(split: Split, *, workers: Workers = SERIAL) -> tuple[Finding, ...]:
     """Code SharedRows: rows of one part that another part has, too, by their keys."""
     found = []
     for one, other in _earlier():
-        shared, rows = split.shared(one, other), int(split.rows(other).sum())
+        shared, rows = split.shared(one, other, workers=workers), int(split.rows(other).sum())
         if shared:
             found.append(_shared("SharedRows", one, other, shared, rows, what=f"{shared:,} of {rows:,} rows"))
     return tuple(found)
 
 
-def shared_content(table: pa.Table, split: Split, *, names: Sequence[str]) -> tuple[Finding, ...]:
+def shared_content(
+    table: pa.Table, split: Split, *, names: Sequence[str], workers: Workers = SERIAL
+) -> tuple[Finding, ...]:
     """Code SharedContent: rows of one part whose values in `names` another part has, too, whatever their ids.
 
     Rows of few different values are alike without being copies. So it is a finding only where clearly more rows of
@@ -97,11 +113,10 @@ def shared_content(table: pa.Table, split: Split, *, names: Sequence[str]) -> tu
         ours, theirs = content[split.rows(one)], content[split.rows(other)]
         if not len(ours) or not len(theirs):
             continue
-        different, twins = np.unique(ours, return_counts=True)
+        both = overlap(ours, theirs, workers=workers)
         # As if one group of twins more had been seen: none among few rows doesn't say that there are none.
-        usual = (float(twins[twins > 1].sum()) + 2) / (len(ours) + 2)
-        copied = np.isin(theirs, different)
-        shared, groups = int(copied.sum()), len(np.unique(theirs[copied]))
+        usual = (both.twins + 2) / (len(ours) + 2)
+        shared, groups = both.shared, both.groups
         if shared <= split.shared(one, other):
             continue
         # Rows alike are copied together or not at all, so groups of them are counted: P(Binomial(n, usual) >= groups).
@@ -198,6 +213,8 @@ def giveaways(
     features: Sequence[str],
     regression: bool = False,
     limit: float = GIVEAWAY,
+    rows: NDArray[np.intp] | None = None,
+    workers: Workers = SERIAL,
 ) -> tuple[Finding, ...]:
     """Code GivesLabelAway: features that predict the label on their own; of several classes all together.
 
@@ -206,28 +223,33 @@ def giveaways(
     of the label's ranks, if greater), of two classes the AUC, of several lambda. Learning and testing on different rows
     keeps ids, which are learnt by heart, out of it. Rows whose label is missing are left out. Code GivesClassAway: one
     of several classes, by its AUC against the rest; that happens in honest data, too, so it is told and not counted as
-    a leak.
+    a leak. `rows` are the places of those that are looked at, in that order; all, where there are none. `workers` take
+    a feature each.
     """
-    labels, names = _labels(table, target, regression=regression, test=test)
+    if rows is not None:
+        train, test = train[rows], test[rows]
+    truth = _some(table, target, rows)
+    labels, names = _labels(truth, target, regression=regression, test=test)
     if not len(labels):
         return ()
     known = np.isfinite(labels).all(axis=0)
     train, test = train & known, test & known
-    found = []
     if not train.any() or not test.any():
         return ()
-    codes = None if regression or len(labels) == 1 else text_codes(table, target)[1]
+    codes = None if regression or len(labels) == 1 else text_codes(truth, target)[1]
     ranks = _ranks(labels[0], train | test) if regression else None
-    for feature in features:
+
+    def asked(feature: str) -> Finding | None:
+        one = _some(table, feature, rows)
         # Of several classes each may end within a range, so there are as many more ranges.
-        cells, count = _cells(table, feature, train, ranges=CELLS * len(labels))
+        cells, count = _cells(one, feature, train, ranges=CELLS * len(labels))
         counts = np.bincount(cells[test], minlength=count).astype(np.float64)
         scores: list[float] = []
         for label in labels:
             learnt = _means(cells[train], label[train], count)
             if regression:
                 scores.append(_r2(learnt[cells[test]], label[test]))
-                if (values := _numbers(table, feature)) is not None:
+                if (values := _numbers(one, feature)) is not None:
                     scores.append(_correlation(values[test], label[test]))
             else:
                 scores.append(_auc(learnt, cells[test], counts, label[test]))
@@ -237,10 +259,18 @@ def giveaways(
         whole = best if codes is None else _lambda(cells, codes, train, test)
         if whole >= limit:
             measure = "lambda" if codes is not None else "r2" if regression else "auc"
-            found.append(_giveaway(feature, whole, None, test, measure))
-        elif best >= limit:
-            found.append(_giveaway(feature, best, names[scores.index(best)], test, "auc"))
+            return _giveaway(feature, whole, None, test, measure)
+        if best >= limit:
+            return _giveaway(feature, best, names[scores.index(best)], test, "auc")
+        return None
+
+    found = [finding for finding in workers.here.map(asked, features) if finding is not None]
     return tuple(sorted(found, key=lambda finding: (-finding.effect, finding.column or "")))
+
+
+def _some(table: pa.Table, name: str, rows: NDArray[np.intp] | None) -> pa.Table:
+    """One column at these places; all of the table where there are none."""
+    return table if rows is None else pa.table({name: column(table, name).take(pa.array(rows))})
 
 
 def too_few(table: pa.Table, train: Rows, test: Rows, *, target: str, regression: bool = False) -> tuple[Unasked, ...]:
@@ -419,12 +449,5 @@ def contents(table: pa.Table, names: Sequence[str]) -> Keys:
             own = text_codes(pa.table({name: values}), name)[1].astype(np.uint64)
         if values.null_count and pa.types.is_integer(values.type):
             own = own ^ np.where(values.is_null().to_numpy(zero_copy_only=False), np.uint64(0x5BD1E995), np.uint64(0))
-        mixed = _mix(mixed * np.uint64(0x9E3779B97F4A7C15) ^ own)
+        mixed = mix(mixed * np.uint64(0x9E3779B97F4A7C15) ^ own)
     return mixed
-
-
-def _mix(x: Keys) -> Keys:
-    """splitmix64's finaliser (Steele, Lea & Flood 2014): every bit of the input moves every bit of the output."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

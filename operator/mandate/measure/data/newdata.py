@@ -13,6 +13,7 @@ from mandate.evidence.data import MAX_DRIFT, Comparison, DataEvidence, Finding, 
 
 from ..table import column as column_of
 from ..table import text_codes
+from ..work import SERIAL, Workers
 from . import parts
 from .drift import DEFAULT, Rules, drift
 from .profile import Profile, profile
@@ -39,7 +40,7 @@ class Expected:
 
 
 def beside(
-    table: pa.Table, reference: Profile, *, expected: Expected, rules: Rules = DEFAULT, workers: int = 1
+    table: pa.Table, reference: Profile, *, expected: Expected, rules: Rules = DEFAULT, workers: Workers = SERIAL
 ) -> DataEvidence:
     """Compare a table with a profile of other rows, and look for what is wrong with its columns.
 

@@ -22,9 +22,11 @@ from mandate.evidence.data import (
     Unasked,
 )
 
-from ..split import PARTS, Split
+from ..split import Split
 from ..table import MeasureError, text_codes
 from ..table import column as column_of
+from ..work import SERIAL, Workers
+from . import shards
 from .distances import ks_p
 from .drift import DEFAULT, Rules, drift, tested
 from .leakage import contents, leakage
@@ -49,7 +51,7 @@ def examine(
     by_time: bool = False,
     in_order: bool = False,
     rules: Rules = DEFAULT,
-    workers: int = 1,
+    workers: Workers = SERIAL,
 ) -> DataEvidence:
     """Compare validation and test with the first part that has rows, and look for what leaks between parts.
 
@@ -60,12 +62,8 @@ def examine(
     categories = () if regression else (target,)
     unread = unreadable(table, features, categories=categories)
     features = [name for name in features if name not in unread]
-    kept = table.select(list(dict.fromkeys([*features, target])))
-    profiles = {
-        part: profile([kept.filter(pa.array(rows))], categories=categories, workers=workers)
-        for part in PARTS
-        if (rows := split.rows(part)).any()
-    }
+    names = list(dict.fromkeys([*features, target]))
+    profiles = shards.profiles(table, split, names, categories=categories, workers=workers)
     first, *later = profiles
     codes = None if cluster is None else text_codes(table, cluster)[1]
     worth = {part: 1.0 if codes is None else kish(codes[split.rows(part)]) for part in profiles}
@@ -99,6 +97,7 @@ def examine(
         cluster=cluster,
         time=time,
         in_order=in_order,
+        workers=workers,
     )
     findings += leaks
     return DataEvidence(

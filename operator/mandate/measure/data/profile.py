@@ -13,7 +13,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -26,6 +25,7 @@ from mandate.evidence.canonical import canonical
 
 from ..split import instants
 from ..table import MeasureError, texts
+from ..work import SERIAL, Workers
 from . import grid as grids
 from .grid import Floats, Grid
 
@@ -125,7 +125,7 @@ class Profile:
             raise MeasureError(
                 "DifferentColumns", f"column {unlike[0]!r} is in one part of the table only; parts have equal columns"
             )
-        merged = {name: _merge(name, one, other.columns[name], self.limit) for name, one in self.columns.items()}
+        merged = {name: merge_columns(name, one, other.columns[name], self.limit) for name, one in self.columns.items()}
         return Profile(rows=self.rows + other.rows, limit=self.limit, columns=merged)
 
     def coarsen(self, limit: int = STORED) -> Profile:
@@ -145,32 +145,33 @@ def profile(
     categories: Collection[str] = (),
     times: Collection[str] = (),
     limit: int = grids.LIMIT,
-    workers: int = 1,
+    workers: Workers = SERIAL,
 ) -> Profile:
     """The profile of all batches' rows, in one pass.
 
     Columns in `categories` are counted as texts whatever their type, those in `times` are read as times (ISO 8601
-    where they are texts). `workers` threads take a column each; the result doesn't depend on them. Raises
+    where they are texts). `workers` take a column each; the result doesn't depend on them. Raises
     MeasureError: NoRows where there is no batch, those of `Profile.merge`, NotText, NotTime, NestedColumn, LongName.
     """
     if limit < 2:
         raise MeasureError("BadLimit", f"limit is {limit}, must be at least 2")
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-
-        def profiled(table: pa.Table) -> Profile:
-            names = table.column_names
-            found = pool.map(
-                lambda name: _column(table.column(name), name, categories=categories, times=times, limit=limit), names
-            )
-            return Profile(rows=table.num_rows, limit=limit, columns=dict(zip(names, found, strict=True)))
-
-        whole: Profile | None = None
-        for table in _blocks(batches):
-            part = profiled(table)
-            whole = part if whole is None else whole.merge(part)
+    whole: Profile | None = None
+    for table in _blocks(batches):
+        part = _profiled(table, categories=categories, times=times, limit=limit, workers=workers.here)
+        whole = part if whole is None else whole.merge(part)
     if whole is None:
         raise MeasureError("NoRows", "there are no batches to profile")
     return whole
+
+
+def _profiled(
+    table: pa.Table, *, categories: Collection[str], times: Collection[str], limit: int, workers: Workers
+) -> Profile:
+    def column(name: str) -> Column:
+        return profile_column(table.column(name), name, categories=categories, times=times, limit=limit)
+
+    found = workers.map(column, table.column_names)
+    return Profile(rows=table.num_rows, limit=limit, columns=dict(zip(table.column_names, found, strict=True)))
 
 
 def _blocks(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterable[pa.Table]:
@@ -188,9 +189,15 @@ def _blocks(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterable[pa.Table]:
         yield pa.concat_tables(gathered)
 
 
-def _column(
-    chunks: pa.ChunkedArray, name: str, *, categories: Collection[str], times: Collection[str], limit: int
+def profile_column(
+    chunks: pa.ChunkedArray,
+    name: str,
+    *,
+    categories: Collection[str] = (),
+    times: Collection[str] = (),
+    limit: int = grids.LIMIT,
 ) -> Column:
+    """The profile of one column, as of a table's; raises NotText, NotTime, NestedColumn, LongName."""
     if len(name) > NAME_LENGTH:
         raise MeasureError(
             "LongName", f"column {name[:NAME_LENGTH]!r}…: its name is longer than {NAME_LENGTH}; rename it"
@@ -270,7 +277,8 @@ def _time(chunks: pa.ChunkedArray, name: str, types: tuple[str, ...]) -> Column:
     return Column(kind="Time", types=types, rows=rows, missing=rows - len(found), period=period)
 
 
-def _merge(name: str, one: Column, other: Column, limit: int) -> Column:
+def merge_columns(name: str, one: Column, other: Column, limit: int) -> Column:
+    """The profile of both columns' rows, in at most `limit` cells. Raises DifferentTypes."""
     types = tuple(sorted({*one.types, *other.types}))
     rows, missing = one.rows + other.rows, one.missing + other.missing
     if "Empty" in (one.kind, other.kind):
