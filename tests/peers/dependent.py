@@ -27,7 +27,7 @@ from tests.peers.cell import Cell, Drawn, Population
 
 RANKING = tuple(metric.name for metric in metrics_for("Ranking") if metric.groups)
 FORECAST = tuple(metric.name for metric in metrics_for("Forecast") if metric.groups)
-DEEP = Declared(top_k=5)
+DEEP = Declared(top_k=3)
 SHARES = (0.7, 0.85, 0.95)
 """Relevance 0, up to 1, up to 2 among all rows."""
 CHUNK, CHUNKS = 1_000_000, 12
