@@ -97,7 +97,7 @@ $(EVIDENTLY)/.installed: requirements/bench-evidently.txt
 
 .PHONY: bench-judge
 bench-judge: venv $(EVIDENTLY)/.installed ## the judge beside Evidently and beside merely reading the files, as ratios
-	$(BIN)/python -m tests.bench.judge --evidently $(EVIDENTLY)/bin/python
+	$(BIN)/python -m tests.bench.judge --evidently $(EVIDENTLY)/bin/python --write docs/benchmarks.md
 
 .PHONY: bench-cold
 bench-cold: venv ## `mandate evaluate` within 3 s and `--help` within 0.5 s, in a process of their own
