@@ -272,7 +272,7 @@ def test_no_planted_value_is_told_of_people_who_labelled_a_row_twice(planted: Pr
     path = planted.folder / "said.parquet"
     said = parquet.read_table(path)
     parquet.write_table(pa.concat_tables([said, said]), path)
-    _, told = everything(planted.folder, declared(PERSONAL, domainClassifier=None, production=None))
+    _, told = everything(planted.folder, declared(PERSONAL, domainClassifier=None))
     assert "DuplicateAnnotation" in told["evidence"]
     assert "data.annotations: (withheld) labelled a row twice" in told["evidence"]
     assert not CANARY.search("".join(told.values()))
