@@ -10,6 +10,7 @@ puts out, written down before measuring:
   with intervals on both tables, on four slices of 30 values each alone and against the rest, and across their groups.
 - Evidently and ours, 1,000 columns: drift of every column, as above.
 - Reading: pyarrow reads all columns of both files into memory, and nothing else.
+- `--millions 2` or `20`: as many million rows of 24 columns, half of them train, written by blocks; as `ours`, once.
 - Sliced: 1,000,000 rows with five slices of 100 values (more in one aren't measured one by one), every metric of a
   Binary task with intervals, alone and against the rest; against none.
 """
@@ -33,6 +34,39 @@ EVIDENTLY = Path(__file__).parent / "peers" / "evidently_report.py"
 ROWS, WIDE_ROWS, WIDE, MILLION, GROUPS, SLICES = 200_000, 30_000, 1000, 1_000_000, 100, 5
 
 
+def scored(found: Any, *, seed: int, shift: float | None = None) -> Any:
+    """A table with a label, a score and an id; `shift` (0.3 for each of `seed`) moves its scores."""
+    import numpy as np
+    import pyarrow as pa
+
+    rng = np.random.default_rng(100 + seed)
+    signal = np.nan_to_num(found["n1"].to_numpy()) - (0.3 * seed if shift is None else shift)
+    chance = 1 / (1 + np.exp(-signal))
+    score = np.clip(chance + rng.normal(0, 0.05, len(chance)), 0.001, 0.999)
+    named = {"y": (rng.random(len(chance)) < chance).astype(int), "score": score}
+    for name, values in (named | {"id": np.arange(len(chance)) + seed * len(chance)}).items():
+        found = found.append_column(name, pa.array(values))
+    return found
+
+
+def prepare_rows(folder: Path, millions: int) -> None:
+    """Two tables of 24 columns with as many million rows together, written by blocks of ROWS."""
+    from pyarrow import parquet
+
+    from tests.bench.drift import table
+
+    blocks = millions * 1_000_000 // ROWS // 2
+    for part in range(2):
+        writer = None
+        for block in range(blocks):
+            seed = part * blocks + block
+            found = scored(table(rows=ROWS, numbers=20, texts=4, seed=seed), seed=seed, shift=0.3 * part)
+            writer = writer or parquet.ParquetWriter(folder / f"rows{millions}-{part}", found.schema)
+            writer.write_table(found)
+        if writer is not None:
+            writer.close()
+
+
 def prepare(folder: Path) -> None:
     """The files: two tables of 24 columns with labels and scores, two of 1,000 columns, one of a million rows."""
     import numpy as np
@@ -40,16 +74,6 @@ def prepare(folder: Path) -> None:
     from pyarrow import parquet
 
     from tests.bench.drift import table
-
-    def scored(found: pa.Table, *, seed: int) -> pa.Table:
-        rng = np.random.default_rng(100 + seed)
-        signal = np.nan_to_num(found["n1"].to_numpy()) - 0.3 * seed
-        chance = 1 / (1 + np.exp(-signal))
-        score = np.clip(chance + rng.normal(0, 0.05, len(chance)), 0.001, 0.999)
-        named = {"y": (rng.random(len(chance)) < chance).astype(int), "score": score}
-        for name, values in (named | {"id": np.arange(len(chance)) + seed * len(chance)}).items():
-            found = found.append_column(name, pa.array(values))
-        return found
 
     for seed, name in enumerate(("reference", "current")):
         parquet.write_table(scored(table(rows=ROWS, numbers=20, texts=4, seed=seed), seed=seed), folder / name)
@@ -92,6 +116,19 @@ def unsliced(folder: Path) -> int:
     return _compute({"test": folder / "million"}, [])
 
 
+def rows2(folder: Path) -> int:
+    return _rows(folder, 2)
+
+
+def rows20(folder: Path) -> int:
+    return _rows(folder, 20)
+
+
+def _rows(folder: Path, millions: int) -> int:
+    files = {part: folder / f"rows{millions}-{place}" for place, part in enumerate(("train", "test"))}
+    return _compute(files, [f"t{index}" for index in range(4)])
+
+
 def _compute(files: dict[str, Path], slices: list[str]) -> int:
     from mandate.api import spec
     from mandate.measure.answers import from_columns
@@ -123,7 +160,9 @@ def _compute(files: dict[str, Path], slices: list[str]) -> int:
     return len(computed.estimates)
 
 
-CASES: dict[str, Callable[[Path], int]] = {case.__name__: case for case in (read, wide, judged, sliced, unsliced)}
+CASES: dict[str, Callable[[Path], int]] = {
+    case.__name__: case for case in (read, wide, judged, sliced, unsliced, rows2, rows20)
+}
 HEAVY = ("mandate.measure.engine", "mandate.measure.data.drift", "pyarrow.parquet")
 
 
@@ -131,6 +170,9 @@ def child(case: str, folder: Path) -> None:
     """One measurement; prints seconds of import and of work, the peak of memory in bytes, and how much came out."""
     import importlib
 
+    from mandate.memory import frugal
+
+    frugal()  # as the commands do
     for module in HEAVY if case != "read" else HEAVY[2:]:
         importlib.import_module(module)
     imported = time.perf_counter() - START
@@ -172,6 +214,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", choices=CASES, help="one measurement in this process, on the files in --folder")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--millions", type=int, choices=(2, 20), help="measure only as many million rows, once")
     options = parser.parse_args()
     if options.case:
         child(options.case, options.folder)
@@ -179,6 +222,11 @@ def main() -> None:
     print(f"cores {len(os.sched_getaffinity(0))}, load before {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if options.millions:
+            prepare_rows(folder, options.millions)
+            case = f"rows{options.millions}"
+            least({case: [sys.executable, "-m", "tests.bench.judge", "--case", case, "--folder", name]}, rounds=1)
+            return
         prepare(folder)
 
         def ours(case: str) -> list[str]:

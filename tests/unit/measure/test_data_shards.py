@@ -91,3 +91,31 @@ def test_what_cant_be_profiled_is_refused():
     with pytest.raises(MeasureError) as error:
         shards.profiles(table, split, ["list"], workers=Threads(2))
     assert error.value.code == "NestedColumn"
+
+
+class Elsewhere:
+    """Workers whose tasks would go to other machines."""
+
+    here = SERIAL
+
+    def map(self, function, tasks):
+        return map(function, tasks)
+
+
+@pytest.mark.row("D2/shards")
+@pytest.mark.parametrize("workers", [SERIAL, Elsewhere()])
+def test_a_column_is_done_with_before_the_next_one_is_profiled(workers, monkeypatch):
+    table, split = rows()
+    seen, profiled = [], shards.profile_piece
+    monkeypatch.setattr(shards, "profile_piece", lambda piece: (seen.append(piece.name), profiled(piece))[1])
+
+    def done(name, columns):
+        seen.append(f"{name} done")
+        return name, tuple(columns)
+
+    found = shards.by_column(table, split, NAMES, categories=["y"], workers=workers, shard_rows=ROWS // 2, then=done)
+    assert list(found) == [(name, PARTS) for name in NAMES]
+    if workers is SERIAL:
+        assert seen == [step for name in NAMES for step in (name, name, f"{name} done")]
+    else:  # known to be whole once the next one's first piece is there
+        assert all(seen.index(f"{name} done") <= 2 * place + 4 + place for place, name in enumerate(NAMES))
