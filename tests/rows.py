@@ -348,7 +348,7 @@ ROWS = (
         "D2",
         "A reference profile",
         part("profile", "Mergeable, bounded, the same bytes in any order", "measure.data.profile.profile"),
-        part("shards", "Of all parts in one pass over shards, on all cores", "measure.data.shards.profiles"),
+        part("shards", "Of all parts in one pass over shards, on all cores", "measure.data.shards.by_column"),
         part("dask", "By a Dask cluster's workers, also when one dies: equal evidence", "evaluate.on_dask.on_dask"),
         part("stored", "Stored and read again", "measure.data.profile.dumps", "measure.data.profile.loads"),
         part("new-data", "New data compared with a stored profile", "measure.data.newdata.beside"),

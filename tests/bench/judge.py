@@ -21,6 +21,7 @@ the table of bars into docs/benchmarks.md. What each side puts out, written down
   found on all 24 columns.
 - Evidently and ours, 1,000 columns: drift of every column, as above.
 - Served: 200,000 rows of 24 numbers, a logistic regression and 100 trees (tests/bench/served.py): all answers.
+- `--millions 2` or `20`: as many million rows of 24 columns, half of them train, written by blocks; as `ours`, once.
 - Sliced: 1,000,000 rows with five slices of 100 values (more in one aren't measured one by one), every metric of a
   Binary task with intervals, alone and against the rest; against none.
 - Cold: `mandate evaluate` on 8,000 rows with a slice of six values, two baselines, three gates, as
@@ -54,6 +55,39 @@ EVIDENTLY = Path(__file__).parent / "peers" / "evidently_report.py"
 ROWS, WIDE_ROWS, WIDE, MILLION, GROUPS, SLICES = 200_000, 30_000, 1000, 1_000_000, 100, 5
 
 
+def scored(found: Any, *, seed: int, shift: float | None = None) -> Any:
+    """A table with a label, a score and an id; `shift` (0.3 for each of `seed`) moves its scores."""
+    import numpy as np
+    import pyarrow as pa
+
+    rng = np.random.default_rng(100 + seed)
+    signal = np.nan_to_num(found["n1"].to_numpy()) - (0.3 * seed if shift is None else shift)
+    chance = 1 / (1 + np.exp(-signal))
+    score = np.clip(chance + rng.normal(0, 0.05, len(chance)), 0.001, 0.999)
+    named = {"y": (rng.random(len(chance)) < chance).astype(int), "score": score}
+    for name, values in (named | {"id": np.arange(len(chance)) + seed * len(chance)}).items():
+        found = found.append_column(name, pa.array(values))
+    return found
+
+
+def prepare_rows(folder: Path, millions: int) -> None:
+    """Two tables of 24 columns with as many million rows together, written by blocks of ROWS."""
+    from pyarrow import parquet
+
+    from tests.bench.drift import table
+
+    blocks = millions * 1_000_000 // ROWS // 2
+    for part in range(2):
+        writer = None
+        for block in range(blocks):
+            seed = part * blocks + block
+            found = scored(table(rows=ROWS, numbers=20, texts=4, seed=seed), seed=seed, shift=0.3 * part)
+            writer = writer or parquet.ParquetWriter(folder / f"rows{millions}-{part}", found.schema)
+            writer.write_table(found)
+        if writer is not None:
+            writer.close()
+
+
 def prepare(folder: Path) -> None:
     """The files: two tables of 24 columns with labels and scores, two of 1,000 columns, one of a million rows."""
     import numpy as np
@@ -61,16 +95,6 @@ def prepare(folder: Path) -> None:
     from pyarrow import parquet
 
     from tests.bench.drift import table
-
-    def scored(found: pa.Table, *, seed: int) -> pa.Table:
-        rng = np.random.default_rng(100 + seed)
-        signal = np.nan_to_num(found["n1"].to_numpy()) - 0.3 * seed
-        chance = 1 / (1 + np.exp(-signal))
-        score = np.clip(chance + rng.normal(0, 0.05, len(chance)), 0.001, 0.999)
-        named = {"y": (rng.random(len(chance)) < chance).astype(int), "score": score}
-        for name, values in (named | {"id": np.arange(len(chance)) + seed * len(chance)}).items():
-            found = found.append_column(name, pa.array(values))
-        return found
 
     for seed, name in enumerate(("reference", "current")):
         parquet.write_table(scored(table(rows=ROWS, numbers=20, texts=4, seed=seed), seed=seed), folder / name)
@@ -142,22 +166,23 @@ def _beside(folder: Path, *, more: bool) -> int:
     """Drift, and one model's numbers overall and on slices; with `more`, quality, row keys and shared rows."""
     import numpy as np
     import pyarrow as pa
-    from pyarrow import parquet
     from threadpoolctl import threadpool_limits
 
     from mandate.api import spec
     from mandate.measure.answers import from_columns, hear, truth
-    from mandate.measure.data.drift import drift
+    from mandate.measure.data import shards
+    from mandate.measure.data.drift import compare, decided
+    from mandate.measure.data.profile import Profile
     from mandate.measure.data.quality import quality
-    from mandate.measure.data.shards import profiles
     from mandate.measure.engine import Judge
     from mandate.measure.metrics import Declared
     from mandate.measure.slices import assign_all
     from mandate.measure.split import PARTS, Split, join
     from mandate.measure.work import threads
+    from mandate.sources import read_table
 
     task = spec.Task(type="Binary", target="y", positive="1", id="id" if more else None)
-    tables = {part: parquet.read_table(file) for part, file in _both(folder).items()}
+    tables = {part: read_table(file, format="Parquet") for part, file in _both(folder).items()}
     if more:
         table, split = join(tables, task=task)
     else:
@@ -169,12 +194,19 @@ def _beside(folder: Path, *, more: bool) -> int:
     workers = threads(len(os.sched_getaffinity(0)))
 
     def data() -> int:
-        found = profiles(table, split, names, workers=workers)
-        train, test = found["train"], found["test"]
-        distances = sum(len(column.distances) for column in drift(train, test, workers=workers))
-        if not more:
-            return distances
-        return distances + len(quality(train, part="train")) + len(quality(test, part="test", reference=train))
+        counts, limit = split.counts(), shards.cells(table.num_rows, len(names))
+
+        def one(name: str, columns: dict[Any, Any]) -> tuple[int, Any]:
+            of = {part: Profile(rows=counts[part], limit=limit, columns={name: columns[part]}) for part in columns}
+            said = quality(of["train"], part="train") + quality(of["test"], part="test", reference=of["train"])
+            return len(said), compare(name, columns["train"], columns["test"])
+
+        found = [*shards.by_column(table, split, names, workers=workers, then=one if more else just_drift)]
+        columns = decided([column for _, column in found if column is not None])
+        return sum(said for said, _ in found) + sum(len(column.distances) for column in columns)
+
+    def just_drift(name: str, columns: dict[Any, Any]) -> tuple[int, Any]:
+        return 0, compare(name, columns["train"], columns["test"])
 
     with threadpool_limits(limits=1, user_api="blas"), workers.here.aside() as submit:
         examined = submit(data)
@@ -202,6 +234,19 @@ def _beside(folder: Path, *, more: bool) -> int:
         pending = [submit(lambda each=each: list(judge.sliced(each, remainder))) for each in slices]
         estimates = [*overall, *(judge.facts(split) if more else ())]
         return len(estimates) + sum(len(each.result()) for each in pending) + int(examined.result())
+
+
+def rows2(folder: Path) -> int:
+    return _rows(folder, 2)
+
+
+def rows20(folder: Path) -> int:
+    return _rows(folder, 20)
+
+
+def _rows(folder: Path, millions: int) -> int:
+    files = {part: folder / f"rows{millions}-{place}" for place, part in enumerate(("train", "test"))}
+    return _compute(files, TEXTS)
 
 
 def _compute(
@@ -242,7 +287,7 @@ def _compute(
 
 
 CASES: dict[str, Callable[[Path], Any]] = {
-    case.__name__: case for case in (read, wide, alike, unfitted, judged, fitted, sliced, unsliced)
+    case.__name__: case for case in (read, wide, alike, unfitted, judged, fitted, sliced, unsliced, rows2, rows20)
 }
 for _model in served.MODELS:
     CASES[f"served-{_model}"] = lambda folder, model=_model: served.served(folder, model=model)
@@ -257,6 +302,9 @@ def child(case: str, folder: Path) -> None:
     """
     import importlib
 
+    from mandate.memory import frugal
+
+    frugal()  # as the commands do
     for module in HEAVY if case != "read" else HEAVY[2:]:
         importlib.import_module(module)
     imported = time.perf_counter() - START
@@ -328,6 +376,7 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, help="one measurement in this process, on the files in --folder")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--write", type=Path, help="the page whose block of figures is written anew")
+    parser.add_argument("--millions", type=int, choices=(2, 20), help="measure only as many million rows, once")
     options = parser.parse_args()
     if options.case:
         child(options.case, options.folder)
@@ -337,6 +386,11 @@ def main() -> None:
     began = datetime.now(UTC)
     print(f"cores {cores}, load before {before:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as name:
+        if options.millions:
+            prepare_rows(Path(name), options.millions)
+            case = f"rows{options.millions}"
+            least({case: [sys.executable, "-m", "tests.bench.judge", "--case", case, "--folder", name]}, rounds=1)
+            return
         bars = measure(Path(name), evidently=options.evidently, rounds=options.rounds)
     words = f"{began:%Y-%m-%d %H:%M} UTC, {_machine()}; {cores} cores"
     load = f"load average {before:.1f} before, {os.getloadavg()[0]:.1f} after; least of {options.rounds} rounds"

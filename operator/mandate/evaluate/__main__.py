@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mandate.api.criteria import LEVELS
+from mandate.memory import frugal
 
 from . import frame
 from .frame import EXIT_OK, Failure, Result, Termination
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    frugal()
     options = _parser().parse_args(arguments)
     step: Callable[[argparse.Namespace], int] = options.step
     return step(options)

@@ -46,6 +46,7 @@ from mandate.evidence.schema import (
 )
 from mandate.evidence.weakest import Loss, Weakest
 from mandate.evidence.windows import Windows
+from mandate.memory import give_back
 
 from . import baselines, cutoff, people, personal, uncertainty, weakest, windows
 from .answers import Answers, Voice, from_columns, hear, truth
@@ -166,6 +167,7 @@ def compute(
         features = _features(table, model, task, references)
         scored = table if rolled is None else table.take(pa.array(rolled.last))
         findings += sampled(split)
+        give_back()
         with workers.here.aside() as submit:
             examined = submit(
                 examine,
@@ -774,6 +776,7 @@ class Judge:
             quantity, train, test = Quantity(metric=name, on="train-test"), found["train"], found["test"]
             both = (codes["train"], codes["test"])
             estimates.append(_compared(quantity, train, test, both, sizes=sizes, named=("train", "test")))
+            give_back()
             kept[name] = test if name in INFLUENCES or isinstance(test, Fault) else _without_rows(test)
         for part, rows in self.parts.items():
             estimates += self._beside_people(rows, on=part)

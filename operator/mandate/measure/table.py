@@ -53,7 +53,7 @@ class Ordered:
     @property
     def whole(self) -> bool:
         """Whether each of the table's rows is there."""
-        return len(self.rows) == int(self.table.num_rows)
+        return bool(len(self.rows) == self.table.num_rows)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """As of a table."""

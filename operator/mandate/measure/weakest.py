@@ -61,7 +61,7 @@ class Axis:
 
     name: str
     values: tuple[str, ...]
-    code: Codes
+    code: NDArray[np.signedinteger]
 
     @cached_property
     def sides(self) -> tuple[Side, ...]:
@@ -227,11 +227,11 @@ def _most(name: str, values: Sequence[str], code: Codes) -> Axis:
     return Axis(name=name, values=tuple(values[k] for k in kept), code=place[code])
 
 
-def _largest(counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], Codes]:
+def _largest(counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
     """The places with most rows in rising order, and each place's index among them; their number where it isn't."""
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])
     kept = kept[counts[kept] > 0]
-    place = np.full(len(counts), len(kept), dtype=np.intp)
+    place = np.full(len(counts), len(kept), dtype=np.int16)  # all columns' codes are there at a time
     place[kept] = np.arange(len(kept))
     return kept, place
 
@@ -254,7 +254,7 @@ def _column(table: pa.Table, name: str, label: str, *, known: NDArray[np.bool_],
 class _Grid:
     """Candidates that exclude each other: `code` (n,) indexes `sides`, and is their number where a row is in none."""
 
-    code: Codes
+    code: NDArray[np.signedinteger]
     sides: tuple[tuple[Side, ...], ...]
 
     def tally(self, high: Codes) -> tuple[Floats, Floats]:
@@ -270,7 +270,8 @@ class _Grid:
 
 def _crossed(one: Axis, other: Axis) -> _Grid:
     a, b = len(one.values), len(other.values)
-    code = one.code * b
+    code = one.code.astype(np.intp)
+    code *= b
     code += other.code
     if not (one.all_in_one and other.all_in_one):
         code[(one.code >= a) | (other.code >= b)] = a * b

@@ -21,6 +21,7 @@ from mandate.evidence.data import (
     Finding,
     Unasked,
 )
+from mandate.memory import give_back
 
 from ..split import PARTS, Part, Split
 from ..table import MeasureError, text_codes
@@ -80,6 +81,7 @@ def examine(
             both = (worth[first], worth[part])
             apart[part] = compare(name, columns[first], columns[part], rules=rules, worth=both)
             said += quality(of[part], part=part, reference=of[first], worth=both)
+        give_back()
         return said, apart
 
     for said, apart in shards.by_column(table, split, names, categories=categories, workers=workers, then=looked_at):
@@ -103,6 +105,7 @@ def examine(
             rows = tuple(int(counts[one] * worth[one]) for one in (first, part))
             unasked += too_few(rows, tests=2 * len(columns), level=rules.level)
         findings += changes(changed, first, part, target=target, by_time=by_time)
+    give_back()
     leaks, open_ = leakage(
         table,
         split,

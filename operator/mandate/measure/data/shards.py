@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..split import PARTS, Part, Split
 from ..work import SERIAL, Result, Workers
 from . import grid as grids
-from .profile import Column, Profile, merge_columns, profile_column
+from .profile import Column, merge_columns, profile_column
 
 SHARD_ROWS = 1 << 20
 """Rows of a shard, in the table's order."""
@@ -61,36 +61,6 @@ def cells(rows: int, columns: int) -> int:
     return min(grids.LIMIT, max(LEAST_CELLS, SHARED_CELLS // columns))
 
 
-def profiles(
-    table: pa.Table,
-    split: Split,
-    names: Sequence[str],
-    *,
-    categories: Collection[str] = (),
-    workers: Workers = SERIAL,
-    shard_rows: int | None = None,
-) -> dict[Part, Profile]:
-    """The profiles, as `profile` makes them, of those parts that have rows, all columns of them at once.
-
-    Raises what `profile` does. `shard_rows` (SHARD_ROWS where left out) changes nothing but how much is in memory.
-    """
-    counts, limit = split.counts(), cells(table.num_rows, len(names))
-    found: dict[Part, dict[str, Column]] = {part: {} for part in PARTS if counts[part]}
-    every = by_column(
-        table,
-        split,
-        names,
-        categories=categories,
-        workers=workers,
-        shard_rows=shard_rows,
-        then=lambda name, columns: (name, columns),
-    )
-    for name, columns in every:
-        for part, column in columns.items():
-            found[part][name] = column
-    return {part: Profile(rows=counts[part], limit=limit, columns=columns) for part, columns in found.items()}
-
-
 def by_column(
     table: pa.Table,
     split: Split,
@@ -101,9 +71,11 @@ def by_column(
     shard_rows: int | None = None,
     then: Callable[[str, dict[Part, Column]], Result],
 ) -> Iterator[Result]:
-    """What `then` makes of each column's name and profiles, as of `profiles`, in the order of `names`.
+    """What `then` makes of each column's name and its profiles, those of the parts that have rows, by `names`' order.
 
-    Few columns' profiles are there at a time: those of a table's numbers may have as many cells as it has values.
+    Each profile is as `profile` makes it. Few columns' profiles are there at a time: those of a table's numbers may
+    have as many cells as it has values. `shard_rows` (SHARD_ROWS where left out) changes nothing but how much is in
+    memory. Raises what `profile` does.
     """
     limit = cells(table.num_rows, len(names))
     if workers is workers.here:  # each column from its beginning to its end by one of them
