@@ -34,7 +34,8 @@ async def test_it_is_written_once_and_dated_by_the_api_server(cluster: Path, tmp
         client, namespace = world.client, world.namespace
         with pytest.raises(UnavailableError):
             await FirstSeen(Killed(client), namespace=namespace).see(MODEL_DIGEST)  # type: ignore[arg-type]
-        ((entry,), _) = await client.list(CONFIG_MAPS, namespace=namespace, selector="mandate.dev/record=FirstSeen")
+        found = await client.list(CONFIG_MAPS, namespace=namespace, selector="mandate.dev/record=FirstSeen")
+        (entry,) = found.items
         name, time = entry["metadata"]["name"], entry["metadata"]["creationTimestamp"]
 
         await asyncio.sleep(1.1)  # its clock shows whole seconds: a second entry would have another time
