@@ -61,11 +61,12 @@ def on_dask(
             "DaskUnreachable", f"no Dask scheduler answers at {address}, expected one such as tcp://HOST:8786: {error}"
         ) from None
     with client:
-        try:
-            client.wait_for_workers(1, timeout=patience)
-        except TimeoutError:
-            raise DaskError("DaskUnreachable", f"the Dask cluster at {address} has no worker; start some") from None
-        _check(client.run(versions, on_error="return"), address)
+        with _there(client):
+            try:
+                client.wait_for_workers(1, timeout=patience)
+            except TimeoutError:
+                raise DaskError("DaskUnreachable", f"the Dask cluster at {address} has no worker; start some") from None
+            _check(client.run(versions, on_error="return"), address)
         yield _Dask(client, here=here, patience=patience)
 
 
@@ -150,6 +151,8 @@ def _there(client: Client) -> Iterator[None]:
 
     try:
         yield
+    except DaskError:
+        raise
     except Exception as error:
         if client.status == "running" and not isinstance(error, CancelledError):
             raise
