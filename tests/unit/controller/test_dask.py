@@ -56,7 +56,7 @@ def judge_of(job: Object) -> Object:
     return dict(container)
 
 
-@pytest.mark.row("D2/dask")
+@pytest.mark.row("D2/dask-job")
 def test_a_cluster_is_named_as_dask_s_operator_names_its_service() -> None:
     for stated, expected in (
         ({"address": ADDRESS}, Scheduler(ADDRESS)),
@@ -78,7 +78,7 @@ def test_who_does_the_work_is_no_part_of_what_is_measured_served_or_asked() -> N
     assert criteria_digest(with_) == criteria_digest(without)
 
 
-@pytest.mark.row("D2/dask")
+@pytest.mark.row("D2/dask-job")
 def test_nothing_goes_to_a_scheduler_that_isn_t_allowed() -> None:
     for settings, words in ((SETTINGS, "it allows none"), (allowing("tcp://other:8786"), "it allows tcp://other:8786")):
         snapshot = waiting(settings, evaluation={"dask": {"address": ADDRESS}})
@@ -139,7 +139,7 @@ def test_without_a_cluster_pod_and_policy_are_what_they_were() -> None:
     assert "egress" not in policy["spec"]
 
 
-@pytest.mark.row("D2/dask")
+@pytest.mark.row("D2/dask-job")
 @pytest.mark.parametrize(
     ("scheduler", "to", "named"),
     [

@@ -115,7 +115,7 @@ def in_a_process(data: Path, log: Path, *options: str) -> tuple[str, bytes]:
     return log.read_text(), judge.stdout
 
 
-@pytest.mark.row("D2/dask")
+@pytest.mark.row("D2/dask-job")
 def test_the_job_s_judge_gives_the_same_evidence_with_a_cluster(
     pod: Any, answered: Object, claims: Path, secret: Path, tmp_path: Path
 ) -> None:
