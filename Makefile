@@ -116,8 +116,12 @@ test-node: venv ## a real node comes up, works, is repaired, and leaves nothing 
 test-e2e: venv ## the whole product on real nodes, but for the examples, which `make parity` takes
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 $(ON_NODES)
 
+.PHONY: test-quick
+test-quick: venv ## the unit and property tests that take less than half a second (tests/slow.txt names the others)
+	$(BIN)/pytest -n 2 --quick tests/unit tests/property
+
 .PHONY: check
-check: lint test-unit ## the quick subset, under 2 minutes
+check: lint test-quick ## the quick subset, under 2 minutes
 
 # Each stage says how long it took; the first red one ends the run.
 STAGES := lint test-unit test-go test-numbers test-integration test-kills demo-offline parity test-node test-e2e bench-cold

@@ -21,6 +21,8 @@ MAX_VALUES = 100
 """More values than this in one slice are no slices but rows."""
 MAX_NAME = 256
 """Characters of a value's name; of a longer one, the start and 12 hex digits of its SHA-256."""
+FEW_EDGES = 20
+"""With so few it is faster to compare with each than to search among them."""
 LARGEST = 1e300
 """Edges beyond this aren't rounded: their differences, or what they are rounded to, may be infinite."""
 
@@ -115,7 +117,13 @@ def edge_text(edge: float) -> str:
 
 def ranges(values: NDArray[np.float64], edges: Sequence[float], names: Sequence[str]) -> tuple[tuple[str, ...], Codes]:
     """Names and codes of numbers by range; missing ones last."""
-    code = np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="right").astype(np.intp)
+    if len(edges) <= FEW_EDGES:
+        counted = np.zeros(len(values), dtype=np.int8)
+        for edge in edges:
+            counted += values >= edge
+        code = counted.astype(np.intp)
+    else:
+        code = np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="right").astype(np.intp)
     missing = np.isnan(values)
     code[missing] = len(names)
     return ((*names, MISSING) if missing.any() else tuple(names)), code

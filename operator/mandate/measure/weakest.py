@@ -237,8 +237,7 @@ def _column(table: pa.Table, name: str, label: str, *, known: NDArray[np.bool_],
         tested = found[test]
         if any(len(np.unique(some)) > BINS for some in (tested[: 100 * BINS], tested)):  # most columns show it soon
             edges = quantile_edges(found[known], BINS)
-            values, code = ranges(found, edges, range_names([edge_text(edge) for edge in edges]))
-            return _most(label, values, code[test])
+            return _most(label, *ranges(tested, edges, range_names([edge_text(edge) for edge in edges])))
     texts, code = known_codes(table, name)
     kept, place = _largest(np.bincount(code[test], minlength=len(texts) + 1))
     named = value_names(texts[k] for k in kept if k < len(texts))

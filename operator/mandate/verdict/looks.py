@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from mandate.evidence.canonical import digest
 from mandate.evidence.schema import Evidence, dump
 
+AGES = frozenset({"data_age"})
+"""What time alone changes: told anew it is no other sample."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -20,11 +23,12 @@ class Look:
 def look_at(evidence: Evidence, *, criteria: str) -> Look:
     """The look that judging `evidence` on criteria with this digest is.
 
-    What was measured (latencies, crashes) is a sample of its own: measured again, it is another look.
+    What was measured (latencies, crashes) is a sample of its own: measured again, it is another look. Rows that have
+    grown older since are not.
     """
     inputs, rows = evidence.computed.inputs, evidence.computed.row_sketch
     known = {"model": inputs.model or inputs.predictions, "rows": rows, "criteria": criteria}
-    sample = [dump(estimate) for estimate in evidence.measured.estimates]
+    sample = [dump(each) for each in evidence.measured.estimates if each.quantity.metric not in AGES]
     return Look(digest(known | ({"sample": sample} if sample else {})), rows)
 
 

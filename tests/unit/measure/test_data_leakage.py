@@ -4,7 +4,9 @@ import pytest
 from sklearn.datasets import load_iris
 
 from mandate.api import spec
+from mandate.measure.data import leakage as leaks
 from mandate.measure.data.leakage import (
+    GLANCED,
     contents,
     giveaways,
     leakage,
@@ -293,3 +295,40 @@ def test_everything_at_once():
     assert codes(found) == [
         ("SharedEntities", "test", "who"), ("TimeTravel", "train", "at"), ("GivesLabelAway", "test", "leak")
     ]  # fmt: skip
+
+
+def test_numbers_that_a_sample_shows_to_be_harmless_are_not_looked_at_on_all_rows(monkeypatch):
+    rng = np.random.default_rng(5)
+    rows = 3 * GLANCED
+    label = rng.random(rows) < 0.05
+    table = pa.table({
+        "plain": label + rng.normal(0, 0.3, rows), "faint": label + rng.normal(0, 0.4, rows),
+        "noise": rng.normal(size=rows), "text": rng.choice(list("abc"), rows), "y": label,
+    })  # fmt: skip
+    names = table.column_names[:4]
+    split = Split(
+        part=np.repeat([TRAIN, TEST], [rows // 2, rows - rows // 2]).astype(np.int8),
+        keys=rng.integers(0, 2**63, rows).astype(np.uint64),
+        digest="",
+    )
+    train, test = split.rows("train"), split.rows("test")
+    looked: list[tuple[str, int]] = []
+    cells = leaks._cells
+
+    def noted(table, feature, *given, **options):
+        looked.append((feature, table.num_rows))
+        return cells(table, feature, *given, **options)
+
+    monkeypatch.setattr(leaks, "_cells", noted)
+    found, _ = leakage(table, split, target="y", features=names)
+    assert [one for one in found if one.code == "GivesLabelAway"] == list(
+        giveaways(table, train, test, target="y", features=names)
+    )
+    assert codes(found) == [("GivesLabelAway", "test", "plain")]
+    glanced = 2 * GLANCED
+    assert looked[:3] == [("plain", glanced), ("faint", glanced), ("noise", glanced)]
+    assert {name for name, count in looked[3:6]} == {"plain", "faint", "text"}
+    rare = table.set_column(4, "y", pa.array(label & (rng.random(rows) < 0.2)))
+    looked.clear()
+    leakage(rare, split, target="y", features=names)
+    assert looked[0] == ("plain", rows)

@@ -44,6 +44,18 @@ def test_numbers_never_skip(keys: list[str]) -> None:
         assert number(taken, look) == place
 
 
+def test_rows_that_grew_older_are_no_other_look() -> None:
+    fresh = evidence(0.8)
+    days = [
+        Estimate(
+            quantity=Quantity(metric="data_age", on="test"), estimate=86_400.0 * age, support=Support(rows=9, events=9)
+        )
+        for age in (1, 2)
+    ]
+    aged = [fresh.model_copy(update={"measured": Measured(estimates=(day,))}) for day in days]
+    assert len({look_at(item, criteria="c").key for item in (fresh, *aged)}) == 1
+
+
 def test_measured_again_it_is_another_look_and_judged_again_it_is_not() -> None:
     first = evidence(0.8)
     latency = Estimate(

@@ -30,6 +30,12 @@ LEAST_IN_RANGE = 4
 """Training rows of a range at least: emptier ones know nothing of test rows, and hide what a few hundred rows show."""
 LEAST_MINORITY = 20
 """Fewer rows of the rarer class (of all but the commonest) show no giveaway; so few rows no R²."""
+GLANCED = 1 << 14
+"""Rows of each part on which numbers are looked at first, where one of two classes is to be given away."""
+SUSPECT = 0.9
+"""What a number must reach on those for being looked at on all. The least of GLANCED rows that a class must have:"""
+LEAST_GLANCED = 200
+
 MAX_CLASSES = 20
 """Classes that are each asked for a giveaway: those on most rows."""
 
@@ -69,12 +75,13 @@ def leakage(
             unasked.append(Unasked(count="leaks", code="NotExamined", message=f"time travel can't be seen: {error}"))
     train, test = split.rows("train"), split.rows("test")
     if train.any() and test.any():
+        suspects = features if regression else _suspects(table, split, target, features, workers=workers)
         found += giveaways(
             table,
             train,
             test,
             target=target,
-            features=features,
+            features=suspects,
             regression=regression,
             limit=giveaway,
             rows=fitted_rows(split),
@@ -271,6 +278,25 @@ def giveaways(
 def _some(table: pa.Table, name: str, rows: NDArray[np.intp] | None) -> pa.Table:
     """One column at these places; all of the table where there are none."""
     return table if rows is None else pa.table({name: column(table, name).take(pa.array(rows))})
+
+
+def _suspects(
+    table: pa.Table, split: Split, target: str, features: Sequence[str], *, workers: Workers
+) -> Sequence[str]:
+    """The features but numbers that are nowhere near giving the label away on a sample of many rows.
+
+    Texts stay: of many different ones a sample knows too little.
+    """
+    rows = fitted_rows(split, limit=GLANCED)
+    train, test = split.rows("train"), split.rows("test")
+    labels, _ = _labels(_some(table, target, rows), target, regression=False, test=test[rows])
+    rare = (min(np.sum(labels == label, where=part[rows]) for label in (0, 1)) for part in (train, test))
+    if len(rows) == table.num_rows or len(labels) != 1 or min(rare) < LEAST_GLANCED:
+        return features
+    glanced = [feature for feature in features if is_numeric(table, feature)]
+    near = giveaways(table, train, test, target=target, features=glanced, limit=SUSPECT, rows=rows, workers=workers)
+    left_out = {*glanced} - {finding.column for finding in near}
+    return [feature for feature in features if feature not in left_out]
 
 
 def too_few(table: pa.Table, train: Rows, test: Rows, *, target: str, regression: bool = False) -> tuple[Unasked, ...]:
