@@ -164,6 +164,7 @@ TOLD = {
     "one host for both addresses": "[a.b, a-suggest.b] holds a name at which suggestions are answered; leave it out",
     "a Dask cluster at two places": "set either address or cluster",
     "a Dask cluster nowhere": "set either address or cluster",
+    "a scheduler without a port": 'spec.evaluation.dask.address: Invalid value: "tcp://scheduler.dask": ',
     "a scheduler over HTTP": 'spec.evaluation.dask.address: Invalid value: "http://scheduler.dask:8787": ',
     "a secret scheduler without its Secret": "credentialsRef belongs to an address tls://HOST:PORT, which needs it",
     "a Secret for nothing secret": "credentialsRef belongs to an address tls://HOST:PORT, which needs it",

@@ -12,6 +12,7 @@ import yaml
 from mandate.admission.chart import documents
 from mandate.admission.policy import Actors
 from mandate.api.check import load_spec
+from mandate.controller import __main__ as controller
 from mandate.controller.pods import evaluation_template
 from mandate.controller.settings import Images, Settings
 from mandate.evidence.measurement import evaluation_spec
@@ -156,7 +157,7 @@ def test_evaluations_use_those_dask_schedulers_only_that_are_named(helm: Helm) -
     ):
         (container,) = operator_pod(render(helm, *values))["containers"]
         environment = {item["name"]: item.get("value", "x") for item in container["env"]}
-        assert parse([], environment).settings.dask_schedulers == expected
+        assert controller.parse([], environment).settings.dask_schedulers == expected
 
 
 @pytest.mark.parametrize("name", ["mandate-controller", "mandate-recorder"])
