@@ -1131,8 +1131,8 @@ MUTATIONS = (
             ("placements", "- mean - gone / others", "- mean - 0.0 * gone", ("Binary-plain", "Binary-ties"), "roc_auc"),
             (
                 "thresholds",
-                "np.subtract.at(below, own[~actual], 1.0)",
-                "np.subtract.at(below, own[~actual], 0.0)",
+                "self.misses - away[:, 0]",
+                "self.misses - 0 * away[:, 0]",
                 ("Binary-plain", "Binary-ties"),
                 "average_precision",
             ),
@@ -1171,7 +1171,7 @@ MUTATIONS = (
         "measure/remainder.py",
         "FINE = 2048",
         "FINE = 64",
-        f"{REMAINDER}::test_many_steps_of_precision_are_told_by_fewer",
+        f"{REMAINDER}::test_many_steps_of_precision_are_told_by_fewer[high-False]",
     ),
     mutation(
         "a small rest by sums over all",
