@@ -350,6 +350,13 @@ ROWS = (
         part("profile", "Mergeable, bounded, the same bytes in any order", "measure.data.profile.profile"),
         part("shards", "Of all parts in one pass over shards, on all cores", "measure.data.shards.by_column"),
         part("dask", "By a Dask cluster's workers, also when one dies: equal evidence", "evaluate.on_dask.on_dask"),
+        part(
+            "dask-job",
+            "By a Dask cluster's workers for the evaluation's Job, where the operator allows it",
+            "evaluate.judge.judge",
+            "controller.dask.refusal",
+            "controller.dask.egress",
+        ),
         part("stored", "Stored and read again", "measure.data.profile.dumps", "measure.data.profile.loads"),
         part("new-data", "New data compared with a stored profile", "measure.data.newdata.beside"),
         part("names", "Texts that name rows or entities aren't stored", "measure.data.columns.columns"),

@@ -178,6 +178,12 @@ TOLD = {
     "any host": 'spec.serving.gateway.hostnames[0]: Invalid value: "*.b.c": ',
     "no room for -suggest": f'spec.serving.gateway.hostnames[0]: Invalid value: "{"a" * 56}.b": ',
     "one host for both addresses": "[a.b, a-suggest.b] holds a name at which suggestions are answered; leave it out",
+    "a Dask cluster at two places": "set either address or cluster",
+    "a Dask cluster nowhere": "set either address or cluster",
+    "a scheduler without a port": 'spec.evaluation.dask.address: Invalid value: "tcp://scheduler.dask": ',
+    "a scheduler over HTTP": 'spec.evaluation.dask.address: Invalid value: "http://scheduler.dask:8787": ',
+    "a secret scheduler without its Secret": "credentialsRef belongs to an address tls://HOST:PORT, which needs it",
+    "a Secret for nothing secret": "credentialsRef belongs to an address tls://HOST:PORT, which needs it",
     "confidence below 95 %": 'spec.gates[0].confidence: Invalid value: "0.90": ',
 }
 """What the API server says: beside the field, the value and what was expected, as far as its rules can tell."""

@@ -56,6 +56,7 @@ from .spec import (
     Rate,
     Region,
     RequireText,
+    SchedulerAddress,
     SecretName,
     Serving,
     Slice,
@@ -92,6 +93,7 @@ _EXPECTED = {
         ),
         (Endpoint, "https://HOST or https://HOST:PORT"),
         (Region, "a region's name, such as eu-central-1"),
+        (SchedulerAddress, "a scheduler's address, such as tcp://scheduler.dask:8786 or tls://10.0.0.7:8786"),
         (SecretName, "the name of a Secret: lower-case letters, digits, '-' and '.'"),
         (
             RequireText,
@@ -454,7 +456,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
             "task.unit.answers",
             "labels have no mean: must be Max or Last where model.output.kind is Label",
         )
-    found += _labels(spec) + _resources(spec.serving.resources) + _gateway(spec.serving)
+    found += _labels(spec) + _resources(spec.serving.resources) + _gateway(spec.serving) + _dask(spec)
     if spec.batch is not None and spec.model.source.uri is None:
         found.append(Problem("spec.batch", "needs a model file: spec.model.source.uri"))
     require(
@@ -578,6 +580,26 @@ def _resources(resources: dict[str, Any]) -> list[Problem]:
                 for name, amount in amounts.items()
                 if not isinstance(amount, str) or _QUANTITY.fullmatch(amount) is None
             ]
+    return found
+
+
+def _dask(spec: ModelDeploymentSpec) -> list[Problem]:
+    dask = spec.evaluation.dask if spec.evaluation is not None else None
+    if dask is None:
+        return []
+    field = "spec.evaluation.dask"
+    found: list[Problem] = []
+    if (dask.address is None) == (dask.cluster is None):
+        found.append(Problem(field, "set either address or cluster"))
+    port = 1 if dask.address is None else int(dask.address.rpartition(":")[2])
+    if port > 65535:
+        found.append(Problem(f"{field}.address", f"got port {port}, expected 1 to 65535"))
+    over_tls = dask.address is not None and dask.address.startswith("tls://")
+    if over_tls and dask.credentials_ref is None:
+        message = "is needed for a tls address: the Secret with ca.crt, tls.crt and tls.key"
+        found.append(Problem(f"{field}.credentialsRef", message))
+    if not over_tls and dask.credentials_ref is not None:
+        found.append(Problem(f"{field}.credentialsRef", "belongs to an address tls://HOST:PORT; leave it out"))
     return found
 
 

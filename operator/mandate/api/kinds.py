@@ -21,6 +21,7 @@ from .spec import (
     Data,
     Digest,
     ErrorCost,
+    Evaluation,
     Gate,
     Model,
     Name,
@@ -359,6 +360,8 @@ class ModelDeploymentSpec(Spec):
     """How the model is served once it is granted."""
     batch: Batch | None = None
     """Lets Jobs and CronJobs score batches with the model, at the level that it is granted: `kubectl mandate batch`."""
+    evaluation: Evaluation | None = None
+    """Who does the work of measuring; no part of what is measured."""
 
 
 class Condition(Spec):

@@ -76,6 +76,16 @@ Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][-a-z0-9]*$", max_l
 SecretName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
 ]
+SchedulerAddress = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(tcp|tls)://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}$",
+        max_length=253,
+    ),
+]
+DaskClusterName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=53)
+]
 PinnedImage = Annotated[str, StringConstraints(pattern=r"^.+@sha256:[0-9a-f]{64}$", max_length=512)]
 ImageRef = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 MetricName = Annotated[str, Field(json_schema_extra={"enum": sorted(METRICS)}, max_length=64)]
@@ -1397,6 +1407,35 @@ class Batch(Spec):
     """`pvc://CLAIM/PATH` of a folder: each table in it is a batch (.parquet, .csv, .arrow, .arrows, .feather)."""
     output: Folder
     """`pvc://CLAIM/PATH` of the folder for answers: `LEVEL/FILE.parquet`, LEVEL being Shadow, Suggest or Automate."""
+
+
+class Dask(Spec):
+    """A Dask cluster that you have, whose workers do what is cut into shards of rows. Those rows travel to it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.address) != has(self.cluster)", "set either address or cluster"),
+            cel(
+                "has(self.credentialsRef) == (has(self.address) && self.address.startsWith('tls://'))",
+                "credentialsRef belongs to an address tls://HOST:PORT, which needs it",
+                field=".credentialsRef",
+            ),
+        )
+    )
+
+    address: SchedulerAddress | None = None
+    """The scheduler's address: tcp://HOST:PORT, or tls://HOST:PORT with credentialsRef."""
+    cluster: DaskClusterName | None = None
+    """Name of a DaskCluster of Dask's Kubernetes operator in the same namespace: tcp://NAME-scheduler.NAMESPACE.svc:8786."""
+    credentials_ref: SecretRef | None = None
+    """For tls: the Secret with ca.crt, tls.crt and tls.key, by which scheduler and judge know each other."""
+
+
+class Evaluation(Spec):
+    """Who does the work of measuring. It changes no evidence, so nothing is measured again for it."""
+
+    dask: Dask | None = None
+    """Workers of a Dask cluster instead of the judge's own threads. The operator must allow the scheduler's address."""
 
 
 class Replay(Spec):

@@ -510,10 +510,35 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         changed("serving", {"resources": {"limits": {"cpu": "lots"}}}),
         "serving.resources.limits.cpu",
     ),
+    "a Dask cluster at two places": (
+        changed("evaluation", {"dask": {"address": "tcp://scheduler.dask:8786", "cluster": "scoring"}}),
+        "evaluation.dask",
+    ),
+    "a Dask cluster nowhere": (changed("evaluation", {"dask": {}}), "evaluation.dask"),
+    "a scheduler without a port": (
+        changed("evaluation", {"dask": {"address": "tcp://scheduler.dask"}}),
+        "evaluation.dask.address",
+    ),
+    "a scheduler over HTTP": (
+        changed("evaluation", {"dask": {"address": "http://scheduler.dask:8787"}}),
+        "evaluation.dask.address",
+    ),
+    "a scheduler at no port": (
+        changed("evaluation", {"dask": {"address": "tcp://scheduler.dask:65536"}}),
+        "evaluation.dask.address",
+    ),
+    "a secret scheduler without its Secret": (
+        changed("evaluation", {"dask": {"address": "tls://scheduler.dask:8786"}}),
+        "evaluation.dask.credentialsRef",
+    ),
+    "a Secret for nothing secret": (
+        changed("evaluation", {"dask": {"cluster": "scoring", "credentialsRef": {"name": "dask"}}}),
+        "evaluation.dask.credentialsRef",
+    ),
 }
-
 OPERATOR_ONLY = {
     "personal weights",
+    "a scheduler at no port",
     "an absolute error of classes",
     "nothing asked at Shadow",
     "edges that fall",
