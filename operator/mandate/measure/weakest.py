@@ -131,7 +131,8 @@ def axes(
     names = [name for name in dict.fromkeys([*names, *columns]) if name not in sliced]
     if withheld := [name for name in names if name in personal]:
         names = [name for name in names if name not in personal]
-        said.append(f"{len(withheld)} personal columns: they are searched where a slice of them is declared")
+        many = "column: it is" if len(withheld) == 1 else "columns: they are"
+        said.append(f"{len(withheld)} personal {many} searched where a slice names it")
     kept = names[: max(MAX_COLUMNS - len(found), 0)]
     if len(kept) < len(names):
         said.append(f"{len(names) - len(kept)} columns, the last ones: at most {MAX_COLUMNS} are searched")
