@@ -11,10 +11,10 @@ mean over references and their 95th percentile, with the floors and without, whe
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ import pyarrow as pa
 
 from mandate.measure.data.drift import Rules, drift
 from mandate.measure.data.profile import Profile, profile
+from tests.peers import parts
+from tests.peers.parts import Parts
 
 PAIRS = ((200, 200), (1000, 1000), (20_000, 1000), (1000, 20_000))
 """Rows of the reference and of the current table."""
@@ -97,31 +99,70 @@ def _called(reference: Profile, current: Profile, *, worth: float) -> tuple[bool
     )
 
 
-def measure(*, references: int, currents: int, jobs: int = 1) -> Iterator[Alarms]:
-    """Every pair of sizes in turn."""
-    with ProcessPoolExecutor(jobs) as pool:
-        for cluster, rows in ((cluster, rows) for cluster in CLUSTERS for rows in PAIRS if min(rows) >= 50 * cluster):
+def settings() -> Iterator[tuple[tuple[int, int], int]]:
+    """Every pair of sizes, and rows of a cluster."""
+    return ((rows, cluster) for cluster in CLUSTERS for rows in PAIRS if min(rows) >= 50 * cluster)
+
+
+def measure(*, references: int, currents: int, jobs: int = 1, kept: Parts | None = None) -> Iterator[Alarms]:
+    """Every pair of sizes in turn; what `kept` has of a pair's references isn't simulated again."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(jobs)) if jobs > 1 else None
+        for rows, cluster in settings():
+            name = f"{rows[0]} and {rows[1]} rows in clusters of {cluster}"
+            found = {} if kept is None else {int(line["reference"]): line for line in kept.found(name)}
+            shares = {seed: (float(line["floored"]), float(line["tested"])) for seed, line in found.items()}
+            left = [seed for seed in range(references) if seed not in shares]
             one = partial(_one, rows=rows, currents=currents, cluster=cluster)
-            shares = list(pool.map(one, range(references)))
-            floored, tested = zip(*shares, strict=True)
-            yield Alarms(rows=rows, cluster=cluster, floored=floored, tested=tested)
+            for seed, (floored, tested) in zip(left, (map if pool is None else pool.map)(one, left), strict=True):
+                shares[seed] = floored, tested
+                if kept is not None:
+                    line = {"reference rows": rows[0], "rows": rows[1], "cluster": cluster, "reference": seed}
+                    kept.keep(name, [line | {"floored": repr(floored), "tested": repr(tested)}])
+            yield _alarms(rows, cluster, [shares[seed] for seed in range(references)])
+
+
+def _alarms(rows: tuple[int, int], cluster: int, shares: Sequence[tuple[float, float]]) -> Alarms:
+    floored, tested = zip(*shares, strict=True)
+    return Alarms(rows=rows, cluster=cluster, floored=floored, tested=tested)
 
 
 def _one(seed: int, *, rows: tuple[int, int], currents: int, cluster: int) -> tuple[float, float]:
     return alarms(rows, seed=seed, currents=currents, cluster=cluster)
 
 
+def collected(folder: Path) -> list[dict[str, object]]:
+    """The table's lines, from what references there are in the parts."""
+    found: list[dict[str, object]] = []
+    every = parts.collected(folder, "alarms", key=("reference rows", "rows", "cluster", "reference"))
+    for rows, cluster in settings():
+        here = [
+            line
+            for line in every
+            if (int(line["reference rows"]), int(line["rows"]), int(line["cluster"])) == (*rows, cluster)
+        ]
+        if here:
+            one = _alarms(rows, cluster, [(float(line["floored"]), float(line["tested"])) for line in here])
+            found += lines([one], currents=min(int(line["repeats"]) for line in here))
+    return found
+
+
+def lines(found: Sequence[Alarms], *, currents: int) -> list[dict[str, object]]:
+    """One per pair of sizes, shares in percent."""
+    told = ["mean, %", "95th, %", "tests mean, %", "tests 95th, %"]
+    every: list[dict[str, object]] = []
+    for one in found:
+        both = (one.floored, one.tested)
+        shares = [100 * float(figure) for found in both for figure in (np.mean(found), np.quantile(found, 0.95))]
+        sizes = {"reference rows": one.rows[0], "rows": one.rows[1], "cluster": one.cluster}
+        counts = {"references": len(one.floored), "currents": currents}
+        every.append({**sizes, **counts, **{name: f"{share:.2f}" for name, share in zip(told, shares, strict=True)}})
+    return every
+
+
 def write(found: Sequence[Alarms], path: Path, *, currents: int) -> None:
-    """One line per pair of sizes, shares in percent."""
-    with path.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        told = ["mean, %", "95th, %", "tests mean, %", "tests 95th, %"]
-        table.writerow(["reference rows", "rows", "cluster", "references", "currents", *told])
-        for one in found:
-            both = (one.floored, one.tested)
-            shares = [100 * float(figure) for found in both for figure in (np.mean(found), np.quantile(found, 0.95))]
-            figures = [f"{share:.2f}" for share in shares]
-            table.writerow([*one.rows, one.cluster, len(one.floored), currents, *figures])
+    """All as CSV."""
+    parts.write(lines(found, currents=currents), path)
 
 
 def main() -> None:
@@ -129,11 +170,14 @@ def main() -> None:
     parser.add_argument("--references", type=int, default=200)
     parser.add_argument("--currents", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--parts", type=Path, help="where to keep what is found by reference, and to look for it")
     parser.add_argument("--table", type=Path, help="where to write the figures as CSV")
     options = parser.parse_args()
     print(f"{options.references} references, {options.currents} tables against each")
     every = []
-    for found in measure(references=options.references, currents=options.currents, jobs=options.jobs):
+    settled = {"repeats": str(options.currents), "seed": "0", "code": parts.code("alarms")}
+    kept = Parts(folder=options.parts, table="alarms", settings=settled)
+    for found in measure(references=options.references, currents=options.currents, jobs=options.jobs, kept=kept):
         print(found, flush=True)
         every.append(found)
     if options.table:

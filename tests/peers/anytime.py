@@ -10,7 +10,6 @@ half a point more, as fixed-sample limits do.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -23,6 +22,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from mandate.verdict.anytime import LARGEST_SHARE, log_evidence, mean_limits
+from tests.peers import parts
+from tests.peers.parts import Line, Parts
 
 ALPHA = 0.025
 ROWS = 10_000
@@ -183,29 +184,49 @@ def score(cell: Cell, *, repeats: int, rows: int, seed: int, alpha: float = ALPH
     return Score(cell=cell.name, kind=cell.kind, repeats=repeats, **shares)
 
 
+def lines(scores: Sequence[Score], *, rows: int) -> list[dict[str, object]]:
+    """One per kind of row, shares of paths in percent."""
+    every: list[dict[str, object]] = []
+    for found in scores:
+        named = {"kind": found.kind, "cell": found.cell, "paths": found.repeats, "rows": rows}
+        shares = {"lower, %": f"{100 * found.lower:.2f}", "upper, %": f"{100 * found.upper:.2f}"}
+        every.append({**named, **shares, "limits, %": f"{100 * found.limited:.0f}"})
+    return every
+
+
+def scored(line: Line) -> Score:
+    """The score that a line tells."""
+    lower, upper, limited = (float(line[name]) / 100 for name in ("lower, %", "upper, %", "limits, %"))
+    return Score(
+        cell=line["cell"], kind=line["kind"], repeats=int(line["paths"]), lower=lower, upper=upper, limited=limited
+    )
+
+
 def write(scores: Sequence[Score], path: Path, *, rows: int) -> None:
-    """One line per kind of row, shares of paths in percent."""
-    with path.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["kind", "cell", "paths", "rows", "lower, %", "upper, %", "limits, %"])
-        for found in scores:
-            shares = [f"{100 * found.lower:.2f}", f"{100 * found.upper:.2f}", f"{100 * found.limited:.0f}"]
-            table.writerow([found.kind, found.cell, found.repeats, rows, *shares])
+    """All as CSV."""
+    parts.write(lines(scores, rows=rows), path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print each cell's shares; 1 where one exceeds what is allowed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=10_000)
+    parser.add_argument("--repeats", "--replicates", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--seed", type=int, default=20240)
     parser.add_argument("--only", default="")
+    parser.add_argument("--parts", type=Path, help="where to keep what is found cell by cell, and to look for it")
     parser.add_argument("--table", type=Path, help="where to write the figures as CSV")
     options = parser.parse_args(arguments)
+    how = {"repeats": options.repeats, "rows": options.rows, "seed": options.seed}
+    settled = {name: str(value) for name, value in how.items()} | {"code": parts.code("anytime")}
+    kept = Parts(folder=options.parts, table="anytime", settings=settled)
     scores = []
     for cell in cells():
         if options.only in cell.name:
-            result = score(cell, repeats=options.repeats, rows=options.rows, seed=options.seed)
+            found = kept.found(cell.name)
+            result = scored(found[0]) if found else score(cell, **how)
+            if not found:
+                kept.keep(cell.name, lines([result], rows=options.rows))
             scores.append(result)
             flag = "" if result.tolerated() else " <-- too often"
             print(

@@ -14,11 +14,12 @@ number must be better than what is asked for to pass at the first look in 80 % o
 from __future__ import annotations
 
 import argparse
-import csv
 import math
+import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
@@ -33,6 +34,10 @@ from mandate.measure import uncertainty
 from mandate.measure.metrics import METRICS, Declared, Floats, Sample, UndefinedError
 from mandate.verdict.judge import share_of_alpha
 from mandate.verdict.limits import beta_limits, contrast_limits, student_limits
+from tests.peers import dependent
+from tests.peers.cell import Cell, Draw, Population
+from tests.peers.parts import Line, Parts, code
+from tests.peers.parts import write as write_lines
 
 SIZES = (50, 200, 1000)
 PREVALENCES = (0.02, 0.1, 0.5)
@@ -51,17 +56,6 @@ REGRESSION = tuple(metric.name for metric in metrics_for("Regression") if metric
 TWO_CLASSES = Declared(beta=2.0, costs=np.array([[0.0, 1.0], [5.0, 0.0]]))
 THREE_CLASSES = Declared(beta=2.0, top_k=2, costs=np.array([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [10.0, 8.0, 0.0]]))
 THREE_QUANTILES = Declared(quantiles=(0.1, 0.5, 0.9))
-Draw = Callable[[np.random.Generator], tuple[Sample, Sample | None, NDArray[np.intp] | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One simulated situation and what is measured in it."""
-
-    name: str
-    draw: Draw
-    population: tuple[Sample, Sample | None]
-    metrics: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +128,26 @@ def binary_cell(
         y = rng.random(rows) < prevalence
         return *build(y, rng.standard_normal(rows), rng.standard_normal(rows)), None
 
-    size = 500_000
-    positives = round(size * prevalence)
-    y = np.arange(size) < positives
-    noise = [np.concatenate([_grid(positives, axis), _grid(size - positives, axis)]) for axis in (0, 1)]
+    def populations() -> Iterator[Population]:
+        size = 500_000
+        positives = round(size * prevalence)
+        y = np.arange(size) < positives
+        noise = [np.concatenate([_grid(positives, axis), _grid(size - positives, axis)]) for axis in (0, 1)]
+        yield build(y, noise[0], noise[1])
+
     against = "" if rival is None else f" against d={rival:g}"
     name = f"n={rows} prevalence={prevalence:g} d={distance:g} sharpness={sharpness:g}{against}"
-    return Cell(name=name, draw=draw, population=build(y, noise[0], noise[1]), metrics=BINARY)
+    return Cell(name=name, draw=draw, populations=populations, metrics=BINARY)
+
+
+def _one(draw: Draw) -> Callable[[], Iterator[Population]]:
+    """A population drawn in one piece."""
+
+    def populations() -> Iterator[Population]:
+        mine, theirs, _ = draw(np.random.default_rng(1))
+        yield mine, theirs
+
+    return populations
 
 
 def multiclass_cell(*, rows: int) -> Cell:
@@ -154,8 +161,8 @@ def multiclass_cell(*, rows: int) -> Cell:
         label = score.argmax(axis=1)
         return Sample(actual=actual, label=label, score=score, classes=3, declared=THREE_CLASSES), None, None
 
-    population, _, _ = draw(np.random.default_rng(1), 1_000_000)
-    return Cell(name=f"n={rows} three classes", draw=draw, population=(population, None), metrics=MULTICLASS)
+    populations = _one(lambda rng: draw(rng, 1_000_000))
+    return Cell(name=f"n={rows} three classes", draw=draw, populations=populations, metrics=MULTICLASS)
 
 
 SAMPLING = ("classes", "answers", "chance")
@@ -212,9 +219,9 @@ def regression_cell(*, rows: int, residuals: str, rival: bool = False, weighted:
         other = None if score is None else _numbers_sample(actual, score, weight)
         return _numbers_sample(actual, actual + error, weight), other, None
 
-    mine, theirs, _ = draw(np.random.default_rng(1), 2_000_000)
+    populations = _one(lambda rng: draw(rng, 2_000_000))
     name = f"n={rows} residuals={residuals}{' weighted' if weighted else ''}{' against a rival' if rival else ''}"
-    return Cell(name=name, draw=draw, population=(mine, theirs), metrics=REGRESSION)
+    return Cell(name=name, draw=draw, populations=populations, metrics=REGRESSION)
 
 
 def cluster_cell(*, clusters: int, size: int, likeness: float, prevalence: float) -> Cell:
@@ -228,9 +235,9 @@ def cluster_cell(*, clusters: int, size: int, likeness: float, prevalence: float
         sample = _binary_sample(y, np.where(y, 0.7, -0.7) + mix[1], prevalence=prevalence, distance=1.4, sharpness=1.0)
         return sample, None, codes
 
-    population, _, _ = draw(np.random.default_rng(1), 200_000)
+    populations = _one(lambda rng: draw(rng, 200_000))
     name = f"{clusters} clusters of {size} likeness={likeness:g} prevalence={prevalence:g}"
-    return Cell(name=name, draw=draw, population=(population, None), metrics=BINARY)
+    return Cell(name=name, draw=draw, populations=populations, metrics=BINARY)
 
 
 def sides(interval: Interval, look: int) -> tuple[float, float] | None:
@@ -252,11 +259,7 @@ def sides(interval: Interval, look: int) -> tuple[float, float] | None:
 def score(cell: Cell, *, repeats: int, seed: int) -> list[Score]:
     """Draw, measure, bound, compare with the truth."""
     rng = np.random.default_rng([seed, zlib.crc32(cell.name.encode())])
-    mine, theirs = cell.population
-    truth: dict[str, float] = {}
-    for metric in cell.metrics:
-        value = METRICS[metric](mine).value
-        truth[metric] = value if theirs is None else value - METRICS[metric](theirs).value
+    truth = cell.truth()
     wrong = {(metric, look, side): 0 for metric in cell.metrics for look in LOOKS for side in ("lower", "upper")}
     unbounded = dict.fromkeys(cell.metrics, 0)
     margins: dict[tuple[str, str], list[float]] = {(m, side): [] for m in cell.metrics for side in ("lower", "upper")}
@@ -304,48 +307,94 @@ def _margin(found: list[float], repeats: int) -> float:
     return sorted(found)[place - 1] if place <= len(found) else math.inf
 
 
+def _share_column(look: int, side: str) -> str:
+    return f"{side} limit wrong, look {look}, %"
+
+
+def lines(scores: Sequence[Score]) -> list[dict[str, object]]:
+    """One per cell and metric: shares in percent, margins on the metric's scale."""
+    found: list[dict[str, object]] = []
+    for one in scores:
+        digits = max(2, math.ceil(math.log10(one.repeats)) - 2)
+        wrong = {_share_column(look, side): f"{100 * share:.{digits}f}" for (look, side), share in one.wrong.items()}
+        margins = {"margin up": f"{one.margin['lower']:.4g}", "margin down": f"{one.margin['upper']:.4g}"}
+        named = {"cell": one.cell, "metric": one.metric, "repeats": str(one.repeats)}
+        found.append({**named, **wrong, "no interval, %": f"{100 * one.unbounded:.1f}", **margins})
+    return found
+
+
+def scored(line: Line | dict[str, object]) -> Score:
+    """The score that a line tells."""
+    told = {name: str(value) for name, value in line.items()}
+    return Score(
+        cell=told["cell"],
+        metric=told["metric"],
+        repeats=int(told["repeats"]),
+        wrong={
+            (look, side): float(told[_share_column(look, side)]) / 100 for look in LOOKS for side in ("lower", "upper")
+        },
+        unbounded=float(told["no interval, %"]) / 100,
+        margin={"lower": float(told["margin up"]), "upper": float(told["margin down"])},
+    )
+
+
 def write(scores: Sequence[Score], path: Path) -> None:
-    """One line per cell and metric: shares in percent, margins on the metric's scale."""
-    with path.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        shares = [f"{side} limit wrong, look {look}, %" for look in LOOKS for side in ("lower", "upper")]
-        table.writerow(["cell", "metric", "repeats", *shares, "no interval, %", "margin up", "margin down"])
-        for found in scores:
-            wrong = [f"{100 * found.wrong[look, side]:.2f}" for look in LOOKS for side in ("lower", "upper")]
-            none = f"{100 * found.unbounded:.1f}"
-            margins = [f"{found.margin[side]:.4g}" for side in ("lower", "upper")]
-            table.writerow([found.cell, found.metric, found.repeats, *wrong, none, *margins])
+    """All as CSV."""
+    write_lines(lines(scores), path)
 
 
-def cells() -> Iterator[Callable[[], Cell]]:
-    """Every simulated situation, made when it is needed."""
-    for rows in SIZES:
-        for prevalence in PREVALENCES:
-            for distance, sharpness, rival in MODELS:
-                yield lambda n=rows, p=prevalence, d=distance, s=sharpness, r=rival: binary_cell(
-                    rows=n, prevalence=p, distance=d, sharpness=s, rival=r
-                )
-        yield lambda n=rows: multiclass_cell(rows=n)
-        for residuals in RESIDUALS:
-            for rival in (False, True):
-                yield lambda n=rows, s=residuals, r=rival: regression_cell(rows=n, residuals=s, rival=r)
-    for rows in SIZES:
-        for sampling in SAMPLING:
-            for prevalence in PREVALENCES[1:]:
-                for rival in (None, 0.9):
-                    yield lambda n=rows, p=prevalence, s=sampling, r=rival: weighted_cell(
-                        rows=n, prevalence=p, sampling=s, rival=r
-                    )
-        for residuals in RESIDUALS:
-            yield lambda n=rows, s=residuals: regression_cell(rows=n, residuals=s, weighted=True)
-    for clusters, prevalence in ((30, 0.5), (100, 0.1), (100, 0.5), (400, 0.1)):
-        yield lambda c=clusters, p=prevalence: cluster_cell(clusters=c, size=10, likeness=0.2, prevalence=p)
+def cells() -> tuple[Cell, ...]:
+    """Every simulated situation; a run may be stopped, so those first of which least has been published."""
+    binary = [
+        binary_cell(rows=rows, prevalence=prevalence, distance=distance, sharpness=sharpness, rival=rival)
+        for rows in SIZES
+        for prevalence in PREVALENCES
+        for distance, sharpness, rival in MODELS
+    ]
+    weighted = [
+        weighted_cell(rows=rows, prevalence=prevalence, sampling=sampling, rival=rival)
+        for rows in SIZES
+        for sampling in SAMPLING
+        for prevalence in PREVALENCES[1:]
+        for rival in (None, 0.9)
+    ]
+    numbers = [
+        regression_cell(rows=rows, residuals=residuals, rival=rival, weighted=weights)
+        for rows in SIZES
+        for residuals in RESIDUALS
+        for rival, weights in ((False, False), (True, False), (False, True))
+    ]
+    clusters = [
+        cluster_cell(clusters=count, size=10, likeness=0.2, prevalence=prevalence)
+        for count, prevalence in ((30, 0.5), (100, 0.1), (100, 0.5), (400, 0.1))
+    ]
+    classes = [multiclass_cell(rows=rows) for rows in SIZES]
+    return (*dependent.cells(), *numbers, *weighted, *clusters, *classes, *binary)
 
 
-def _run(index: int, repeats: int, seed: int, only: str, metric: str) -> list[Score]:
-    cell = list(cells())[index]()
-    wanted = [name for name in cell.metrics if metric in name] if only in cell.name else []
-    return score(replace(cell, metrics=wanted), repeats=repeats, seed=seed) if wanted else []
+def combinations(every: Sequence[Cell]) -> int:
+    """How many pairs of a cell and a metric there are."""
+    return sum(len(cell.metrics) for cell in every)
+
+
+def _run(cell: Cell, parts: Parts, *, repeats: int, seed: int) -> list[Score]:
+    """The cell's scores, those that were kept and those that weren't."""
+    kept = {line["metric"]: line for line in parts.found(cell.name) if line["metric"] in cell.metrics}
+    left = [metric for metric in cell.metrics if metric not in kept]
+    if left:
+        found = score(replace(cell, metrics=left), repeats=repeats, seed=seed)
+        parts.keep(cell.name, lines(found))
+        kept |= {line["metric"]: line for line in lines(found)}
+    return [scored(kept[metric]) for metric in cell.metrics]
+
+
+def _run_at(place: int, parts: Parts, repeats: int, seed: int, metric: str) -> list[Score]:
+    """In another process, which makes its own cells: they can't be sent there."""
+    return _run(_asked(cells()[place], metric), parts, repeats=repeats, seed=seed)
+
+
+def _asked(cell: Cell, metric: str) -> Cell:
+    return replace(cell, metrics=[name for name in cell.metrics if metric in name])
 
 
 def most_wrong(*, look: int, repeats: int) -> int:
@@ -368,30 +417,40 @@ def tolerated(result: Score) -> bool:
 def main() -> int:
     """Print every cell's worst side, then the worst cell of all; 1 where one exceeds the allowance."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=10_000)
+    parser.add_argument("--repeats", "--replicates", type=int, default=FULL)
     parser.add_argument("--seed", type=int, default=20240)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--metric", default="")
+    parser.add_argument("--only", default="", help="only cells whose name holds this")
+    parser.add_argument("--metric", default="", help="only metrics whose name holds this")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--parts", type=Path, help="where to keep what is found cell by cell, and to look for it")
     parser.add_argument("--table", type=Path, help="where to write every cell's figures as CSV")
     options = parser.parse_args()
+    settings = {"repeats": str(options.repeats), "seed": str(options.seed), "code": code("calibration")}
+    parts = Parts(folder=options.parts, table="calibration", settings=settings)
+    asked = [(place, _asked(cell, options.metric)) for place, cell in enumerate(cells()) if options.only in cell.name]
+    asked = [(place, cell) for place, cell in asked if cell.metrics]
+    print(f"{combinations([cell for _, cell in asked]):,} combinations of {len(asked)} cells, {options.repeats:,} each")
+    how = {"repeats": options.repeats, "seed": options.seed}
     scores: list[Score] = []
-    with ProcessPoolExecutor(options.jobs) as pool:
-        pending = [
-            pool.submit(_run, i, options.repeats, options.seed, options.only, options.metric)
-            for i in range(len(list(cells())))
-        ]
-        for future in pending:
-            for result in future.result():
-                scores.append(result)
+    with ExitStack() as stack:
+        results: Iterable[list[Score]]
+        if options.jobs > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(options.jobs))
+            pending = [pool.submit(_run_at, place, parts, *how.values(), options.metric) for place, _ in asked]
+            results = (future.result() for future in pending)
+        else:
+            results = (_run(cell, parts, **how) for _, cell in asked)
+        began = time.monotonic()
+        for (_, cell), found in zip(asked, results, strict=True):
+            scores += found
+            for result in found:
                 look, side = result.worst()
-                share = result.wrong[look, side]
                 flag = " <-- too often" if result.excess() > ALLOWANCE else ""
                 print(
-                    f"{result.cell:58} {result.metric:24} wrong {share:7.2%} (look {look}, {side}) "
-                    f"unbounded {result.unbounded:6.1%}{flag}",
-                    flush=True,
+                    f"{result.cell:58} {result.metric:24} wrong {result.wrong[look, side]:7.2%} (look {look}, {side}) "
+                    f"unbounded {result.unbounded:6.1%}{flag}"
                 )
+            print(f"{cell.name}: done after {time.monotonic() - began:.0f} s", flush=True)
     if options.table:
         write(scores, options.table)
     worst = max(scores, key=Score.excess)

@@ -1,9 +1,10 @@
 """Puts the figures of a full run into docs/contributor/coverage.md, from the tables that the simulations wrote.
 
-    python -m tests.peers.publish
+    python -m tests.peers.publish [--parts FOLDER]
 
 Each stands on the page between `<!-- NAME -->` and `<!-- /NAME -->`, and is written anew from its CSV where there is
-one: `calibration.csv` (tests.peers.coverage), `alarms.csv` and `anytime.csv`, all in docs/contributor.
+one: `calibration.csv` (tests.peers.coverage), `alarms.csv` and `anytime.csv`, all in docs/contributor. With the folder
+of the simulations' parts, the CSV files are written first, from what there is; also while they run on.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from statistics import median
 
 from mandate.api.catalogue import METRICS
 from mandate.verdict.judge import share_of_alpha
+from tests.peers import alarms as alarms_simulated
+from tests.peers import coverage, parts
 from tests.peers.coverage import ALLOWANCE, LOOKS
+from tests.peers.parts import Line
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "contributor"
-Line = dict[str, str]
-
 
 SIDES = {"Higher": ("lower",), "Lower": ("upper",), "Nearest": ("lower", "upper")}
 """Which limits pass a gate, by the metric's better side: of either side where there is none."""
 OTHER = {"Higher": ("upper",), "Lower": ("lower",), "Nearest": ("lower", "upper")}
-LARGE = re.compile(r"n=1000 |[1-9][0-9]{2,} clusters")
+LARGE = re.compile(r"n=1000 |[1-9][0-9]{2,} (clusters|series)|600 queries|.* series of 1[0-9]{3} steps")
 """Cells whose margins are told."""
 
 
@@ -80,8 +82,9 @@ def calibration(lines: Sequence[Line]) -> str:
     """By metric, over its cells: the worst of each figure, and the median margin of large ones."""
     repeats = min(int(line["repeats"]) for line in lines)
     beyond = [f"{line['metric']} at {line['cell']}" for line in lines if excess(line) > 100 * ALLOWANCE]
+    every = coverage.combinations(coverage.cells())
     told = [
-        f"{len(lines):,} combinations of cell and metric, {repeats:,} repeats each, all in",
+        f"{len(lines):,} combinations of cell and metric of {every:,} that there are, {repeats:,} repeats each, in",
         "[calibration.csv](calibration.csv). Limits wrong more than half a point beyond their look's share: "
         f"**{'; '.join(beyond) or 'none'}**.",
         "",
@@ -120,8 +123,9 @@ def calibration(lines: Sequence[Line]) -> str:
         "",
         "Where no look is named it is the first. A gate asks for the very truth here, so every pass and every fail is",
         "wrong; numbers without an interval do neither. *Margin*: by how much a number must be better than what is",
-        "asked for to pass in 80 % of runs, the median over the cells of 1,000 rows or at least 100 clusters; infinite",
-        "where most of these have no interval in a fifth of the runs.",
+        "asked for to pass in 80 % of runs, the median over the cells of 1,000 rows, 600 queries, at least 100",
+        "clusters or series, or at least 1,000 steps of few series; infinite where most of these have no interval in a",
+        "fifth of the runs.",
     ]
     return "\n".join(told)
 
@@ -185,6 +189,38 @@ def publish(folder: Path = FOLDER, *, names: Iterable[str] = TABLES) -> list[str
     return done
 
 
-if __name__ == "__main__":
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+def collect(folder: Path, *, into: Path = FOLDER) -> list[str]:
+    """Write the CSV files of what parts there are; in words, what is in each."""
+    found: dict[str, list[dict[str, object]]] = {
+        "calibration": _in_order(parts.collected(folder, "calibration", key=("cell", "metric"))),
+        "alarms": alarms_simulated.collected(folder),
+        "anytime": [dict(line) for line in parts.collected(folder, "anytime", key=("cell",))],
+    }
+    told = []
+    for name, lines in found.items():
+        codes = sorted({str(line.get("code", "")) for line in parts.every(folder, name)})
+        other = "" if codes in ([], [parts.code(name)]) else f", by the code {', '.join(codes)}, and not only today's"
+        told.append(f"{name}: {len(lines):,} lines{other}")
+        if lines:
+            parts.write(lines, into / f"{name}.csv")
+    return told
+
+
+def _in_order(lines: Iterable[Line]) -> list[dict[str, object]]:
+    """As the cells and their metrics come; those that are simulated no more are left out."""
+    known = {(line["cell"], line["metric"]): line for line in lines}
+    places = [(cell.name, metric) for cell in coverage.cells() for metric in cell.metrics]
+    return [dict(known[place]) for place in places if place in known]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", type=Path, help="the folder of the simulations' parts")
+    options = parser.parse_args()
+    if options.parts is not None:
+        print("\n".join(collect(options.parts)))
     print(f"coverage.md: {', '.join(publish()) or 'no table to publish'}")
+
+
+if __name__ == "__main__":
+    main()

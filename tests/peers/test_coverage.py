@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mandate.api.catalogue import METRICS as METRICS_OF
 from mandate.measure import uncertainty
 from mandate.measure.metrics import METRICS
 from mandate.verdict.judge import share_of_alpha
-from tests.peers import coverage
+from tests.peers import coverage, dependent, parts
 
 REPEATS = 400
 
@@ -39,6 +40,9 @@ def situations() -> dict[str, Callable[[], coverage.Cell]]:
         )
     found["weighted residuals"] = partial(coverage.regression_cell, rows=1000, residuals="t5", weighted=True)
     found["clusters"] = partial(coverage.cluster_cell, clusters=100, size=10, likeness=0.2, prevalence=0.5)
+    found["queries"] = partial(dependent.ranking_cell, queries=150, rows=5, even=False, rounded=True, pieces=1)
+    found["series"] = partial(dependent.forecast_cell, series=100, steps=28, horizons=(1,), spread=0.5)
+    found["blocks of steps"] = partial(dependent.forecast_cell, series=1, steps=800, horizons=(1, 3, 7))
     return found
 
 
@@ -86,8 +90,9 @@ def test_the_check_sees_limits_that_are_too_narrow(monkeypatch):
 def test_the_check_tells_the_margin_that_eighty_percent_of_runs_pass_by():
     """Asked for that much less than the truth, the limits of 80 % of the same runs pass."""
     cell = replace(coverage.binary_cell(rows=1000, prevalence=0.5, distance=1.0), metrics=["accuracy", "roc_auc"])
+    ((population, _),) = cell.populations()
     for found in coverage.score(cell, repeats=REPEATS, seed=1):
-        truth = METRICS[found.metric](cell.population[0]).value
+        truth = METRICS[found.metric](population).value
         rng = np.random.default_rng([1, zlib.crc32(cell.name.encode())])
         lower = []
         for _ in range(REPEATS):
@@ -118,3 +123,52 @@ def test_some_cells_do_have_intervals():
     """Else nothing above would say anything."""
     scores = coverage.score(coverage.binary_cell(rows=1000, prevalence=0.5, distance=1.0), repeats=50, seed=1)
     assert all(score.unbounded == 0 for score in scores)
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """Parts of a few repeats, and what is measured with them."""
+    how = {"repeats": 3, "seed": 1}
+    kept = parts.Parts(folder=tmp_path, table="calibration", settings={"repeats": "3", "seed": "1", "code": "abc"})
+    return kept, how
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(quick, monkeypatch):
+    kept, how = quick
+    cell = replace(coverage.binary_cell(rows=50, prevalence=0.5, distance=1.0), metrics=["accuracy", "recall"])
+    whole = coverage.score(cell, **how)
+    first = coverage._run(replace(cell, metrics=["recall"]), kept, **how)
+    asked = []
+    score = coverage.score
+    monkeypatch.setattr(coverage, "score", lambda cell, **how: asked.append(list(cell.metrics)) or score(cell, **how))
+    again = coverage._run(cell, kept, **how)
+    assert asked == [["accuracy"]], "what was found is found"
+    assert coverage._run(cell, kept, **how) == again
+    assert asked == [["accuracy"]]
+    assert coverage.lines(again) == coverage.lines(whole), "as in one go"
+    assert coverage.lines(first) == coverage.lines(whole)[1:]
+
+
+def test_what_other_code_found_is_found_anew(quick):
+    kept, how = quick
+    cell = replace(coverage.binary_cell(rows=50, prevalence=0.5, distance=1.0), metrics=["recall"])
+    coverage._run(cell, kept, **how)
+    assert len(kept.found(cell.name)) == 1
+    assert replace(kept, settings=dict(kept.settings) | {"code": "other"}).found(cell.name) == []
+
+
+def test_every_metric_with_an_interval_is_simulated():
+    cells = coverage.cells()
+    assert len({cell.name for cell in cells}) == len(cells)
+    every = {metric for cell in cells for metric in cell.metrics}
+    assert every == {name for name in METRICS if METRICS_OF[name].groups}
+
+
+def test_forecasts_count_series_where_there_are_enough_and_blocks_else():
+    def clusters(**how):
+        _, _, codes = dependent.forecast_cell(**how).draw(np.random.default_rng(1))
+        return codes
+
+    assert len(np.unique(clusters(series=30, steps=4, horizons=(1, 2)))) == 30
+    assert len(np.unique(clusters(series=5, steps=100, horizons=(1, 2)))) == 20, "five steps each"
+    assert clusters(series=1, steps=40, horizons=(1,)) is None, "rows that stand alone"

@@ -29,6 +29,8 @@ DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.p
 SIMPLE, PEOPLE = "tests/peers/test_simple_baselines.py", "tests/peers/test_people.py"
 GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "threshold", "history"))
 CUTOFF = "tests/peers/test_cutoff.py"
+NOISE, NOISY = "measure/noise.py", "tests/peers/test_noise.py"
+WINDOWS, WINDOWED = "measure/windows.py", "tests/peers/test_windows.py"
 
 
 @dataclass(frozen=True)
@@ -1055,6 +1057,35 @@ MUTATIONS = (
     ),
     # People
     mutation(
+        "windows that the rows don't span",
+        WINDOWS,
+        "low += begins(low, length) < first",
+        "low += begins(low, length) < 0",
+        f"{WINDOWED}::test_windows_are_those_of_pandas",
+    ),
+    mutation(
+        "windows that hold the rows of the one before",
+        WINDOWS,
+        "number - low, queries",
+        "number - low + 1, queries",
+        f"{WINDOWED}::test_a_window_is_measured_as_if_it_were_the_test_rows",
+    ),
+    mutation(
+        "a normal range of the mean instead of the next window",
+        WINDOWS,
+        "math.sqrt(1 + 1 / count)",
+        "math.sqrt(1 / count)",
+        f"{WINDOWED}::test_a_normal_range_is_the_interval_of_one_more_value",
+        f"{WINDOWED}::test_a_normal_range_holds_the_next_value[student]",
+    ),
+    mutation(
+        "a normal range that loses its share on either side",
+        WINDOWS,
+        "(count + 1) * (1 - SHARE) / 2)",
+        "(count + 1) * (1 - SHARE))",
+        f"{WINDOWED}::test_a_normal_range_holds_the_next_value[ordered]",
+    ),
+    mutation(
         "agreement by chance of one annotator with themselves",
         "measure/people.py",
         "chance, share = float(a @ b), float(np.mean(hit))",
@@ -1092,6 +1123,33 @@ MUTATIONS = (
         "psi=psi,",
         "psi=psi / 2.0,",
         f"{PEOPLE}::test_limits_of_agreement_hold",
+    ),
+    mutation(
+        "noise of classes that are equally frequent",
+        NOISE,
+        "kappa = q * third / above",
+        "kappa = 0.0 * q * third / above",
+        f"{NOISY}::test_label_noise_of_two_classes_is_the_latent_class_models",
+        f"{NOISY}::test_limits_of_label_noise_hold[one class]",
+        metrics=("label_noise",),
+    ),
+    mutation(
+        "chance as of two classes",
+        NOISE,
+        "u = (classes * share - 1.0) / (classes - 1.0)",
+        "u = 2.0 * share - 1.0",
+        f"{NOISY}::test_label_noise_of_several_classes_solves_the_agreements",
+        f"{NOISY}::test_limits_of_label_noise_hold[four classes]",
+        metrics=("label_noise",),
+    ),
+    mutation(
+        "half the influence on label noise",
+        NOISE,
+        "    point = Point(\n        value=value,\n        psi=psi,",
+        "    point = Point(\n        value=value,\n        psi=psi / 2.0,",
+        f"{NOISY}::test_influence_on_label_noise_is_the_derivative",
+        f"{NOISY}::test_limits_of_label_noise_hold[alike]",
+        f"{NOISY}::test_limits_of_label_noise_hold[four people]",
     ),
     mutation(
         "an annotator held against themselves, too",

@@ -64,11 +64,17 @@ class Metric:
         "task.time",
         "useCase.errorCosts",
         "data.annotations",
+        "data.annotations.independent",
         "data.domainClassifier",
         "data.production",
         "serving.prices",
     ] = ""
     """The field of the spec without which it isn't measured."""
+
+    @property
+    def by_window(self) -> bool:
+        """Whether it is measured in windows of the test rows, too."""
+        return self.origin == "Computed" and self.groups and not self.fact
 
 
 _METRICS = (
@@ -301,6 +307,15 @@ _METRICS = (
             declaration="data.annotations",
         )
         for name, whose in (("cohen_kappa", "Cohen's"), ("fleiss_kappa", "Fleiss'"))
+    ),
+    Metric(
+        name="label_noise",
+        title="Labels that are wrong",
+        better="Lower",
+        tasks=CLASSIFICATION,
+        low=-1.0,
+        groups=False,
+        declaration="data.annotations.independent",
     ),
     Metric(name="finite_answers", title="Finite answers", better="Higher", tasks=TASKS, fact=True, groups=False),
     Metric(

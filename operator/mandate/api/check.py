@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from . import personal
 from .catalogue import CLASSIFICATION, METRICS, QUANTILES, Metric, Task, derived, metrics_for
 from .criteria import (
     BESIDE_GATES,
@@ -49,10 +50,12 @@ from .spec import (
     Hostname,
     Name,
     Percent,
+    Period,
     Production,
     Rate,
     Region,
     RequireText,
+    SchedulerAddress,
     SecretName,
     Serving,
     Slice,
@@ -74,6 +77,7 @@ _EXPECTED = {
         (Amount, "an amount of 0 or more, such as 5200 or 0.25"),
         (Beta, "a number above 0 and below 100, such as 2 or 0.5"),
         (Horizon, "Each, or whole steps from 1 on, such as 7"),
+        (Period, "Hour, Day, Week, Month, Quarter, Year, or a whole number and its unit, such as 30d"),
         (Duration, "a whole number and its unit (ms, s, m, h or d), such as 24h"),
         (Rate, "whole requests per second, such as 50/s"),
         (Currency, "three letters, such as EUR"),
@@ -88,6 +92,7 @@ _EXPECTED = {
         ),
         (Endpoint, "https://HOST or https://HOST:PORT"),
         (Region, "a region's name, such as eu-central-1"),
+        (SchedulerAddress, "a scheduler's address, such as tcp://scheduler.dask:8786 or tls://10.0.0.7:8786"),
         (SecretName, "the name of a Secret: lower-case letters, digits, '-' and '.'"),
         (
             RequireText,
@@ -209,7 +214,39 @@ def problems(spec: ModelDeploymentSpec) -> tuple[Problem, ...]:
         ]
     for index, item in enumerate(spec.data.slices):
         found += _slice(item, f"spec.data.slices[{index}]", spec)
-    return tuple(found + _search(spec))
+    return tuple(found + _search(spec) + _windows(spec) + _personal(spec))
+
+
+def _personal(spec: ModelDeploymentSpec) -> list[Problem]:
+    every = [*personal.told(task=spec.task, model=spec.model, data=spec.data, baselines=spec.baselines)]
+    told = {column: (field, why) for column, field, why in reversed(every)}
+    found = [
+        Problem("spec.data.personal", f"{name!r} is {told[name][0]}, which can't be withheld: {told[name][1]}")
+        for name in spec.data.personal
+        if name in told
+    ]
+    names = spec.data.personal
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return found + [Problem("spec.data.personal", f"{name!r} stands twice; remove one") for name in twice]
+
+
+def _windows(spec: ModelDeploymentSpec) -> list[Problem]:
+    """Windows that can't be cut."""
+    windows, field = spec.data.windows, "spec.data.windows"
+    if windows is None:
+        return []
+    found = []
+    if (windows.length is None) == (windows.count is None):
+        got = "neither" if windows.length is None else f"length {windows.length!r} and count {windows.count}"
+        found.append(Problem(field, f"set either length, such as Month or 30d, or count; got {got}"))
+    if windows.length is not None and spec.task.time is None:
+        message = (
+            f"got {windows.length!r}, but spec.task.time, the column that says when a row happened, isn't declared"
+        )
+        found.append(Problem(f"{field}.length", f"{message}; declare it, or set count instead"))
+    if windows.time_zone is not None and windows.length is None:
+        found.append(Problem(f"{field}.timeZone", f"got {windows.time_zone!r}, which belongs to length; leave it out"))
+    return found
 
 
 def _latency(spec: ModelDeploymentSpec) -> list[Problem]:
@@ -433,7 +470,7 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
             "task.unit.answers",
             "labels have no mean: must be Max or Last where model.output.kind is Label",
         )
-    found += _labels(spec) + _resources(spec.serving.resources) + _gateway(spec.serving)
+    found += _labels(spec) + _resources(spec.serving.resources) + _gateway(spec.serving) + _dask(spec)
     if spec.batch is not None and spec.model.source.uri is None:
         found.append(Problem("spec.batch", "needs a model file: spec.model.source.uri"))
     require(
@@ -560,6 +597,26 @@ def _resources(resources: dict[str, Any]) -> list[Problem]:
     return found
 
 
+def _dask(spec: ModelDeploymentSpec) -> list[Problem]:
+    dask = spec.evaluation.dask if spec.evaluation is not None else None
+    if dask is None:
+        return []
+    field = "spec.evaluation.dask"
+    found: list[Problem] = []
+    if (dask.address is None) == (dask.cluster is None):
+        found.append(Problem(field, "set either address or cluster"))
+    port = 1 if dask.address is None else int(dask.address.rpartition(":")[2])
+    if port > 65535:
+        found.append(Problem(f"{field}.address", f"got port {port}, expected 1 to 65535"))
+    over_tls = dask.address is not None and dask.address.startswith("tls://")
+    if over_tls and dask.credentials_ref is None:
+        message = "is needed for a tls address: the Secret with ca.crt, tls.crt and tls.key"
+        found.append(Problem(f"{field}.credentialsRef", message))
+    if not over_tls and dask.credentials_ref is not None:
+        found.append(Problem(f"{field}.credentialsRef", "belongs to an address tls://HOST:PORT; leave it out"))
+    return found
+
+
 def _gateway(serving: Serving) -> list[Problem]:
     gateway = serving.gateway
     if serving.provider == "External" and serving.replicas is not None:
@@ -588,6 +645,7 @@ def _gate(gate: Gate, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
     metric = METRICS[gate.metric]
     found = _needs(metric, field, spec) + _class(gate, metric, field, spec) + _place(gate, metric, field, spec)
     found += _quantile(gate, metric, field, spec) + _horizon(gate, metric, field, spec)
+    found += _window(gate, metric, field, spec)
     try:
         asked = requirements(gate.require.texts(), metric=derived(metric, on=gate.rows, shape=gate.as_), field=field)
     except CriteriaError as error:
@@ -631,6 +689,7 @@ def _needs(metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Proble
         "useCase.errorCosts": bool(spec.use_case.error_costs),
         "serving.prices": spec.serving.prices is not None,
         "data.annotations": spec.data.annotations is not None,
+        "data.annotations.independent": spec.data.annotations is not None and spec.data.annotations.independent,
         "data.domainClassifier": spec.data.domain_classifier is not None,
         "data.production": spec.data.production is not None,
     }
@@ -691,6 +750,29 @@ def _horizon(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) 
     if spec.task.horizon is None:
         message = f"got {gate.horizon!r}, but spec.task.horizon, the column with the steps ahead, isn't declared"
         found.append(Problem(f"{field}.horizon", f"{message}; declare it, or leave horizon out"))
+    return found
+
+
+def _window(gate: Gate, metric: Metric, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """Each window of the test rows."""
+    if gate.window is None:
+        return []
+    found = []
+    if not metric.by_window:
+        what = "is no number of answers and labels, which windows have; remove it"
+        found.append(Problem(f"{field}.window", f"got {gate.window!r}: {metric.name} {what}"))
+    parts = {"each": gate.each, "across": gate.across, "class": gate.class_}
+    parts |= {"quantile": gate.quantile, "horizon": gate.horizon, "rows": None if gate.rows == "test" else gate.rows}
+    if given := [name for name, value in parts.items() if value is not None]:
+        message = f"windows are of all test rows: leave {', '.join(given)} out"
+        found.append(Problem(f"{field}.window", message))
+    if spec.data.windows is None:
+        message = f"got {gate.window!r}, but spec.data.windows isn't declared; declare how long windows are"
+        found.append(Problem(f"{field}.window", message))
+    for level, text in gate.require.texts().items():
+        if " than " in text:
+            message = f"{text!r}: windows are held against numbers only: '>= …', '<= …' or 'within … .. …'"
+            found.append(Problem(f"{field}.require.{level}", message))
     return found
 
 

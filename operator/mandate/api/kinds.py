@@ -21,6 +21,7 @@ from .spec import (
     Data,
     Digest,
     ErrorCost,
+    Evaluation,
     Gate,
     Model,
     Name,
@@ -184,15 +185,39 @@ class ModelDeploymentSpec(Spec):
                 field=".gates",
             ),
             cel(
+                _each_gate("!has(g.window) || has(self.data.windows)"),
+                "gates[].window needs data.windows: how long they are; declare it",
+                field=".gates",
+            ),
+            cel(
+                "!has(self.data.windows) || !has(self.data.windows.length) || has(self.task.time)",
+                "data.windows.length needs task.time: the column that says when a row happened",
+                field=".data",
+            ),
+            cel(
                 "self.task.type != 'Forecast' || "
                 "(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Value')",
                 "a Forecast task needs model.output.kind: Value",
                 field=".model",
             ),
             cel(
+                "!has(self.data.personal) || (!(self.task.target in self.data.personal) && "
+                "(!has(self.task.time) || !(self.task.time in self.data.personal)))",
+                "data.personal holds task.target or task.time, whose values reports tell; remove it there",
+                field=".data.personal",
+            ),
+            cel(
                 "self.task.type != 'Forecast' || !has(self.data.split) || self.data.split.method == 'Time'",
                 "a Forecast task is split by method Time: other methods train on what comes after a test row",
                 field=".data.split",
+            ),
+            cel(
+                _each_gate(
+                    "g.metric != 'label_noise' || (has(self.data.annotations) && "
+                    "has(self.data.annotations.independent) && self.data.annotations.independent)"
+                ),
+                "a gate on label_noise needs data.annotations.independent; declare it",
+                field=".gates",
             ),
             cel(
                 _each_gate("g.metric != 'expected_cost' || (has(self.useCase) && has(self.useCase.errorCosts))"),
@@ -345,6 +370,8 @@ class ModelDeploymentSpec(Spec):
     """How the model is served once it is granted."""
     batch: Batch | None = None
     """Lets Jobs and CronJobs score batches with the model, at the level that it is granted: `kubectl mandate batch`."""
+    evaluation: Evaluation | None = None
+    """Who does the work of measuring; no part of what is measured."""
 
 
 class Condition(Spec):
@@ -699,6 +726,15 @@ class EvaluationImages(Spec):
     """Runs the champion, where it isn't an image itself: what the champion's own revision is served with."""
 
 
+class FirstSeen(Spec):
+    """Since when the operator has known a model's digest, by the API server's clock."""
+
+    digest: Digest
+    """The model's."""
+    time: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+    """RFC 3339 in UTC, whole seconds."""
+
+
 class ModelEvaluationSpec(Spec):
     """One measurement: its inputs, pinned by digest, and its settings. Immutable."""
 
@@ -732,6 +768,9 @@ class ModelEvaluationSpec(Spec):
     images: EvaluationImages | None = None
     """What the Pod runs. No part of what is measured: an upgrade of the operator measures nothing again. Undeclared in
     objects from before it was kept: then the present operator's."""
+    first_seen: FirstSeen | None = None
+    """When the operator first knew the model's digest, written down before this measurement. Undeclared where the
+    digest is learnt by measuring. No part of what is measured: test rows are held against it."""
     retry: Annotated[str, StringConstraints(max_length=253)] = ""
     """The value of the annotation mandate.dev/retry that asked for this measurement."""
     repeat: Annotated[int, Field(ge=0)] = 0

@@ -19,7 +19,7 @@ LABEL_EVALUATION = f"{GROUP}/evaluation"
 LABEL_EGRESS = f"{GROUP}/egress"
 """On Pods that fetch from servers: `Sources`, for network policies to select."""
 LABEL_RECORD = f"{GROUP}/record"
-"""On evidence and ledger ConfigMaps and on ControllerRevisions: `Evidence`, `Ledger` or `Revision`."""
+"""On ConfigMaps and ControllerRevisions of ours: `Evidence`, `Ledger`, `FirstSeen` or `Revision`."""
 LABEL_ENFORCE = f"{GROUP}/enforce"
 """On namespaces: `Labelled` or `Strict`."""
 

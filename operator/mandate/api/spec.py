@@ -40,6 +40,7 @@ Period = Annotated[
     str, StringConstraints(pattern=r"^(Hour|Day|Week|Month|Quarter|Year|[1-9][0-9]{0,8}(s|m|h|d))$", max_length=16)
 ]
 """What repeats: of the calendar, or of one length."""
+TimeZone = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$", max_length=64)]
 Percent = Annotated[str, StringConstraints(pattern=r"^([1-9]?[0-9]|100)%$", max_length=4)]
 SomePercent = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]?|100)%$", max_length=4)]
 """Above 0 %."""
@@ -74,6 +75,16 @@ Endpoint = Annotated[str, StringConstraints(pattern=r"^https?://[A-Za-z0-9\[][^/
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][-a-z0-9]*$", max_length=63)]
 SecretName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
+]
+SchedulerAddress = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(tcp|tls)://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):[1-9][0-9]{0,4}$",
+        max_length=253,
+    ),
+]
+DaskClusterName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=53)
 ]
 PinnedImage = Annotated[str, StringConstraints(pattern=r"^.+@sha256:[0-9a-f]{64}$", max_length=512)]
 ImageRef = Annotated[str, StringConstraints(min_length=1, max_length=512)]
@@ -155,6 +166,8 @@ ONLY_S3 = cel("!has(self.s3) || (has(self.uri) && self.uri.startsWith('s3://'))"
 
 LIST_MAP_BY_NAME: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 LIST_ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
+MAX_PERSONAL = 200
+"""Columns that may be declared personal."""
 LIST_SET: dict[str, Any] = {"x-kubernetes-list-type": "set"}
 
 
@@ -803,6 +816,9 @@ class Annotations(TableSource):
     """Column that names the annotator."""
     label: Column
     """Column with the class that was given; missing where none was."""
+    independent: StrictBool = False
+    """Declares that task.target was not made of these labels, and that nobody saw one while giving the other. Then
+    label_noise is measured: how often the target is wrong."""
 
 
 _ROWS_OR_PROFILE = f"{', '.join(TABLE_SUFFIXES)}, or {PROFILE_SUFFIX} for a profile, or format must be set"
@@ -842,6 +858,29 @@ class DomainClassifier(Spec):
 
     folds: Annotated[int, Field(strict=True, ge=2, le=10)] = 5
     """Into how many the rows are divided: each is scored by a fit to the others."""
+
+
+class Windows(Spec):
+    """Windows of the length over which production will be watched: every metric is measured in each."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.length) != has(self.count)", "set either length, or count"),
+            cel(
+                "!has(self.timeZone) || has(self.length)", "timeZone belongs to length: leave it out", field=".timeZone"
+            ),
+        )
+    )
+
+    length: Period | None = None
+    """How long a window is, by task.time: Hour, Day, Week (from Monday), Month, Quarter, Year, or a duration such as
+    30d, counted from 1970-01-01 00:00 on a clock on the wall."""
+    count: Annotated[int | None, Field(strict=True, ge=30, le=1_000_000_000)] = None
+    """Instead of length: of how many rows a window is (units where rows roll up, queries of a Ranking), in order of
+    task.time; without one, as if drawn at random."""
+    time_zone: TimeZone | None = None
+    """Whose clock says where windows begin, such as Europe/Berlin, for times with an offset from UTC. Left out: that of
+    task.time's column, or UTC."""
 
 
 class Search(Spec):
@@ -958,6 +997,12 @@ class Data(Spec):
     """Whether it is measured how well train and test rows can be told apart; left out, it isn't."""
     search: Search | None = None
     """How the weakest parts are searched for; left out, by its defaults."""
+    personal: Annotated[tuple[Column, ...], Field(max_length=MAX_PERSONAL, json_schema_extra=LIST_SET)] = ()
+    """Columns of any of the tables whose values are people's. The model is fed them and everything is measured on them;
+    evidence, reports, metrics, events and errors tell none of their values."""
+    windows: Windows | None = None
+    """Windows of the test rows, as long as those over which production will be watched: how far metrics vary from one
+    to the next."""
     lineage: Lineage | None = None
     """Where the data comes from, for reports, model cards and spec.readiness. Measures nothing."""
 
@@ -1020,7 +1065,7 @@ class Baseline(Spec):
     or a duration, counted from 1970-01-01 00:00 on a clock on the wall."""
     delay: Duration | None = None
     """For what looks back in time: how long after its time a row's value is known. Left out: at once."""
-    time_zone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$", max_length=64)] | None = None
+    time_zone: TimeZone | None = None
     """Whose clock says where periods begin, such as Europe/Berlin, for times with an offset from UTC. Left out: that of
     task.time's column, or UTC."""
 
@@ -1112,6 +1157,28 @@ class Gate(Spec):
                 field=".horizon",
             ),
             cel(
+                f"!has(self.window) || self.metric in {sorted(m.name for m in METRICS.values() if m.by_window)}",
+                "window belongs to metrics that are computed from answers and labels",
+                field=".window",
+            ),
+            cel(
+                "!has(self.window) || (!has(self.each) && !has(self.across) && !has(self.class) && "
+                "!has(self.quantile) && !has(self.horizon) && self.rows == 'test')",
+                "windows are of all test rows: leave each, across, class, quantile, horizon and rows out",
+                field=".window",
+            ),
+            cel(
+                "!has(self.window) || ("
+                + " && ".join(
+                    f"(!has(self.require.{level}) || !self.require.{level}.contains(' than '))" for level in LEVELS
+                )
+                + ")",
+                "windows are held against numbers only: '>= …', '<= …' or 'within … .. …'",
+                said=f"{_first(' than ')} + \": windows are held against numbers only: '>= …', '<= …' or "
+                "'within … .. …'\"",
+                field=".require",
+            ),
+            cel(
                 _wrong_direction("<=", "Higher"),
                 "this metric is better higher: ask for '>= …'",
                 said=f"{_first('<=')} + ': ' + self.metric + \" is better higher, so ask for '>= …'\"",
@@ -1176,6 +1243,8 @@ class Gate(Spec):
     horizon: Horizon | None = None
     """Forecast: of this one horizon, in steps, such as "7", or `Each`: every horizon must hold. Default: all rows
     together."""
+    window: Literal["Each"] | None = None
+    """`Each`: it must hold in every whole window of data.windows. Default: all rows together."""
     rows: Literal["test", "validation", "train", "train-test", "live"] = "test"
     """Which rows; `train-test` is by how much the metric is better on train than on test. `live`: rows of real traffic
     with their outcomes, since the revision came to its level; asked before the level that requires it, and held
@@ -1342,6 +1411,35 @@ class Batch(Spec):
     """`pvc://CLAIM/PATH` of a folder: each table in it is a batch (.parquet, .csv, .arrow, .arrows, .feather)."""
     output: Folder
     """`pvc://CLAIM/PATH` of the folder for answers: `LEVEL/FILE.parquet`, LEVEL being Shadow, Suggest or Automate."""
+
+
+class Dask(Spec):
+    """A Dask cluster that you have, whose workers do what is cut into shards of rows. Those rows travel to it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.address) != has(self.cluster)", "set either address or cluster"),
+            cel(
+                "has(self.credentialsRef) == (has(self.address) && self.address.startsWith('tls://'))",
+                "credentialsRef belongs to an address tls://HOST:PORT, which needs it",
+                field=".credentialsRef",
+            ),
+        )
+    )
+
+    address: SchedulerAddress | None = None
+    """The scheduler's address: tcp://HOST:PORT, or tls://HOST:PORT with credentialsRef."""
+    cluster: DaskClusterName | None = None
+    """Name of a DaskCluster of Dask's Kubernetes operator in the same namespace: tcp://NAME-scheduler.NAMESPACE.svc:8786."""
+    credentials_ref: SecretRef | None = None
+    """For tls: the Secret with ca.crt, tls.crt and tls.key, by which scheduler and judge know each other."""
+
+
+class Evaluation(Spec):
+    """Who does the work of measuring. It changes no evidence, so nothing is measured again for it."""
+
+    dask: Dask | None = None
+    """Workers of a Dask cluster instead of the judge's own threads. The operator must allow the scheduler's address."""
 
 
 class Replay(Spec):

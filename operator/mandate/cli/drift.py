@@ -42,7 +42,11 @@ def execute(options: argparse.Namespace) -> int:
                 data=found,
             )
     except (SourceError, MeasureError) as error:
-        raise InputError(f"{error.code}: {error}") from None
+        from mandate.evaluate.failures import discreetly
+
+        given = (options.id, options.cluster, options.time, str(options.table), *options.personal)
+        words = discreetly(error, personal=options.personal, known=[name for name in given if name is not None])
+        raise InputError(f"{error.code}: {words}") from None
     forms = {"text": drift.text, "json": drift.document, "markdown": drift.markdown, "html": drift.html}
     output.deliver(outputs, lambda form, _: forms[form](told))
     if found.counts:
@@ -58,7 +62,7 @@ def _expected(options: argparse.Namespace, *, now: datetime) -> Expected:
     except ValueError as error:
         raise InputError(f"--max-age {options.max_age}: {error}") from None
     return Expected(
-        without=options.without,
+        without=[*options.without, *options.personal],
         identity=options.id,
         cluster=options.cluster,
         time=options.time,

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mandate.api.names import API_VERSION, MODEL_NAME_LENGTH
+from mandate.api.personal import looks_personal
 from mandate.measure.queries import torn
 from mandate.measure.table import MeasureError, column, is_numeric, text_codes
 from mandate.sources import SourceError, read_table
@@ -87,7 +88,9 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
     features = [name for name in table.column_names if name not in {target, identity.value, time.value}]
     if not features:
         raise InputError(f"{options.table}: has no column left that the model could be fed")
-    slices = [name for name in features if _SENSITIVE.search(name)]
+    named = [identity.value] if identity.value and looks_personal(identity.value) else []
+    people = [name for name in features if looks_personal(name)]
+    slices = [name for name in features if _SENSITIVE.search(name) and name not in people]
     parts = [f"type: {task.value}", f"target: {_yaml(target)}"]
     parts += [f"positive: {_yaml(positive.value)}"] if positive.value is not None else []
     parts += [f"id: {_yaml(identity.value)}"] if identity.value else []
@@ -105,7 +108,7 @@ def manifest(table: pa.Table, options: argparse.Namespace) -> str:
         *_output(table, target, str(task.value)),
         *(f"  # {guess.why}" for guess in (task, positive, identity, time, series, horizon) if guess.why),
         f"  task: {{{', '.join(parts)}}}",
-        *_data(table, options, split=split, slices=slices),
+        *_data(table, options, split=split, slices=slices, people=[*named, *people]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -140,6 +143,7 @@ def _ranking(table: pa.Table, options: argparse.Namespace) -> str:
     parts += [f"id: {_yaml(identity.value)}"] if identity.value else []
     parts += [f"time: {_yaml(time.value)}"] if time.value else []
     taken = {target, query, score, identity.value, time.value}
+    people = [name for name in (query, identity.value) if name is not None and looks_personal(name)]
     slices = [name for name in table.column_names if name not in taken and _SENSITIVE.search(name) and whole(name)]
     lines = [
         *_head(table, options),
@@ -149,7 +153,9 @@ def _ranking(table: pa.Table, options: argparse.Namespace) -> str:
         "  # cluster: what belongs together; a column above the query, such as who asked, where there is one",
         "  # topK: how many places count in the metrics at k, fewer than a query has rows",
         f"  task: {{{', '.join(parts)}, topK: {depth}}}",
-        *_data(table, options, split="Time" if by_time else "Group, seed: 7", slices=slices, served=False),
+        *_data(
+            table, options, split="Time" if by_time else "Group, seed: 7", slices=slices, people=people, served=False
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -171,13 +177,22 @@ def _head(table: pa.Table, options: argparse.Namespace) -> list[str]:
 
 
 def _data(
-    table: pa.Table, options: argparse.Namespace, *, split: str, slices: Sequence[str], served: bool = True
+    table: pa.Table,
+    options: argparse.Namespace,
+    *,
+    split: str,
+    slices: Sequence[str],
+    people: Sequence[str],
+    served: bool = True,
 ) -> list[str]:
     lines = [
         "  data:",
         f"    source: {{uri: {_yaml(_reached(options.table, out=options.out))}}}  # pvc://CLAIM/PATH in a cluster",
         f"    split: {{method: {split}}}  # 60 % train, 20 % validation, 20 % test",
     ]
+    if people:
+        listed = ", ".join(_yaml(name) for name in people)
+        lines.append(f"    personal: [{listed}]  # by their names: values stay out of evidence and reports; add others")
     if slices:
         lines.append("    slices:  # groups that are judged on their own; sensitive ones must be treated alike")
         lines += [f"    - {_slice(table, name)}" for name in slices]

@@ -314,6 +314,13 @@ def _drift(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="COLUMN",
         help="a column that the table isn't expected to have, such as a label that comes later; several times",
     )
+    command.add_argument(
+        "--personal",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column that isn't compared, and whose values errors don't tell, as data.personal has it; several times",
+    )
     command.add_argument("--id", metavar="COLUMN", help="column that names a row: each occurs once, and everywhere")
     command.add_argument(
         "--cluster", metavar="COLUMN", help="rows of one value may be alike, and tell as much as their clusters"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evaluate import data
-from mandate.evaluate.failures import failing
+from mandate.evaluate.failures import discreetly, failing
 from mandate.evaluate.places import place_of
 from mandate.evidence.canonical import sha256
 from mandate.evidence.measurement import evaluation_spec
@@ -32,7 +32,8 @@ def execute(options: argparse.Namespace) -> int:
     declared = manifest.read(options.file, name=options.name)
     asked = evaluation_spec(declared.name, declared.declared)
     rows = _of_part(options, declared, asked) if options.table is None else _of_table(options, asked)
-    kept = columns(model=asked.model, task=asked.task, data=asked.data, target=asked.task.target in rows.column_names)
+    chosen = columns(model=asked.model, task=asked.task, data=asked.data, target=asked.task.target in rows.column_names)
+    kept = chosen.without(asked.data.personal)
     with progress("profiling"), failing("Measure", field="spec.model.inputs.columns"):
         found = stored(rows, kept, workers=threads(available()))
     document = dumps(found)
@@ -42,6 +43,8 @@ def execute(options: argparse.Namespace) -> int:
         raise InputError(f"--out {options.out}: {error.strerror or error}") from None
     for name in kept.left_out:
         print(f"left out {name!r}: it names rows, units or clusters, and a profile holds values", file=sys.stderr)
+    for name in kept.personal:
+        print(f"left out {name!r}: it is personal (data.personal), and a profile holds values", file=sys.stderr)
     for name in kept.names:
         if name not in found.columns:
             print(f"left out {name!r}: it can't be profiled; write it as numbers, texts or times", file=sys.stderr)
@@ -69,7 +72,9 @@ def _of_table(options: argparse.Namespace, asked: ModelEvaluationSpec) -> pa.Tab
         with progress(f"reading {options.table.name}"):
             return read_table(options.table, name=str(options.table), identities=identities(asked.task))
     except SourceError as error:
-        raise InputError(f"--table: {error.code}: {error}") from None
+        known = [*asked.data.personal, *identities(asked.task), str(options.table)]
+        words = discreetly(error, personal=asked.data.personal, known=known)
+        raise InputError(f"--table: {error.code}: {words}") from None
 
 
 def _keep(options: argparse.Namespace, read: Sequence[Path]) -> None:

@@ -75,6 +75,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     flag("retry-base", "30", "seconds before the second attempt; doubles with each")
     flag("retry-cap", "1800", "most seconds between attempts")
     flag("keep-finished", "3600", "seconds that a finished evaluation Job is kept for its logs")
+    flag("dask-schedulers", "", "addresses of Dask schedulers that evaluations may use, tcp://… or tls://…, by commas")
     flag("judge-memory", "2Gi", "memory limit of the judge")
     flag("judge-cpu", "2", "CPU limit of the judge")
     flag("recorder-url", "", "the recorder, http://NAME.NAMESPACE:PORT; live use is neither sent nor asked where empty")
@@ -105,6 +106,7 @@ def _options(given: argparse.Namespace) -> Options:
         retry=Backoff(base=float(given.retry_base), cap=float(given.retry_cap), jitter=0.0),
         keep_finished=int(given.keep_finished),
         kserve=_truth("--kserve", given.kserve),
+        dask_schedulers=_list(given.dask_schedulers),
         judge_memory=given.judge_memory,
         judge_cpu=given.judge_cpu,
         recorder_url=given.recorder_url.rstrip("/"),

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mandate.controller.events import Recorder, changes, taken_back, told, transitions
+from mandate.controller.first_seen import FirstSeen
 from mandate.controller.ledger import Ledger
-from mandate.controller.plan import Action, Apply, Create, Delete, Look, Replace, Replay, SetStatus
+from mandate.controller.plan import Action, Apply, Create, Delete, Look, Replace, Replay, See, SetStatus
 from mandate.controller.replay_source import ReplaySource
 from mandate.controller.store import Store
 from mandate.kube.client import Client
@@ -28,6 +29,7 @@ class Applier:
         client: Client,
         store: Store,
         ledger: Ledger,
+        first_seen: FirstSeen,
         recorder: Recorder,
         metrics: Metrics,
         *,
@@ -36,6 +38,7 @@ class Applier:
         self._client = client
         self._store = store
         self._ledger = ledger
+        self._first_seen = first_seen
         self._recorder = recorder
         self._metrics = metrics
         self._replays = replays
@@ -56,6 +59,8 @@ class Applier:
                 await self._delete(action)
             case Look(sketch, identity, former):
                 await self._ledger.record(sketch, identity, former=former)
+            case See(digest):
+                await self._first_seen.see(digest)
             case Replay(namespace, model, order):
                 await self._replays.tell((namespace, model), order)
 
@@ -121,6 +126,8 @@ def describe(action: Action) -> str:
             return f"Delete {kind} {namespace}/{name}"
         case Look(_, identity):
             return f"Look {identity}"
+        case See(digest):
+            return f"See {digest}"
         case Replay(namespace, model, order):
             return f"Replay of {namespace}/{model} " + (f"to {order.revision}" if order is not None else "ends")
         case _:

@@ -9,15 +9,23 @@ from typing import Any
 from mandate.api.check import SpecError
 from mandate.api.criteria import Level
 from mandate.api.defaults import effective
-from mandate.api.kinds import EvaluationImages, GateSummary, ModelDeploymentSpec, ModelEvaluationSpec
+from mandate.api.kinds import EvaluationImages, FirstSeen, GateSummary, ModelDeploymentSpec, ModelEvaluationSpec
 from mandate.api.moments import instant, stamp
 from mandate.api.spec import DATA_TABLES, Data
 from mandate.controller import desired
-from mandate.controller.choice import evaluation_of, evaluation_status, is_forgotten, status_of, understood, wanted
+from mandate.controller.choice import (
+    evaluation_of,
+    evaluation_status,
+    is_forgotten,
+    known_digest,
+    status_of,
+    understood,
+    wanted,
+)
 from mandate.controller.conditions import cut, dumped, find, is_true
 from mandate.controller.decide_evaluation import attempt_of, retry_in
 from mandate.controller.intake import IntakeError
-from mandate.controller.plan import Create, Look, SetStatus
+from mandate.controller.plan import Create, Look, See, SetStatus
 from mandate.controller.serve import images_of
 from mandate.controller.snapshot import ModelSnapshot
 from mandate.evidence.schema import Evidence
@@ -44,7 +52,7 @@ class Measuring:
     evaluation: str
     reason: str
     message: str
-    actions: tuple[Create | Look | SetStatus, ...] = ()
+    actions: tuple[Create | Look | See | SetStatus, ...] = ()
     again: float | None = None
     """In how many seconds to look again, where no event says so."""
 
@@ -88,7 +96,12 @@ def assess(snapshot: ModelSnapshot, now: float) -> Assessment:
         if due > now:
             words = f"evidence of this isn't stored any more; it is measured again at {stamp(due)}"
             return Measuring(name, "BackingOff", words, again=due - now)
-        document = desired.evaluation(snapshot.mdep, name, _with_images(snapshot, asked.spec))
+        digest = known_digest(asked.spec, snapshot.mdep)
+        if digest is not None and digest not in snapshot.first_seen:
+            words = "when the model was first seen is being entered into the ledger"
+            return Measuring(name, "Creating", words, (See(digest),))
+        measured = _with_images(snapshot, asked.spec).model_copy(update={"first_seen": _seen(snapshot, digest)})
+        document = desired.evaluation(snapshot.mdep, name, measured)
         return Measuring(name, "Creating", "the ModelEvaluation is being created", (Create(document),))
     if meval["metadata"].get("deletionTimestamp"):
         return Measuring(name, "Deleting", "the ModelEvaluation is being deleted and will be made again")
@@ -112,6 +125,12 @@ def _with_images(snapshot: ModelSnapshot, asked: ModelEvaluationSpec) -> ModelEv
     return asked.model_copy(update={"images": images})
 
 
+def _seen(snapshot: ModelSnapshot, digest: str | None) -> FirstSeen | None:
+    """Since when the model is known, for the judge to hold test rows against; None where nobody knows."""
+    time = snapshot.first_seen.get(digest or "")
+    return FirstSeen(digest=digest, time=time) if digest and time else None
+
+
 def _repeated(snapshot: ModelSnapshot, asked: ModelEvaluationSpec) -> float:
     """When `asked` may be measured, in seconds since the epoch: at once, unless its evidence was lost before.
 
@@ -132,6 +151,7 @@ def _same(made: ModelEvaluationSpec | None, asked: ModelEvaluationSpec) -> bool:
     if made is None:
         return False
     like_asked = {"repeat": asked.repeat, "model": asked.model, "images": asked.images, "data": asked.data}
+    like_asked |= {"first_seen": asked.first_seen}
     return _tables(made.data) == _tables(asked.data) and made.model_copy(update=like_asked) == asked
 
 

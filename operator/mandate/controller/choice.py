@@ -214,6 +214,14 @@ def _pinned(asked: ModelEvaluationSpec, mdep: Object, mevals: Iterable[Object]) 
     return asked.model_copy(update={"model": asked.model.model_copy(update={"source": source}), "data": data})
 
 
+def known_digest(asked: ModelEvaluationSpec, mdep: Object) -> str | None:
+    """The digest of the model to be measured: declared, or learnt when its revision was measured before."""
+    source = asked.model.source
+    declared = source.image_digest or (source.digest if source.uri is not None else None)
+    learnt = _learnt(asked.revision, status_of(mdep)) if source.columns is None else []
+    return declared or next((known for known in learnt if known is not None), None)
+
+
 def _learnt(revision: str, status: ModelDeploymentStatus) -> list[str | None]:
     """The digests of the revision's model that are on record, the one that was pinned first."""
     pinned = status.pinned

@@ -11,9 +11,10 @@ from mandate.api.moments import elapsed, stamp
 from mandate.controller import desired
 from mandate.controller.choice import evaluation_of, evaluation_status, understood, wanted
 from mandate.controller.conditions import Finding, dumped, find, is_true, merged
+from mandate.controller.dask import Scheduler, refusal, scheduler_of
 from mandate.controller.identity import job_name
 from mandate.controller.intake import IntakeError, summary
-from mandate.controller.plan import Action, Apply, Create, Plan, SetStatus, delete
+from mandate.controller.plan import Action, Apply, Create, Plan, See, SetStatus, delete
 from mandate.controller.progress import Failed, Measured, Progress, Under, ending, finished, progress
 from mandate.controller.room import GRANT_FULL, no_room
 from mandate.controller.settings import Settings
@@ -49,6 +50,16 @@ def is_wanted(meval: Object, mdep: Object | None, mevals: Iterable[Object]) -> b
         return False
 
 
+def scheduler_declared(mdep: Object | None) -> Scheduler | None:
+    """The Dask scheduler of a ModelDeployment as it is now; None also where that is gone, or isn't understood."""
+    if mdep is None:
+        return None
+    try:
+        return scheduler_of(understood(mdep), namespace=str(mdep["metadata"]["namespace"]))
+    except SpecError:
+        return None
+
+
 def decide_evaluation(snapshot: EvaluationSnapshot, now: float) -> Plan:
     """What to do about one ModelEvaluation at `now`, in seconds since the epoch."""
     meval = snapshot.meval
@@ -57,10 +68,16 @@ def decide_evaluation(snapshot: EvaluationSnapshot, now: float) -> Plan:
         return Plan()
     status = evaluation_status(meval)
     if status.evidence is not None:
-        return Plan(_tidy(snapshot, keep=None))
+        return Plan((*_see(snapshot, status), *_tidy(snapshot, keep=None)))
     if is_true(status.conditions, "Failed"):
         return _after_failure(snapshot, status, now)
     return _follow(snapshot, spec, status, now)
+
+
+def _see(snapshot: EvaluationSnapshot, status: ModelEvaluationStatus) -> tuple[See, ...]:
+    """Enter a digest that was learnt by measuring, from when it is known on: the next measurement may stand on it."""
+    digest = status.model_digest
+    return () if digest is None or digest in snapshot.first_seen else (See(digest),)
 
 
 def _follow(snapshot: EvaluationSnapshot, spec: ModelEvaluationSpec, status: ModelEvaluationStatus, now: float) -> Plan:
@@ -95,6 +112,9 @@ def _start(
     name = job_name(meval["metadata"]["name"], attempt)
     if not is_wanted(meval, snapshot.mdep, snapshot.mevals):
         return Under("Superseded", "the ModelDeployment asks for another measurement now"), ()
+    scheduler = scheduler_declared(snapshot.mdep)
+    if refused := refusal(scheduler, settings.dask_schedulers):
+        return Under("DaskNotAllowed", refused), ()
     if snapshot.refusal:
         return Failed("PodRefused", snapshot.refusal), ()
     if name not in ((snapshot.grant or {}).get("spec") or {}).get("evaluations", {}):
@@ -104,10 +124,10 @@ def _start(
         return Under("WaitingForGrant", "the namespace's AutonomyGrant doesn't hold this evaluation's Pod yet"), ()
     actions: tuple[Action, ...] = ()
     if spec.sealed and not any(item["metadata"]["name"] == name for item in snapshot.seals):
-        actions = (Create(desired.seal(meval, spec, attempt=attempt)),)
+        actions = (Create(desired.seal(meval, spec, attempt=attempt, scheduler=scheduler)),)
     return Under("Starting", f"Job {name}"), (
         *actions,
-        Create(desired.job(meval, spec, attempt=attempt, settings=settings)),
+        Create(desired.job(meval, spec, attempt=attempt, settings=settings, scheduler=scheduler)),
     )
 
 

@@ -19,7 +19,8 @@ from mandate.api.names import LABEL_MODEL, LABEL_REVISION, LABEL_SERVES, workloa
 from mandate.api.spec import Batch
 from mandate.controller import desired, kserve
 from mandate.controller.choice import evaluation_of, evaluation_status, is_external, status_of, understood
-from mandate.controller.decide_evaluation import attempt_of, runs
+from mandate.controller.dask import Scheduler, refusal, told
+from mandate.controller.decide_evaluation import attempt_of, runs, scheduler_declared
 from mandate.controller.desired import controller_of
 from mandate.controller.identity import job_name
 from mandate.controller.plan import Plan, Replace
@@ -134,7 +135,7 @@ def attempts(snapshot: GrantSnapshot) -> dict[str, tuple[str, Object]]:
     of_model: dict[str, list[Object]] = {}
     for meval in snapshot.mevals:
         of_model.setdefault(str((meval.get("spec") or {}).get("modelDeployment")), []).append(meval)
-    waiting: list[tuple[bool, str, str, Object]] = []
+    waiting: list[tuple[bool, str, str, Object, Scheduler | None]] = []
     for meval in snapshot.mevals:
         spec = evaluation_of(meval)
         if spec is None or meval["metadata"].get("deletionTimestamp"):
@@ -144,18 +145,32 @@ def attempts(snapshot: GrantSnapshot) -> dict[str, tuple[str, Object]]:
         going = job is not None and not finished(job)
         model = spec.model_deployment
         if going or (job is None and runs(meval, mdeps.get(model), of_model[model])):
-            waiting.append((not going, meval["metadata"].get("creationTimestamp", ""), name, meval))
+            # An attempt under way keeps the Dask cluster that it began with.
+            scheduler = told(job) if job is not None else scheduler_declared(mdeps.get(model))
+            if going or not refusal(scheduler, snapshot.settings.dask_schedulers):
+                created = meval["metadata"].get("creationTimestamp", "")
+                waiting.append((not going, created, name, meval, scheduler))
     chosen = sorted(waiting, key=lambda item: item[:3])[:MOST_EVALUATIONS]
-    return {name: attempt_template(meval, name, snapshot.settings) for _, _, name, meval in chosen}
+    return {
+        name: attempt_template(meval, name, snapshot.settings, scheduler=scheduler)
+        for _, _, name, meval, scheduler in chosen
+    }
 
 
-def attempt_template(meval: Object, job: str, settings: Settings) -> tuple[str, Object]:
+def attempt_template(
+    meval: Object, job: str, settings: Settings, *, scheduler: Scheduler | None = None
+) -> tuple[str, Object]:
     """The model and the stated Pod template of one attempt."""
     spec = evaluation_of(meval)
     assert spec is not None
     metadata = meval["metadata"]
     template = evaluation_template(
-        job=job, namespace=metadata["namespace"], evaluation=metadata["name"], spec=spec, settings=settings
+        job=job,
+        namespace=metadata["namespace"],
+        evaluation=metadata["name"],
+        spec=spec,
+        settings=settings,
+        scheduler=scheduler,
     )
     return spec.model_deployment, template
 

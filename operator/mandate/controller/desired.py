@@ -23,6 +23,7 @@ from mandate.api.names import (
     workload_name,
 )
 from mandate.controller import kserve, pods
+from mandate.controller.dask import Scheduler, egress
 from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.settings import Images, Settings
 from mandate.evidence.canonical import canonical, sha256
@@ -97,12 +98,24 @@ def evaluation(mdep: Object, name: str, spec: ModelEvaluationSpec) -> Object:
     }
 
 
-def job(meval: Object, spec: ModelEvaluationSpec, *, attempt: int, settings: Settings) -> Object:
+def job(
+    meval: Object,
+    spec: ModelEvaluationSpec,
+    *,
+    attempt: int,
+    settings: Settings,
+    scheduler: Scheduler | None = None,
+) -> Object:
     """One attempt at a measurement: one Pod, replaced only where a disruption took it."""
     metadata = meval["metadata"]
     name = job_name(metadata["name"], attempt)
     template = pods.evaluation_template(
-        job=name, namespace=metadata["namespace"], evaluation=metadata["name"], spec=spec, settings=settings
+        job=name,
+        namespace=metadata["namespace"],
+        evaluation=metadata["name"],
+        spec=spec,
+        settings=settings,
+        scheduler=scheduler,
     )
     return {
         "apiVersion": "batch/v1",
@@ -124,8 +137,9 @@ def job(meval: Object, spec: ModelEvaluationSpec, *, attempt: int, settings: Set
     }
 
 
-def seal(meval: Object, spec: ModelEvaluationSpec, *, attempt: int) -> Object:
-    """No traffic to or from the Pod of one attempt; what runs inside still talks over localhost."""
+def seal(meval: Object, spec: ModelEvaluationSpec, *, attempt: int, scheduler: Scheduler | None = None) -> Object:
+    """No traffic to or from the Pod of one attempt, but to the Dask `scheduler` where it has one; what runs inside
+    still talks over localhost."""
     name = job_name(meval["metadata"]["name"], attempt)
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -134,7 +148,8 @@ def seal(meval: Object, spec: ModelEvaluationSpec, *, attempt: int) -> Object:
         "spec": {
             "podSelector": {"matchLabels": {LABEL_EVALUATION: name}},
             "policyTypes": ["Ingress", "Egress"],
-        },
+        }
+        | ({"egress": egress(scheduler)} if scheduler is not None else {}),
     }
 
 

@@ -25,6 +25,7 @@ from mandate.controller.decide_evaluation import attempt_of
 from mandate.controller.decide_grant import attempts, batch_key, holders
 from mandate.controller.driller import Driller
 from mandate.controller.external import template_names
+from mandate.controller.first_seen import FirstSeen
 from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.intake import LOG_AT_MOST, LOG_KEEP, LOG_LINES, IntakeError, take
 from mandate.controller.ledger import Ledger
@@ -79,6 +80,7 @@ class Gatherer:
         client: Client,
         store: Store,
         ledger: Ledger,
+        first_seen: FirstSeen,
         settings: Settings,
         *,
         live: LiveSource,
@@ -89,6 +91,7 @@ class Gatherer:
         self._client = client
         self._store = store
         self._ledger = ledger
+        self._first_seen = first_seen
         self._settings = settings
         self._live = live
         self._driller = driller
@@ -147,6 +150,7 @@ class Gatherer:
             result=result,
             unread=unread,
             refusal=self._defaults.refusal(job, namespace=namespace),
+            first_seen=dict(self._first_seen.times),
             settings=self._settings,
         )
 
@@ -218,6 +222,7 @@ class Gatherer:
             fallback=self._fallback(mdep),
             records=self._of_model(CONFIG_MAPS, namespace, name),
             looks=dict(self._ledger.looks),
+            first_seen=dict(self._first_seen.times),
             settings=self._settings,
         )
 

@@ -16,10 +16,11 @@ from mandate.controller.conditions import is_true
 from mandate.controller.decide import decide
 from mandate.controller.driller import Driller
 from mandate.controller.events import Note, Recorder, transitions
+from mandate.controller.first_seen import FirstSeen
 from mandate.controller.gather import Gatherer
 from mandate.controller.ledger import Ledger
 from mandate.controller.live import LiveSource
-from mandate.controller.plan import Action, Delete, Key, Look, Replay
+from mandate.controller.plan import Action, Delete, Key, Look, Replay, See
 from mandate.controller.queue import Queue, work
 from mandate.controller.replay_source import ReplaySource
 from mandate.controller.router import concerned
@@ -98,6 +99,7 @@ class Controller:
         self.queue: Queue[Key] = Queue()
         self.store = Store(self._changed)
         self._ledger = Ledger(client, namespace=operator_namespace)
+        self._first_seen = FirstSeen(client, namespace=operator_namespace)
         live = live or LiveSource(url=settings.recorder_url, every=settings.live_every)
         replays = replays or ReplaySource(url=settings.recorder_orders_url, every=settings.live_every)
         self._optional = optional(settings)
@@ -108,6 +110,7 @@ class Controller:
             client,
             self.store,
             self._ledger,
+            self._first_seen,
             settings,
             live=live,
             driller=driller,
@@ -115,7 +118,9 @@ class Controller:
             watched=self.watched,
         )
         self._recorder = Recorder(client, instance=identity)
-        self._applier = Applier(client, self.store, self._ledger, self._recorder, self.metrics, replays=replays)
+        self._applier = Applier(
+            client, self.store, self._ledger, self._first_seen, self._recorder, self.metrics, replays=replays
+        )
         self.listed = False
         self.metrics.queue_depth.set_function(self.queue.depth)
 
@@ -131,6 +136,7 @@ class Controller:
     async def run(self, *, workers: int, resync: float) -> None:
         """List everything once, then work for ever, with a diffing re-list every `resync` seconds."""
         await self._ledger.load()
+        await self._first_seen.load()
         await self.discover()
         await self.relist()
         self.listed = True
@@ -211,7 +217,7 @@ class Controller:
                 await self._tell(key, "Refused", f"{describe(action)}: {error}")
                 raise
             self.metrics.actions.labels(type(action).__name__, _kind(action)).inc()
-        if any(isinstance(action, Look) for action in plan.actions):
+        if any(isinstance(action, Look | See) for action in plan.actions):
             return 0.0
         return plan.again
 
@@ -257,7 +263,7 @@ def _kind(action: Action) -> str:
     match action:
         case Delete(_, kind):
             return kind
-        case Look():
+        case Look() | See():
             return "ConfigMap"
         case Replay():
             return "ReplayOrder"

@@ -71,6 +71,13 @@ class Look:
 
 
 @dataclass(frozen=True)
+class See:
+    """Enter a model's digest as seen, unless it was before."""
+
+    digest: str
+
+
+@dataclass(frozen=True)
 class Replay:
     """Tell the recorder what of a model is to be replayed; without `order` nothing, and what it holds is forgotten."""
 
@@ -79,7 +86,7 @@ class Replay:
     order: ReplayOrder | None
 
 
-Action = Create | Apply | Replace | SetStatus | Delete | Look | Replay
+Action = Create | Apply | Replace | SetStatus | Delete | Look | See | Replay
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from mandate.api.names import (
     LABEL_REVISION,
 )
 from mandate.api.spec import DATA_TABLES, Batch, Model, ModelSource, Serving, TableSource, Task
+from mandate.controller.dask import Scheduler, arguments
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
-from mandate.evidence.measurement import measurement_settings
+from mandate.evidence.measurement import measurement_settings, stated
 
 Object = dict[str, Any]
 
@@ -43,6 +44,9 @@ SECRET_MODE = 0o440
 """For the group of our user, and nobody else."""
 MODEL_LIMIT = "8Gi"
 DATA_LIMIT = "16Gi"
+DASK_VOLUME = "dask"
+DASK_CREDENTIALS = "/mandate/dask"
+"""Where the judge finds ca.crt, tls.crt and tls.key."""
 PROBE_SECONDS = 5
 STARTUP_FAILURES = 60
 
@@ -60,15 +64,25 @@ def credentials_of(*sources: ModelSource | TableSource | None) -> list[str]:
 
 
 def evaluation_template(
-    *, job: str, namespace: str, evaluation: str, spec: ModelEvaluationSpec, settings: Settings
+    *,
+    job: str,
+    namespace: str,
+    evaluation: str,
+    spec: ModelEvaluationSpec,
+    settings: Settings,
+    scheduler: Scheduler | None = None,
 ) -> Object:
-    """The Pod of one attempt: fetch, then the predictor beside the judge.
+    """The Pod of one attempt: fetch, then the predictor beside the judge, which may have a Dask cluster's `scheduler`.
 
     The deadline stands here, not on the Job, which would delete the Pod and its log. The judge is always the present
-    one; the settings that all are told leave the images out, which older ones wouldn't understand.
+    one; the settings that all are told leave out the images, and the first-seen time stands beside them: older images
+    wouldn't understand either.
     """
     images = spec.images or EvaluationImages(fetch=settings.images.fetch, predictor=settings.images.predictor)
-    packed = pack({"metadata": {"name": evaluation, "namespace": namespace}, "spec": measurement_settings(spec)})
+    told: Object = {"metadata": {"name": evaluation, "namespace": namespace}, "spec": measurement_settings(spec)}
+    if spec.first_seen is not None:
+        told["firstSeen"] = stated(spec.first_seen)
+    packed = pack(told)
     environment = [{"name": SETTINGS_VARIABLE, "value": packed}]
     claims = sorted({claim for uri in spec.source_uris if (claim := claim_of(uri))})
     source, champion = spec.model.source, spec.champion
@@ -106,6 +120,10 @@ def evaluation_template(
         judge["command"] = [*judge["command"], "--predictor", f"http://127.0.0.1:{source.port}"]
     if champion is not None:
         judge["command"] = [*judge["command"], "--champion", f"http://127.0.0.1:{champion_port(champion)}"]
+    judge["command"] = [*judge["command"], *arguments(scheduler)]
+    if scheduler is not None and scheduler.secret:
+        judge["volumeMounts"] = [*judge["volumeMounts"], _mount(DASK_VOLUME, DASK_CREDENTIALS, read_only=True)]
+        volumes.append(_secret_volume(DASK_VOLUME, scheduler.secret))
     return {
         "metadata": {
             "labels": {LABEL_MODEL: spec.model_deployment, LABEL_EVALUATION: job, **_egress(*spec.source_uris)}
@@ -427,11 +445,12 @@ def _volumes(*containers: str, claims: list[str] | None = None, secrets: list[st
         {"name": f"source-{claim}", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
         for claim in claims or ()
     ]
+    return volumes + [_secret_volume(volume, name) for volume, name in _secret_volumes(secrets or [])]
+
+
+def _secret_volume(volume: str, name: str) -> Object:
     # Optional, so that the container itself says what is missing; without it the Pod would wait for ever.
-    return volumes + [
-        {"name": volume, "secret": {"secretName": name, "defaultMode": SECRET_MODE, "optional": True}}
-        for volume, name in _secret_volumes(secrets or [])
-    ]
+    return {"name": volume, "secret": {"secretName": name, "defaultMode": SECRET_MODE, "optional": True}}
 
 
 def _secret_volumes(secrets: list[str]) -> list[tuple[str, str]]:

@@ -46,6 +46,8 @@ class Settings:
     """How long a finished Job stays, for its logs, after its result is stored."""
     kserve: bool = False
     """Whether InferenceServices are looked after, for which the operator needs the rights."""
+    dask_schedulers: tuple[str, ...] = ()
+    """Addresses of Dask schedulers that evaluations may send rows to, and take numbers from."""
     judge_memory: str = "2Gi"
     judge_cpu: str = "2"
     recorder_url: str = ""

@@ -23,7 +23,8 @@ class EvaluationSnapshot:
     """One ModelEvaluation. `mevals` are all of its model, itself included; `jobs` are all of its Jobs, `pods` those of
     the present attempt.
 
-    `unread` says why the result couldn't be read yet; `refusal` why the API server wouldn't take the Pod.
+    `unread` says why the result couldn't be read yet; `refusal` why the API server wouldn't take the Pod. `first_seen`
+    is when models were first seen, by digest; empty where nobody knows.
     """
 
     meval: Object
@@ -36,6 +37,7 @@ class EvaluationSnapshot:
     result: Evidence | IntakeError | None = None
     unread: str = ""
     refusal: str = ""
+    first_seen: Mapping[str, str] = field(default_factory=dict)
     settings: Settings
 
 
@@ -90,10 +92,11 @@ class ModelSnapshot:
     NAME and NAME-suggest whoever made them, None where the cluster doesn't know the kind; `policies` likewise the
     BackendTrafficPolicy NAME, and `inference_services` those with the names of the model's revisions. `deployments` may
     be KServe's. `templates` are the PodTemplates of the names that are the model's, whoever made them; `pods` those of
-    somebody else's workloads that serve it. `evidence` is by ModelEvaluation, `looks` by look; `records` are the
-    evidence ConfigMaps, without their data. `live` is what use shows of the revisions of which the present rules ask
-    that, `alone` why it doesn't show them beside the champion; `drawn` where the draws of a step under way led. `drill`
-    is what came of the one that is asked, `replay` what the recorder says of replays, None where none are asked for.
+    somebody else's workloads that serve it. `evidence` is by ModelEvaluation, `looks` by look, `first_seen` by model
+    digest; `records` are the evidence ConfigMaps, without their data. `live` is what use shows of the revisions of
+    which the present rules ask that, `alone` why it doesn't show them beside the champion; `drawn` where the draws of a
+    step under way led. `drill` is what came of the one that is asked, `replay` what the recorder says of replays, None
+    where none are asked for.
     """
 
     mdep: Object
@@ -112,6 +115,7 @@ class ModelSnapshot:
     records: tuple[Object, ...] = ()
     evidence: Mapping[str, Evidence | IntakeError] = field(default_factory=dict)
     looks: Mapping[str, int] = field(default_factory=dict)
+    first_seen: Mapping[str, str] = field(default_factory=dict)
     live: Mapping[str, Live | LiveUnavailable] = field(default_factory=dict)
     alone: Mapping[str, str] = field(default_factory=dict)
     drawn: Drawn | LiveUnavailable | None = None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mandate.api.criteria import LEVELS
+from mandate.memory import frugal
 
 from . import frame
 from .frame import EXIT_OK, Failure, Result, Termination
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    frugal()
     options = _parser().parse_args(arguments)
     step: Callable[[argparse.Namespace], int] = options.step
     return step(options)
@@ -49,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--predictor", default="http://127.0.0.1:8080", help="where the predictor listens")
     judge.add_argument("--model-name", default="model", help="the model's name at the predictor")
     judge.add_argument("--ready-timeout", type=float, default=120.0, help="seconds until the model must be ready")
+    judge.add_argument("--dask", help="tcp://HOST:PORT or tls://HOST:PORT of a Dask scheduler whose workers do tasks")
+    judge.add_argument("--dask-credentials", help="name of the Secret that opens a tls one")
+    judge.add_argument("--dask-folder", type=Path, default=Path("/mandate/dask"), help="where that Secret is mounted")
     score = steps.add_parser("score", help="answer every batch of a folder that has no answers yet")
     score.set_defaults(step=_score)
     score.add_argument("--predictor", default="http://127.0.0.1:8080", help="where the predictor listens")
@@ -166,6 +171,8 @@ def _judged(options: argparse.Namespace) -> dict[str, Any]:
             environment=os.environ,
             limits=Limits(ready=options.ready_timeout),
             now=datetime.now(UTC),
+            dask=options.dask,
+            dask_credentials=options.dask_folder if options.dask_credentials else None,
         )
     )
     return evidence.dump()

@@ -21,7 +21,7 @@ from mandate.measure.data.profile import Profile, dumps, loads
 from mandate.measure.split import PARTS, Part, Split
 from mandate.measure.table import MeasureError
 
-from .failures import failing
+from .failures import discreet, failing
 from .places import place_of
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ def declared_tables(spec: ModelEvaluationSpec) -> dict[str, TableSource]:
     return {name: source for name, source in every.items() if source is not None}
 
 
+@discreet
 def load(spec: ModelEvaluationSpec, *, reader: sources.Reader, scratch: Path | None = None) -> Rows:
     """Read, verify and divide the declared tables; only columns that the evaluation needs are kept.
 
@@ -69,6 +70,8 @@ def load(spec: ModelEvaluationSpec, *, reader: sources.Reader, scratch: Path | N
             tables[name], digests[name] = _read(
                 source, reader=reader, scratch=scratch, identities=_identities(spec, name)
             )
+    with failing("Split", field="spec.data.personal"):
+        _personal(spec, tables)
     annotations = _annotations(spec, tables.pop("annotations", None))
     needed = _needed(spec)
     for name, read_ in tables.items():
@@ -190,6 +193,17 @@ def _present(column: str, table: pa.Table, *, name: str) -> None:
             f"column {column!r} isn't in {name}, which has {', '.join(map(repr, table.column_names[:50]))}; "
             "correct the name, or add the column",
         )
+
+
+def _personal(spec: ModelEvaluationSpec, tables: Mapping[str, pa.Table]) -> None:
+    """A name that no table has would protect nothing, silently."""
+    known = {name for table in tables.values() for name in table.column_names}
+    for column in spec.data.personal:
+        if column not in known:
+            raise MeasureError(
+                "MissingColumn",
+                f"data.personal names the column {column!r}, which no table has; correct the name, or remove it",
+            )
 
 
 def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:

@@ -9,11 +9,12 @@ from mandate.api.spec import ModelSource
 from mandate.sources import Reader
 
 from . import data
-from .failures import failing
+from .failures import discreet, failing
 from .model_file import fetch_model
 from .places import place_of
 
 
+@discreet
 def fetch(
     spec: ModelEvaluationSpec, *, reader: Reader, model_dir: Path, champion_dir: Path, data_dir: Path
 ) -> dict[str, str]:

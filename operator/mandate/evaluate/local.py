@@ -23,7 +23,7 @@ from mandate.sources import Reader
 
 from . import data, predict
 from .data import Rows
-from .failures import failing, of_champion
+from .failures import discreet, failing, of_champion
 from .frame import read_termination
 from .model_file import fetch_model, file_of
 from .places import place_of
@@ -31,6 +31,7 @@ from .predict import Predicted
 from .run import champions, evidence
 
 
+@discreet
 def evaluate_locally(
     spec: ModelEvaluationSpec,
     *,

@@ -15,6 +15,7 @@ from mandate.measure.work import SERIAL, Workers
 from . import age
 from .data import Rows
 from .failures import failing
+from .first_seen import by_time
 from .isolation import Isolation
 from .predict import Predicted
 
@@ -61,12 +62,14 @@ def evidence(
             production=rows.production,
         )
         newest, ages = ({}, ()) if spec.task.time is None else age.ages(rows, time=spec.task.time, now=now)
+        beside = by_time(rows, time=spec.task.time, first_seen=spec.first_seen, digest=predicted.model_digest)
     measured = Measured(
         estimates=(*predicted.estimates, *ages),
         loads=predicted.loads or None,
         saturated=predicted.saturated,
         robustness=predicted.robustness,
         newest=newest or None,
+        by_time=beside,
         isolation=isolation,
         seconds={**seconds, **predicted.seconds, "compute": time.monotonic() - start},
         versions={**_versions(), **predicted.versions},

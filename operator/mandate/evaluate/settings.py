@@ -13,13 +13,17 @@ from .frame import EXIT_INPUT, SETTINGS_VARIABLE, Failure, FrameError, unpack
 
 
 def spec_in(environment: Mapping[str, str]) -> ModelEvaluationSpec:
-    """The spec in MANDATE_EVALUATION: packed `{"metadata": …, "spec": …}`. Raises EvaluationError `BadSettings`."""
+    """The spec in MANDATE_EVALUATION: packed `{"metadata": …, "spec": …}`, beside it `firstSeen` where it is known.
+
+    Raises EvaluationError `BadSettings`.
+    """
     text = environment.get(SETTINGS_VARIABLE)
     if text is None:
         raise _bad(f"the environment variable {SETTINGS_VARIABLE} is missing")
     try:
         document = unpack(text)
-        return ModelEvaluationSpec.model_validate(document["spec"])
+        known = {name: document[name] for name in ("firstSeen",) if name in document}
+        return ModelEvaluationSpec.model_validate(document["spec"] | known)
     except ValidationError as error:
         first = error.errors()[0]
         raise _bad(f"{'.'.join(('spec', *map(str, first['loc'])))}: {first['msg']}") from error

@@ -82,8 +82,10 @@ def evaluation_spec(
 
 
 def measurement_settings(spec: ModelEvaluationSpec) -> dict[str, Any]:
-    """What is measured, as JSON; the images that measure it belong to the revision, not to the question."""
-    return stated(spec.model_copy(update={"images": None}))
+    """What is measured, as JSON; the images that measure it belong to the revision, and neither they nor since when the
+    model is known are part of the question.
+    """
+    return stated(spec.model_copy(update={"images": None, "first_seen": None}))
 
 
 def measurement_digest(spec: ModelEvaluationSpec) -> str:

@@ -18,6 +18,7 @@ from .data import DataEvidence
 from .intervals import Interval
 from .labels import LabelsKnown
 from .weakest import Weakest
+from .windows import Windows
 
 SCHEMA_VERSION = 1
 OWN_CPU = 0.9
@@ -47,7 +48,8 @@ class Quantity(_Record):
     name, `champion`, or `rest`; without it the number stands alone. `across` is a column, `shape` how its groups are
     compared. `load` is requests per second, for latencies. `of_class`: Multiclass, one class against all others.
     `quantile`: Regression, one of the quantiles. `horizon`: Forecast, one of the horizons, in steps; `Each`: why none
-    is measured by itself.
+    is measured by itself. `window`: one of the windows of the test rows, by its beginning or number; `Each`: why there
+    are none.
     """
 
     metric: Annotated[str, Field(max_length=64)]
@@ -61,6 +63,7 @@ class Quantity(_Record):
     of_class: Text | None = None
     quantile: Annotated[str, Field(max_length=8)] | None = None
     horizon: Annotated[str, Field(max_length=8)] | None = None
+    window: Annotated[str, Field(max_length=32)] | None = None
 
     def sort_key(self) -> tuple[str, ...]:
         """A total order, so that evidence has one canonical listing."""
@@ -193,6 +196,29 @@ class HeldOut(_Record):
     reason: Text
 
 
+class ByTime(_Record):
+    """Test rows beside when the operator first knew the model that was measured, by their own times."""
+
+    digest: Sha256
+    """The model's."""
+    first_seen: Annotated[str, Field(max_length=32)]
+    """RFC 3339 in UTC, by the API server's clock."""
+    rows: int = Field(ge=1)
+    later: int = Field(ge=0)
+    """Those of them that are later by more than `margin`."""
+    margin: int = Field(ge=0)
+    """Seconds: for clocks that differ, and for zones where the times say none."""
+    oldest: Annotated[str, Field(max_length=32)] | None = None
+    """The first test row's time: in UTC, or as written where no zone is."""
+    fault: Fault | None = None
+    """Why the rows' times can't be told."""
+
+    @property
+    def all_later(self) -> bool:
+        """Whether every test row is later, not only most."""
+        return self.fault is None and self.later == self.rows
+
+
 class Computed(_Record):
     """The part of the evidence that is a pure function of predictions, labels and settings."""
 
@@ -215,10 +241,14 @@ class Computed(_Record):
     """Where a search found the losses on the test rows to be largest; None where there are no losses."""
     edges: tuple[FoundEdges, ...] | None = None
     """Of slices by quantiles, in the order in which they were declared."""
+    personal: tuple[Annotated[str, Field(max_length=128)], ...] | None = None
+    """Columns whose values aren't told, by name; None where none are declared."""
     learnt: tuple[Learnt, ...] | None = None
     """By baseline, in the order in which they are declared; those that say everything by their type aren't listed."""
     cutoff: Cutoff | None = None
     """How the cut-off was chosen; None where it is declared."""
+    windows: Windows | None = None
+    """How metrics vary over windows of production's length; None where none are declared."""
     estimates: tuple[Estimate, ...]
     findings: tuple[Text, ...] = Field(default=(), max_length=100)
     data: DataEvidence | None = None
@@ -271,6 +301,8 @@ class Measured(_Record):
     robustness: dict[str, Probed] | None = None
     newest: dict[str, Text] | None = None
     """The newest row's time by part, in UTC (or as written where no zone is); None where rows have no times."""
+    by_time: ByTime | None = None
+    """None where nobody knows when the model was first seen, or the rows have no times."""
     isolation: Literal["Sealed", "Open", "Unknown"] = "Unknown"
     seconds: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, Text] = Field(default_factory=dict)

@@ -30,6 +30,7 @@ from mandate.evidence.canonical import digest
 from mandate.evidence.data import CHANGES, LEAKS, NOTES, UNREPRESENTED, DataEvidence
 from mandate.evidence.intervals import AllPairs, Fact, GroupPair, Interval, Unbounded
 from mandate.evidence.measurement import stated
+from mandate.evidence.personal import FLOOR
 from mandate.evidence.schema import (
     Computed,
     Cutoff,
@@ -44,8 +45,10 @@ from mandate.evidence.schema import (
     Support,
 )
 from mandate.evidence.weakest import Loss, Weakest
+from mandate.evidence.windows import Windows
+from mandate.memory import give_back
 
-from . import baselines, cutoff, people, uncertainty, weakest
+from . import baselines, cutoff, people, personal, uncertainty, weakest, windows
 from .answers import Answers, Voice, from_columns, hear, truth
 from .data.domain import domain_auc
 from .data.parts import examine
@@ -55,6 +58,7 @@ from .forecasts import MAX_HORIZONS, Forecasts, forecasts
 from .metrics import METRICS, Declared, Floats, Point, Sample, UndefinedError
 from .metrics.point import average, known_shares, shares
 from .metrics.quantiles import crossed
+from .noise import label_noise
 from .people import Panel, Votes
 from .queries import by_query, inside_clusters, told, whole_queries
 from .references import WITH_WORDS, make, no_history
@@ -64,12 +68,12 @@ from .revealed import combined, reveal
 from .revealed import told as told_of
 from .sample import sampled
 from .slices import Sliced, assign_all
-from .split import PARTS, Part, Split
-from .table import MeasureError, column, text_codes, texts
+from .split import PARTS, Keys, Part, Split
+from .table import MeasureError, Ordered, column, text_codes, texts
 from .uncertainty import Clusters, Summed
 from .units import OF_LABELS, Units, units
 from .weights import by_class, effective_rows, weigh
-from .work import SERIAL, Workers
+from .work import SERIAL, Workers, others
 
 CHAMPION = "champion"
 REST = "rest"
@@ -114,10 +118,10 @@ def compute(
     what is cut into tasks; no number depends on them. Raises MeasureError where the inputs can't be measured at all;
     whatever fails for one number is that number's fault.
     """
-    order = answers.order(split.keys)
+    read, order = table, answers.order(split.keys)
     if champion is not None:
         champion = _align(champion, order)
-    table, split, answers = table.take(pa.array(order)), split.take(order), answers.take(order)
+    table, keys, split, answers = Ordered(table, order), split.keys, split.take(order), answers.take(order)
     weights, split = weigh(table, split, task=task)
     measured: NDArray[np.bool_] | None = None
     if (revealed := reveal(table, split, task=task)) is not None:
@@ -142,10 +146,19 @@ def compute(
             data.sampling,
             rolled,
             measured,
+            personal=data.personal,
         )
         if revealed is not None:
             findings.append(told_of(revealed.known))
-        slices = list(assign_all(table, data.slices, train=split.rows("train")))
+        if revealed is None:
+            as_read = _as_read(split, order, keys)
+        else:  # rows that don't count are no rows of the data either
+            read, as_read = table.select(table.column_names), split
+        private = personal.personal(data, salt=split.digest)
+        withhold = None if private is None else private.withhold
+        slices = list(assign_all(table, data.slices, train=split.rows("train"), withhold=withhold))
+        if (note := personal.undeclared(read.column_names, declared=data.personal, task=task)) is not None:
+            findings.append(note)
         if rolled is not None:
             slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
         if judge.queries is not None:
@@ -154,11 +167,12 @@ def compute(
         features = _features(table, model, task, references)
         scored = table if rolled is None else table.take(pa.array(rolled.last))
         findings += sampled(split)
+        give_back()
         with workers.here.aside() as submit:
             examined = submit(
                 examine,
-                table,
-                split,
+                read,
+                as_read,
                 target=task.target,
                 features=features,
                 regression=task.type in NUMBERS,
@@ -166,36 +180,41 @@ def compute(
                 time=task.time,
                 by_time=data.split is not None and data.split.method == "Time",
                 in_order=data.split is None or data.split.method == "Time",
-                workers=workers,
+                workers=others(workers),
             )
             searched = submit(judge.weakest, scored, slices, data, model)
+            windowed = submit(judge.windowed, scored, data, task)
             said = _votes(annotations, data, table, judge.order(task), task=task)
             judge, words = _with_people(judge, said, references, split)
             learnt += words
             if isinstance(said, Votes) and judge.weights is not None:
+                noise = ", label_noise" if data.annotations is not None and data.annotations.independent else ""
                 findings.append(
-                    "cohen_kappa and fleiss_kappa are of the rows that people labelled, each counting alike: they know "
-                    "neither task.weight nor data.sampling"
+                    f"cohen_kappa and fleiss_kappa{noise} are of the rows that people labelled, each counting alike: "
+                    "they know neither task.weight nor data.sampling"
                 )
             overall, remainder = judge.overall()
             sliced_ = [submit(_listed, judge, sliced, remainder) for sliced in slices]
             estimates = [
-                *judge.facts(split),
+                *judge.facts(as_read),
                 *overall,
                 *judge.by_class(),
                 *judge.by_quantile(task.quantiles or ()),
                 *judge.by_horizon(),
-                *judge.agreement(said),
+                *judge.agreement(said, noise=data.annotations is not None and data.annotations.independent),
             ]
             if (classifier := data.domain_classifier) is not None:
                 group = task.cluster or task.query
                 estimates.append(domain_auc(table, split, features=features, folds=classifier.folds, cluster=group))
-            found, weak = examined.result(), searched.result()
+            found, weak, (in_windows, over) = examined.result(), searched.result(), windowed.result()
+            estimates += in_windows
             if production is not None:
-                found = represent(found, table, split, production, model=model, task=task, data=data, slices=slices)
+                found = represent(found, read, as_read, production, model=model, task=task, data=data, slices=slices)
+            if private is not None:
+                found = private.data(found)
             estimates += _data_facts(found, split, production=production is not None)
             estimates += (estimate for each in sliced_ for estimate in each.result())
-    return Computed(
+    computed = Computed(
         task=task.type,
         inputs=Inputs(
             model=model_digest,
@@ -214,13 +233,25 @@ def compute(
         currency=error_costs[0].currency if error_costs else None,
         reliability=judge.reliability(),
         weakest=weak,
-        edges=tuple(sliced.edges for sliced in slices if sliced.edges is not None) or None,
+        edges=tuple(sliced.edges for sliced in slices if sliced.edges is not None and not sliced.personal) or None,
         learnt=tuple(learnt) or None,
         cutoff=chosen,
+        windows=over,
         estimates=tuple(sorted(estimates, key=lambda estimate: estimate.quantity.sort_key())),
         findings=tuple(sorted(findings)),
         data=found,
     )
+    if private is None:
+        return computed
+    declared = [model, task, data, *references, *error_costs, *([champion_model] if champion_model else [])]
+    return private.computed(computed, known=personal.known_words(declared, classes=judge.classes, slices=slices))
+
+
+def _as_read(split: Split, order: Rows, keys: Keys) -> Split:
+    """The split of rows that were put into `order`, in the order in which their table, with these `keys`, has them."""
+    part = np.empty(len(keys), dtype=np.int8)
+    part[order] = split.part
+    return Split(part=part, keys=keys, digest=split.digest)
 
 
 def _listed(judge: Judge, sliced: Sliced, remainder: Remainder | None) -> list[Estimate]:
@@ -261,7 +292,9 @@ def settings_digest(
         "annotations": None if data.annotations is None else _named_columns(data.annotations),
         "readAs": {part: said for part, said in read_as.items() if said},
         "search": None if data.search is None else stated(data.search),
+        "personal": sorted(data.personal),
         "domainClassifier": None if data.domain_classifier is None else {"folds": data.domain_classifier.folds},
+        "windows": None if data.windows is None else stated(data.windows),
     }
     return digest(found | {name: declared for name, declared in later.items() if declared})
 
@@ -312,6 +345,8 @@ def _prepare(
     sampling: Sequence[spec.ClassSampling],
     rolled: Units | None,
     measured: NDArray[np.bool_] | None,
+    *,
+    personal: Sequence[str] = (),
 ) -> tuple[Judge, list[str], list[Learnt], Cutoff | None]:
     actual, classes = truth(table, task, named=model.output.classes if task.type == "Multiclass" else ())
     rows = table.num_rows
@@ -365,6 +400,7 @@ def _prepare(
                 cutoff=float(model.output.cutoff),
                 weights=heavy,
                 origin=None if ahead is None else ahead.origin,
+                personal=personal,
             )
             if words:
                 learnt.append(Learnt(baseline=reference.name, words=words))
@@ -506,8 +542,9 @@ def _classes(actual: NDArray[Any], classes: Sequence[str], task: spec.Task) -> t
     return actual.astype(np.intp), order
 
 
-def _named_columns(declared: spec.Annotations) -> dict[str, str]:
-    return {"row": declared.row, "annotator": declared.annotator, "label": declared.label}
+def _named_columns(declared: spec.Annotations) -> dict[str, Any]:
+    named = {"row": declared.row, "annotator": declared.annotator, "label": declared.label}
+    return named | ({"independent": True} if declared.independent else {})
 
 
 def _votes(
@@ -739,6 +776,7 @@ class Judge:
             quantity, train, test = Quantity(metric=name, on="train-test"), found["train"], found["test"]
             both = (codes["train"], codes["test"])
             estimates.append(_compared(quantity, train, test, both, sizes=sizes, named=("train", "test")))
+            give_back()
             kept[name] = test if name in INFLUENCES or isinstance(test, Fault) else _without_rows(test)
         for part, rows in self.parts.items():
             estimates += self._beside_people(rows, on=part)
@@ -803,6 +841,22 @@ class Judge:
                 quantity = estimate.quantity.model_copy(update={"horizon": str(steps)})
                 yield estimate.model_copy(update={"quantity": quantity})
 
+    def windowed(self, table: pa.Table, data: spec.Data, task: spec.Task) -> tuple[list[Estimate], Windows | None]:
+        """The model in every whole window of the test rows; `table` holds what is judged, row by row."""
+        if data.windows is None:
+            return [], None
+        found = windows.assign(
+            table,
+            self.parts["test"],
+            declared=data.windows,
+            time=task.time,
+            queries=self.queries,
+            rolled=task.unit is not None,
+        )
+        return windows.measure(
+            found, self.metrics, numbers=lambda rows: self.numbers(self.mine, rows), codes=self._codes
+        )
+
     def reliability(self) -> Reliability | None:
         """The probabilities of the test rows beside what happened; None where they aren't all numbers."""
         rows = self.parts["test"]
@@ -824,7 +878,9 @@ class Judge:
         losses = weakest.losses(sample, kind)
         if not np.isfinite(losses.sum()):
             return None  # answers and truth so far apart that the loss overflows
-        axes, left_out = weakest.axes(table, slices, data.slices, columns, train=train, test=rows)
+        axes, left_out = weakest.axes(
+            table, slices, data.slices, columns, train=train, test=rows, personal=data.personal
+        )
         return weakest.search(
             losses,
             axes,
@@ -880,16 +936,37 @@ class Judge:
                     for metric in self.metrics:
                         yield _faulty(Quantity(metric=metric.name, slice=slices.name, value=value), fault, rows=0)
                 continue
-            own, codes = self.numbers(self.mine, rows), self._codes(rows)
+            codes = self._codes(rows)
+            if slices.personal and self._people(rows) < FLOOR:
+                fault = personal.too_few("rows" if codes is None else "clusters")
+                groups[value] = Group(
+                    numbers={metric.name: fault for metric in self.metrics}, rows=len(rows), codes=codes
+                )
+                for metric in self.metrics:
+                    for versus in (None, REST, *self.others, *self.panels):
+                        quantity = Quantity(metric=metric.name, slice=slices.name, value=value, versus=versus)
+                        yield _faulty(quantity, fault, rows=len(rows))
+                continue
+            own = self.numbers(self.mine, rows)
             groups[value] = Group(numbers=own if compared else {}, rows=len(rows), codes=codes)
-            yield from self._alone_and_versus(own, rows, codes, on="test", slice_=slices.name, value=value)
+            for estimate in self._alone_and_versus(own, rows, codes, on="test", slice_=slices.name, value=value):
+                few = slices.personal and estimate.quantity.versus in self.panels  # of labelled rows alone
+                yield personal.of_enough(estimate) if few else estimate
+            rest: Mapping[str, Point | Summed | Fault]
             rest, codes_of_rest = self._rest(own, places, remainder)
+            if slices.personal and 0 < self._people(np.delete(test, places)) < FLOOR:
+                fault = personal.too_few("rows" if codes is None else "clusters")
+                rest = dict.fromkeys(rest, fault)
             sizes = len(rows), len(test) - len(rows)
             for name, point in own.items():
                 quantity = Quantity(metric=name, slice=slices.name, value=value, versus=REST)
                 both = codes, codes_of_rest
                 yield _compared(quantity, point, rest.get(name), both, sizes=sizes, named=(value, "the rest"))
         yield from self._across(slices, groups)
+
+    def _people(self, rows: Rows) -> int:
+        """Rows, or the clusters that they are in: what may be one person."""
+        return len(rows) if self.clusters is None else len(np.unique(self.clusters[rows]))
 
     def _rest(
         self, own: Numbers, places: Rows, remainder: Remainder | None
@@ -1009,18 +1086,21 @@ class Judge:
             panels={},
         )
 
-    def agreement(self, said: Votes | Fault | None) -> Iterator[Estimate]:
-        """How far annotators agree with each other, by part."""
+    def agreement(self, said: Votes | Fault | None, *, noise: bool = False) -> Iterator[Estimate]:
+        """How far annotators agree with each other, by part; with `noise`, how often the truth is wrong by them."""
         if said is None:
             return
         for part, rows in self.parts.items():
-            for name in ("cohen_kappa", "fleiss_kappa"):
+            for name in ("cohen_kappa", "fleiss_kappa", *(["label_noise"] if noise else [])):
                 quantity = Quantity(metric=name, on=part)
                 if isinstance(said, Fault):
                     yield _faulty(quantity, said, rows=len(rows))
                     continue
                 try:
-                    point, found = people.agreement(name, said.among(self._among(rows)))
+                    votes = said.among(self._among(rows))
+                    point, found = (
+                        label_noise(votes, self.actual) if name == "label_noise" else people.agreement(name, votes)
+                    )
                 except UndefinedError as error:
                     yield _faulty(quantity, Fault(code=error.code, message=str(error)), rows=len(rows))
                     continue

@@ -192,7 +192,7 @@ def _one_truth(judged: Rows, steps: _Steps, actual: Floats, *, table: pa.Table, 
 
 def _told(row: np.intp, table: pa.Table, task: spec.Task) -> str:
     named = (task.series, task.time, task.horizon)
-    return ", ".join(f"{name} {str(column(table, name)[int(row)])[:64]}" for name in named if name is not None)
+    return ", ".join(f"{name} {str(column(table, name)[int(row)])[:64]!r}" for name in named if name is not None)
 
 
 def _steps(rows: Rows, series: Rows, at: Ticks) -> _Steps:

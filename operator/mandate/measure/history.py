@@ -119,6 +119,13 @@ def periods(wall: Ticks, period: str) -> tuple[Ticks, Ticks]:
     return since // length, since % length
 
 
+def begins(number: int, period: str) -> int:
+    """When the period of that number begins, in microseconds on the clock on the wall."""
+    if period in _MONTHS:
+        return int(np.datetime64(number * _MONTHS[period], "M").astype("datetime64[us]").astype(np.int64))
+    return number * _microseconds(_EQUAL.get(period, period)) + (_MONDAY if period == "Week" else 0)
+
+
 def previous(actual: Floats, code: NDArray[np.intp], given: Past, weight: Floats | None = None) -> Floats:
     """The value before in the same series, of several at one instant their mean; NaN where there is none."""
     return _look_back(actual, code, given.at, given, weight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,12 +51,14 @@ def make(
     cutoff: float,
     weights: Floats | None = None,
     origin: NDArray[np.int64] | None = None,
+    personal: Collection[str] = (),
 ) -> tuple[Voice, str]:
     """Answers on all rows of `table`, and what they are made of in words; a fault where they can't be had.
 
     `actual` (n,) is the truth as metrics take it. `cutoff`: Binary, from which probability on the answer is positive.
     `weights` (n,): how much each row counts for; one of weight 0 is neither learnt from nor looked back to.
-    `origin` (n,): when each row's forecast was made; what looks back sees only what was known by then.
+    `origin` (n,): when each row's forecast was made; what looks back sees only what was known by then. Words hold no
+    value of columns in `personal`.
     """
     try:
         if task.type not in KINDS[reference.type].tasks:
@@ -71,7 +73,9 @@ def make(
             case "Uniform" | "Stratified":
                 return _guess(reference, split, actual, weights, classes=len(classes))
             case "Threshold":
-                return _threshold(table, split, actual, weights, task=task, features=features, classes=classes)
+                return _threshold(
+                    table, split, actual, weights, task=task, features=features, classes=classes, personal=personal
+                )
             case _:
                 return _looking_back(reference, table, split, actual, weights, task=task, cutoff=cutoff, origin=origin)
     except MeasureError as error:
@@ -123,6 +127,7 @@ def _threshold(
     task: spec.Task,
     features: Sequence[str],
     classes: Sequence[str],
+    personal: Collection[str],
 ) -> tuple[Voice, str]:
     # A Binary label is an index, too: of the negative class, then of the positive one.
     names = sorted(classes, key=lambda name: name == task.positive) if task.type == "Binary" else list(classes)
@@ -142,7 +147,11 @@ def _threshold(
             "use MostFrequent or Median",
         )
     rule, group = found
-    words = _rule_words(rule, names=names, missing=bool(np.any(group == threshold.MISSING)))
+    cutoff = f"{rule.cutoff:.6g}"
+    if rule.name in personal:
+        above = np.mean((group == threshold.ABOVE)[split.rows("train")])
+        cutoff = f"a cut-off that is withheld, which {above:.0%} of the training rows exceed"
+    words = _rule_words(rule, names=names, missing=bool(np.any(group == threshold.MISSING)), cutoff=cutoff)
     if task.type in ("Regression", "Forecast"):
         return _voice(score=rule.answers[group]), words
     if task.type == "Binary":
@@ -150,7 +159,7 @@ def _threshold(
     return _voice(label=rule.labels[group], score=rule.answers[group]), words
 
 
-def _rule_words(rule: threshold.Rule, *, names: Sequence[str], missing: bool) -> str:
+def _rule_words(rule: threshold.Rule, *, names: Sequence[str], missing: bool, cutoff: str) -> str:
     def answer(group: int) -> str:
         return _short(names[rule.labels[group]]) if names else f"{rule.answers[group]:.4g}"
 
@@ -160,7 +169,7 @@ def _rule_words(rule: threshold.Rule, *, names: Sequence[str], missing: bool) ->
     )
     without = f", without a value: {answer(threshold.MISSING)}" if missing else ""
     return (
-        f"{_short(rule.name)} above {rule.cutoff:.6g}: {answer(threshold.ABOVE)}, up to it: {answer(threshold.BELOW)}"
+        f"{_short(rule.name)} above {cutoff}: {answer(threshold.ABOVE)}, up to it: {answer(threshold.BELOW)}"
         f"{without}; {score} {rule.on_train:.3f} on the training rows{validated}"
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -44,14 +44,26 @@ class Sliced:
     found: int
     fault: Fault | None = None
     edges: FoundEdges | None = None
+    personal: bool = False
+    """Whether its values are a personal column's, which aren't told."""
 
 
-def assign_all(table: pa.Table, declared: Sequence[spec.Slice], *, train: NDArray[np.bool_]) -> tuple[Sliced, ...]:
+def assign_all(
+    table: pa.Table,
+    declared: Sequence[spec.Slice],
+    *,
+    train: NDArray[np.bool_],
+    withhold: Callable[[spec.Slice, Sliced], Sliced] | None = None,
+) -> tuple[Sliced, ...]:
     """Each row's value of every slice, in the order in which they were declared; `train` (n,) marks training rows.
 
-    Missing is a value of its own. Raises SliceNotNumeric, EdgesNotRising, MissingColumn, UnknownSlice.
+    Missing is a value of its own. `withhold` renames the values of personal columns, before they are crossed.
+
+    Raises SliceNotNumeric, EdgesNotRising, MissingColumn, UnknownSlice.
     """
     plain = {item.name: _by_column(table, item, train=train) for item in declared if item.cross is None}
+    if withhold is not None:
+        plain = {item.name: withhold(item, plain[item.name]) for item in declared if item.cross is None}
     for item in declared:
         for name in item.cross or ():
             if name not in plain:
@@ -174,6 +186,7 @@ def _by_range(declared: spec.Slice, values: NDArray[np.float64], *, train: NDArr
 
 def _crossed(declared: spec.Slice, first: Sliced, second: Sliced) -> Sliced:
     """Pairs of values that occur, in the order of the two slices' values."""
+    personal = first.personal or second.personal
     hindered = next((side for side in (first, second) if side.fault is not None and not side.found), None)
     if hindered is not None:
         return Sliced(
@@ -183,12 +196,13 @@ def _crossed(declared: spec.Slice, first: Sliced, second: Sliced) -> Sliced:
             code=np.zeros(len(first.code), dtype=np.intp),
             found=0,
             fault=hindered.fault,
+            personal=personal,
         )
     pairs, code = np.unique(first.code * second.found + second.code, return_inverse=True)
     if len(pairs) > MAX_VALUES:
-        return _sliced(declared, range(len(pairs)), code)
+        return replace(_sliced(declared, range(len(pairs)), code), personal=personal)
     texts = [f"{first.values[pair // second.found]}{CROSS}{second.values[pair % second.found]}" for pair in pairs]
-    return _sliced(declared, texts, code.astype(np.intp))
+    return replace(_sliced(declared, texts, code.astype(np.intp)), personal=personal)
 
 
 def _sliced(declared: spec.Slice, texts: Sequence[str] | range, code: Codes, *, missing: bool = False) -> Sliced:

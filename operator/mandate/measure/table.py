@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,49 @@ class MeasureError(Exception):
     def __reduce__(self) -> tuple[type[MeasureError], tuple[str, str]]:
         """As it was raised, also on another machine."""
         return type(self), (self.code, str(self))
+
+
+class Ordered:
+    """A table's rows at the places `rows` (n,), in that order, for whoever asks for columns as of a table.
+
+    A column is put into order when it is asked for, and isn't kept: so the rows are in memory once, as they were read,
+    or not at all where the table is mapped from a file.
+    """
+
+    def __init__(self, table: pa.Table, rows: NDArray[np.intp]) -> None:
+        self.table, self.rows = table, rows
+
+    @property
+    def num_rows(self) -> int:
+        """As of a table."""
+        return len(self.rows)
+
+    @property
+    def column_names(self) -> list[str]:
+        """As of a table."""
+        return list(self.table.column_names)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """As of a table."""
+        return self.table.schema
+
+    @property
+    def whole(self) -> bool:
+        """Whether each of the table's rows is there."""
+        return bool(len(self.rows) == self.table.num_rows)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """As of a table."""
+        return self.table.column(name).take(pa.array(self.rows))
+
+    def select(self, names: Sequence[str]) -> pa.Table:
+        """A table of its own."""
+        return pa.table({name: self.column(name) for name in names})
+
+    def take(self, rows: pa.Array) -> Ordered:
+        """Its rows at these places."""
+        return Ordered(self.table, self.rows[rows.to_numpy(zero_copy_only=False)])
 
 
 def column(table: pa.Table, name: str) -> pa.Array:
@@ -87,6 +131,9 @@ def text_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.
 
 def known_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.intp]]:
     """Sorted distinct texts of a column and each row's index into them; where it is missing, their number."""
+    if isinstance(table, Ordered) and table.whole:  # numbers are put into order sooner than texts
+        names_, code = known_codes(table.table, name)
+        return names_, code[table.rows]
     encoded = texts(column(table, name), name=name).dictionary_encode()
     names: list[str] = encoded.dictionary.to_pylist()
     order = sorted(range(len(names)), key=names.__getitem__)

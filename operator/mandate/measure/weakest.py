@@ -16,7 +16,7 @@ small an effect has p = 1. Both are settled before false discoveries are counted
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -61,7 +61,7 @@ class Axis:
 
     name: str
     values: tuple[str, ...]
-    code: Codes
+    code: NDArray[np.signedinteger]
 
     @cached_property
     def sides(self) -> tuple[Side, ...]:
@@ -112,11 +112,13 @@ def axes(
     *,
     train: NDArray[np.bool_],
     test: NDArray[np.intp],
+    personal: Collection[str] = (),
 ) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
     """The `declared` slices but crosses, then further `columns`; and in words what was left out.
 
     A slice that has too many values is searched by its column. Edges of numbers come from the rows that `train` (n,)
-    marks, or from the test rows where it marks none; `test` holds indices.
+    marks, or from the test rows where it marks none; `test` holds indices. Columns in `personal` are searched as slices
+    only, whose values have names that tell nothing.
     """
     found: dict[str, Axis] = {}
     names, said = [], []
@@ -127,6 +129,10 @@ def axes(
             names.append(of.column)
     sliced = {of.column for item, of in zip(slices, declared, strict=True) if item.fault is None}
     names = [name for name in dict.fromkeys([*names, *columns]) if name not in sliced]
+    if withheld := [name for name in names if name in personal]:
+        names = [name for name in names if name not in personal]
+        many = "column: it is" if len(withheld) == 1 else "columns: they are"
+        said.append(f"{len(withheld)} personal {many} searched where a slice names it")
     kept = names[: max(MAX_COLUMNS - len(found), 0)]
     if len(kept) < len(names):
         said.append(f"{len(names) - len(kept)} columns, the last ones: at most {MAX_COLUMNS} are searched")
@@ -222,11 +228,11 @@ def _most(name: str, values: Sequence[str], code: Codes) -> Axis:
     return Axis(name=name, values=tuple(values[k] for k in kept), code=place[code])
 
 
-def _largest(counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], Codes]:
+def _largest(counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
     """The places with most rows in rising order, and each place's index among them; their number where it isn't."""
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])
     kept = kept[counts[kept] > 0]
-    place = np.full(len(counts), len(kept), dtype=np.intp)
+    place = np.full(len(counts), len(kept), dtype=np.int16)  # all columns' codes are there at a time
     place[kept] = np.arange(len(kept))
     return kept, place
 
@@ -249,7 +255,7 @@ def _column(table: pa.Table, name: str, label: str, *, known: NDArray[np.bool_],
 class _Grid:
     """Candidates that exclude each other: `code` (n,) indexes `sides`, and is their number where a row is in none."""
 
-    code: Codes
+    code: NDArray[np.signedinteger]
     sides: tuple[tuple[Side, ...], ...]
 
     def tally(self, high: Codes) -> tuple[Floats, Floats]:
@@ -265,7 +271,8 @@ class _Grid:
 
 def _crossed(one: Axis, other: Axis) -> _Grid:
     a, b = len(one.values), len(other.values)
-    code = one.code * b
+    code = one.code.astype(np.intp)
+    code *= b
     code += other.code
     if not (one.all_in_one and other.all_in_one):
         code[(one.code >= a) | (other.code >= b)] = a * b

@@ -133,3 +133,8 @@ def available(*, quota: Path = QUOTA) -> int:
 def threads(count: int) -> Workers:
     """`count` threads, or none where it is 1."""
     return SERIAL if count == 1 else Threads(count)
+
+
+def others(workers: Workers) -> Workers:
+    """Those who are left while a thread of this process does something else: each has memory of its own at hand."""
+    return threads(max(workers.count - 1, 1)) if isinstance(workers, Threads) else workers

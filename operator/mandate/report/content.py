@@ -15,6 +15,7 @@ from mandate.api.criteria import CHAMPION, OVERALL, Level, Requirement, describe
 from mandate.api.kinds import ModelDeploymentSpec, Transition, VerdictWord
 from mandate.api.spec import EACH, Burden, Gate, Slice
 from mandate.evidence.data import Comparison, DataEvidence
+from mandate.evidence.held_out import held_out
 from mandate.evidence.intervals import AllPairs, Beta, StudentT, Table, Unbounded
 from mandate.evidence.labels import ACCEPTED_ONLY
 from mandate.evidence.schema import (
@@ -37,10 +38,11 @@ from mandate.verdict.limits import beta_limits, spread_limits, student_limits, t
 from mandate.verdict.required import STEPS
 from mandate.verdict.required import TITLES as REQUIRED
 
-from . import fairness
+from . import fairness, noise, windows
 from .about import Change, Declared, change, declared
 from .fairness import FairnessTable
 from .weakest import WeakestTold, tell
+from .windows import WindowsTold
 
 Result = Literal["Holds", "Refused", "NotJudged"]
 """`Holds`: the target level's gates hold. `Refused`: a gate in the way is Fail or Inconclusive. `NotJudged`: none of
@@ -251,6 +253,8 @@ class Report:
     """Of a Multiclass task; None for others."""
     horizons: ClassTable | None
     """Of a Forecast whose horizons are measured one by one; None for others."""
+    windows: WindowsTold | None
+    """How metrics vary over windows of the test rows; None where none are declared."""
     calibration: Calibration | None
     slices: tuple[SliceTable, ...]
     fairness: tuple[FairnessTable, ...]
@@ -269,6 +273,8 @@ class Report:
     held_out_reason: str
     labels: str
     """Of whom the numbers are, where decisions hide outcomes, and why; empty where every row has a label."""
+    personal: str
+    """Columns whose values evidence doesn't tell; empty where none are declared."""
     isolation: str
     newest: str
     """Each part's newest row, and how old it was when it was measured; empty where rows have no times."""
@@ -305,6 +311,7 @@ def build(
     cells = {estimate.quantity.sort_key(): estimate for estimate in computed.estimates}
     values = _values(spec, computed)
     computed_digest, evidence_digest = digests(evidence)
+    found = held_out(evidence)
     inputs = {
         "model": computed.inputs.model or "none: the answers are columns of the data",
         **dict(sorted(computed.inputs.data.items())),
@@ -333,6 +340,13 @@ def build(
         metrics=_metrics(spec, cells, _references(spec, computed.estimates), alpha=alpha),
         classes=_classes(spec, computed, cells, alpha=alpha),
         horizons=_horizons(spec, computed, cells, alpha=alpha),
+        windows=windows.tell(
+            computed.windows,
+            first=(*(gate.metric for gate in spec.gates if gate.window is not None), *_first(spec)),
+            cells=cells,
+            show=partial(_number, alpha=alpha),
+            title=partial(_title, spec=spec),
+        ),
         calibration=_calibration(spec, computed, alpha=alpha),
         slices=_slices(spec, values, cells, gates, alpha=alpha),
         fairness=fairness.tables(
@@ -351,12 +365,13 @@ def build(
         look=verdict.look,
         look_source=look_source,
         look_share=1 / (verdict.look * (verdict.look + 1)),
-        held_out=computed.held_out.status,
-        held_out_reason=computed.held_out.reason,
+        held_out=found.status,
+        held_out_reason=found.reason,
         labels=_labels(computed),
+        personal=f"{', '.join(computed.personal)} (values withheld)" if computed.personal else "",
         isolation=evidence.measured.isolation,
         newest=newest_text(evidence.measured),
-        findings=computed.findings,
+        findings=(*_noise(computed, cells, alpha=alpha), *computed.findings),
         data=computed.data,
         criteria_digest=criteria_digest(spec),
         computed_digest=computed_digest,
@@ -470,6 +485,14 @@ def _answer(reached: Level | None, target: Level, result: Result) -> str:
         climb = ". In a cluster it starts at Shadow and climbs there on live evidence" if target != "Shadow" else ""
         return f"Every gate of its target {target} holds: {MEANING[target]}{climb}."
     return f"{reached} holds: {MEANING[reached]}{open_question}. The target is {target}: {MEANING[target]}."
+
+
+def _noise(computed: Computed, cells: Cells, *, alpha: float) -> list[str]:
+    """What wrong labels mean for the numbers."""
+    metric = METRICS["label_noise"]
+    estimate = cells.get(Quantity(metric=metric.name).sort_key())
+    number = _number(estimate, metric, alpha=alpha)
+    return [words] if (words := noise.ceiling(number, classes=len(computed.classes))) else []
 
 
 def _labels(computed: Computed) -> str:
@@ -622,6 +645,8 @@ def _asks(gate: Gate) -> str:
         parts.append(f"quantile {gate.quantile}")
     if gate.horizon is not None:
         parts.append("each horizon" if gate.horizon == EACH else f"horizon {gate.horizon}")
+    if gate.window is not None:
+        parts.append("each window")
     if gate.across:
         parts.append(f"{gate.as_} across {gate.across}")
     if gate.rows != "test":

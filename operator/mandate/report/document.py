@@ -74,6 +74,14 @@ def document(report: Report) -> dict[str, Any]:
             }
             for row in report.horizons.rows
         ],
+        "windows": None
+        if report.windows is None
+        else {
+            "told": report.windows.told,
+            "sentence": report.windows.sentence,
+            "normal": report.windows.normal,
+            **_camel_keys(dump(report.windows.record)),
+        },
         "reliability": None if report.calibration is None else _reliability(report.calibration),
         "slices": [
             {
@@ -115,6 +123,7 @@ def document(report: Report) -> dict[str, Any]:
         "look": {"number": report.look, "source": report.look_source, "share": report.look_share},
         "heldOut": {"status": report.held_out, "reason": report.held_out_reason},
         "labels": report.labels or None,
+        "personal": report.personal or None,
         "isolation": report.isolation,
         "newest": report.newest,
         "findings": list(report.findings),

@@ -35,6 +35,7 @@ from .content import (
 )
 from .fairness import TOLD, end_text
 from .names import cut, isolated, plain, without_commands
+from .windows import HEAD as WINDOW_HEAD
 
 MAX_BYTES = 300_000
 """Of a page: small enough for a mail."""
@@ -52,6 +53,7 @@ SHARES = (1.0, 0.6, 0.4, 0.25, 0.1, 0.0)
 PARTS = {
     "classes": "classes",
     "horizons": "horizons",
+    "windows": "metrics over windows",
     "slices": "slices",
     "metrics": "metrics beside the baselines'",
     "fairness": "tables of fairness",
@@ -97,6 +99,7 @@ def _page(report: Report, *, share: float, omitted: Sequence[str]) -> str:
         report,
         classes=None if "classes" in omitted else report.classes,
         horizons=None if "horizons" in omitted else report.horizons,
+        windows=None if "windows" in omitted else report.windows,
         slices=() if "slices" in omitted else report.slices,
         metrics=() if "metrics" in omitted else report.metrics,
         fairness=() if "fairness" in omitted else report.fairness,
@@ -112,6 +115,8 @@ def _page(report: Report, *, share: float, omitted: Sequence[str]) -> str:
         details=[_detail(gate, most=outcomes) for gate in report.gates if "gates" not in omitted],
         omitted=left,
         classes=largest(report.classes, most=_each(share * MOST_CLASSES, among=1)) if report.classes else (),
+        bars=plot.bars(report.windows.strip) if report.windows and report.windows.strip else None,
+        window_head=WINDOW_HEAD,
         dots=plot.dots(report.calibration) if report.calibration else (),
         bins=reliability_rows(report.calibration) if report.calibration else (),
         slices=[(table, rows, left_out_text(table, left) if left else "") for table, rows, left in shown],
@@ -124,6 +129,7 @@ def _page(report: Report, *, share: float, omitted: Sequence[str]) -> str:
         lineage=lineage_pairs(report.declared),
         most=MOST_OBSTACLES,
         width=plot.WIDTH,
+        height=plot.HEIGHT,
         margin=plot.MARGIN,
         marks=MARKS,
     )
@@ -134,6 +140,8 @@ def _part(report: Report, name: str) -> Sequence[object]:
     if name in ("classes", "horizons"):
         found_table = report.classes if name == "classes" else report.horizons
         return found_table.rows if found_table else ()
+    if name == "windows":
+        return report.windows.rows if report.windows else ()
     found: Sequence[object] = getattr(report, name)
     return found
 

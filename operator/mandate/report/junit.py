@@ -28,6 +28,7 @@ def render(report: Report) -> str:
             ("reached", report.reached or "none"),
             ("heldOut", report.held_out),
             *([("labels", report.labels)] if report.labels else []),
+            *([("personal", report.personal)] if report.personal else []),
             ("look", look_text(report)),
             ("criteria", report.criteria_digest),
             ("evidence", report.computed_digest),

@@ -32,6 +32,8 @@ from .content import (
 from .fairness import TOLD, FairnessTable, end_text
 from .names import cut, isolated, plain
 from .weakest import WeakestTold
+from .windows import HEAD as WINDOW_HEAD
+from .windows import WindowsTold
 
 MAX_CHARACTERS = 60_000
 """A comment on GitHub takes 65,536; the rest is for what a workflow may add."""
@@ -99,6 +101,8 @@ def _sections(report: Report, *, share: float) -> dict[str, list[str]]:
         found["Each class against all others"] = classes_table(report.classes, most=most)
     if report.horizons is not None:
         found["Each horizon, in steps"] = horizons_table(report.horizons)
+    if report.windows is not None:
+        found[f"Over windows of {report.windows.words}"] = windows_lines(report.windows)
     if report.calibration is not None:
         found["Reliability"] = reliability_table(report.calibration)
     for part in report.slices:
@@ -195,6 +199,13 @@ def horizons_table(found: ClassTable) -> list[str]:
     return table(["Horizon", "Rows", *(escape(title) for title in found.titles)], body)
 
 
+def windows_lines(found: WindowsTold) -> list[str]:
+    """How metrics vary over windows."""
+    words = " ".join(escape(part) for part in (found.sentence, found.normal, found.told) if part)
+    body = [[escape(cell) for cell in row] for row in found.rows]
+    return [words, "", *table(WINDOW_HEAD, body)] if body else [words]
+
+
 def reliability_table(found: Calibration) -> list[str]:
     """Probabilities beside what came true."""
     body = [[escape(cell) for cell in row] for row in reliability_rows(found)]
@@ -266,6 +277,7 @@ def grounds_table(report: Report, *, most: int = MOST_GROUNDS) -> list[str]:
         ("rows", rows_text(report)),
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
         *([("labels", report.labels)] if report.labels else []),
+        *([("personal columns", report.personal)] if report.personal else []),
         *lineage_pairs(report.declared),
         ("look", look_text(report)),
         ("isolation", report.isolation),

@@ -29,6 +29,7 @@ from .markdown import (
     table,
     todo,
     weakest_list,
+    windows_lines,
 )
 from .names import cut, plain, uncommanding
 
@@ -179,6 +180,7 @@ def _data(report: Report) -> list[str]:
                 ("Rows", rows_text(report)),
                 ("Held out", escape(f"{report.held_out}: {report.held_out_reason}")),
                 *([("Labels", escape(report.labels))] if report.labels else []),
+                *([("Personal columns", escape(report.personal))] if report.personal else []),
                 ("Groups that must be treated alike", ", ".join(map(name, declared.sensitive))),
             ]
         ),
@@ -191,6 +193,8 @@ def _results(report: Report) -> list[str]:
     lines = [words, "", *metrics_table(report)] if report.metrics else ["No metric was measured."]
     if report.horizons is not None:
         lines += ["", "Each horizon, in steps, on the test rows:", "", *horizons_table(report.horizons)]
+    if report.windows is not None:
+        lines += ["", f"Over windows of {report.windows.words}:", "", *windows_lines(report.windows)]
     if report.service:
         lines += ["", "Measured at the running server:", "", *service_table(report)]
     return lines

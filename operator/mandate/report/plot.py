@@ -10,7 +10,10 @@ from mandate.api.criteria import Against, Limit, Range, Requirement, bounds
 from mandate.verdict.judge import Outcome
 
 from .content import Calibration
+from .windows import Strip
 
+HEIGHT = 96.0
+"""Of a strip of windows; it is as wide as two drawings."""
 WIDTH = 240.0
 """Of the drawing, in its own units."""
 MARGIN = 6.0
@@ -45,6 +48,19 @@ class Dot:
     y: float
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """One metric over windows, from left to right as dots with limits, y downwards; a window without a value has none.
+
+    `band` spans the normal range, `start` and `end` are the scale's ends.
+    """
+
+    start: float
+    end: float
+    dots: tuple[Dot, ...]
+    band: tuple[float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +133,46 @@ def dots(calibration: Calibration) -> tuple[Dot, ...]:
             high=None if number.upper is None else place(1 - number.upper),
         )
         for item, number in calibration.bins
+    )
+
+
+def bars(strip: Strip) -> Bars | None:
+    """The windows' numbers on one scale; None where no window has one.
+
+    A limit far off the values is cut at the scale's end: it spans the values, three times their spread on either side
+    at most.
+    """
+    numbers = [number for _, _, number in strip.windows]
+    values = [number.value for number in numbers if number.value is not None]
+    if not values:
+        return None
+    ends = [end for number in numbers for end in (number.lower, number.upper) if end is not None and math.isfinite(end)]
+    ends += strip.band or ()
+    reach = 3 * ((max(values) - min(values)) or abs(values[0]) or 1.0)
+    low = max(min([*values, *ends]), min(values) - reach)
+    high = min(max([*values, *ends]), max(values) + reach)
+    span = (high - low) or abs(low) or 1.0
+    start, end = max(low - PADDING * span, strip.bounds[0]), min(high + PADDING * span, strip.bounds[1])
+
+    def down(value: float) -> float:
+        within = min(max(value, start), end)
+        return round(MARGIN + (end - within) / ((end - start) or 1.0) * (HEIGHT - 2 * MARGIN), 1)
+
+    step = (2 * WIDTH - 2 * MARGIN) / len(numbers)
+    return Bars(
+        start=start,
+        end=end,
+        dots=tuple(
+            Dot(
+                x=round(MARGIN + (place + 0.5) * step, 1),
+                y=down(number.value),
+                low=None if number.lower is None else down(number.lower),
+                high=None if number.upper is None else down(number.upper),
+            )
+            for place, number in enumerate(numbers)
+            if number.value is not None
+        ),
+        band=None if strip.band is None else (down(strip.band[1]), down(strip.band[0])),
     )
 
 

@@ -25,6 +25,7 @@ from .content import (
 )
 from .fairness import TOLD, end_text
 from .names import plain, uncommanding
+from .windows import HEAD as WINDOW_HEAD
 
 COLOURS = {"Pass": "32", "Waived": "36", "Skipped": "2", "Inconclusive": "33", "Fail": "31", "Error": "35"}
 BLOCKS = "✗"
@@ -53,6 +54,7 @@ def render(report: Report, *, width: int = 100, colour: bool = False) -> str:
         *_metrics(report, width=width),
         *_classes(report),
         *_horizons(report),
+        *_windows(report, width=width),
         *_calibration(report, width=width),
         *_slices(report),
         *_fairness(report, width=width),
@@ -181,6 +183,15 @@ def _horizons(report: Report) -> list[str]:
     return ["Each horizon, in steps, test rows", *aligned(head, body), ""]
 
 
+def _windows(report: Report, *, width: int) -> list[str]:
+    if (found := report.windows) is None:
+        return []
+    words = [part for part in (found.sentence, found.normal, found.told) if part]
+    table = aligned([title.upper() for title in WINDOW_HEAD], [list(row) for row in found.rows]) if found.rows else []
+    told = [line for part in words for line in _wrapped(part, width=width, first="  ", rest="    ")]
+    return [f"Over windows of {found.words}, test rows", *told, *table, ""]
+
+
 def _calibration(report: Report, *, width: int) -> list[str]:
     if report.calibration is None:
         return []
@@ -299,6 +310,7 @@ def _grounds(report: Report, *, width: int) -> list[str]:
         ("rows", rows_text(report)),
         ("held out", f"{report.held_out}: {report.held_out_reason}"),
         *([("labels", report.labels)] if report.labels else []),
+        *([("personal columns", report.personal)] if report.personal else []),
         *lineage_pairs(report.declared),
         ("look", look_text(report)),
         ("isolation", report.isolation),

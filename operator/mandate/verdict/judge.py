@@ -22,8 +22,10 @@ from mandate.api.criteria import (
 )
 from mandate.api.kinds import VerdictWord, tier_burden
 from mandate.api.spec import EACH, Burden, Gate, RiskTier
+from mandate.evidence.held_out import held_out
 from mandate.evidence.intervals import AllPairs, Beta, Fact, Paired, StudentT, Table, Unbounded
 from mandate.evidence.schema import Cutoff, Estimate, Evidence, Quantity
+from mandate.evidence.windows import UNTOLD
 
 from .limits import (
     beta_limits,
@@ -182,6 +184,8 @@ def _index(estimates: Iterable[Estimate]) -> Cells:
         cells.setdefault(_key(quantity), []).append(estimate)
         if quantity.horizon not in (None, EACH):
             cells.setdefault(_key(quantity.model_copy(update={"horizon": EACH})), []).append(estimate)
+        if quantity.window not in (None, EACH):
+            cells.setdefault(_key(quantity.model_copy(update={"window": EACH})), []).append(estimate)
     return cells
 
 
@@ -226,9 +230,9 @@ def _gate(
 
 def _held_out(evidence: Evidence, level: Level) -> GateVerdict:
     """Tier High stands on rows that are proven to be held out, above Shadow."""
-    held_out, split = evidence.computed.held_out, evidence.computed.inputs.split
-    proven = held_out.status == "Proven"
-    message = f"test rows held out: {held_out.status} ({held_out.reason})"
+    found, split = held_out(evidence), evidence.computed.inputs.split
+    proven = found.status == "Proven"
+    message = f"test rows held out: {found.status} ({found.reason})"
     if not proven:
         message += f"; tier High asks for proof: train on this split and set model.training.splitDigest: {split}"
     verdict: VerdictWord = "Pass" if proven else "Inconclusive"
@@ -293,6 +297,7 @@ def _place(
         of_class=gate.class_,
         quantile=gate.quantile,
         horizon=gate.horizon,
+        window=gate.window,
     )
     found = cells.get(_key(quantity), [])
     if not found:
@@ -306,7 +311,9 @@ def _outcome(estimate: Estimate, requirement: Requirement, *, metric: Metric, al
     where = _where(estimate.quantity)
     if estimate.fault is not None:
         message = f"{where}: {estimate.fault.code}: {estimate.fault.message}"
-        return Outcome("Error", asked, where, message)
+        # A window with too few rows is no mistake of anyone's, and shows nothing.
+        untold = estimate.quantity.window is not None and estimate.fault.code in UNTOLD
+        return Outcome("Inconclusive" if untold else "Error", asked, where, message)
     if estimate.estimate is None or estimate.interval is None:
         return Outcome("Error", asked, where, f"{where}: NotMeasured: the evidence holds no number")
     interval = estimate.interval
@@ -586,6 +593,8 @@ def _where(quantity: Quantity) -> str:
         return f"quantile {quantity.quantile}"
     if quantity.horizon is not None:
         return "each horizon" if quantity.horizon == EACH else f"horizon {quantity.horizon}"
+    if quantity.window is not None:
+        return "each window" if quantity.window == EACH else f"window {quantity.window}"
     if quantity.value is None:
         return quantity.slice
     return f"{quantity.slice} {quantity.value}"

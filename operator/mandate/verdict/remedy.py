@@ -30,6 +30,7 @@ _TOO_HIGH = {
     "error_growth": "train again more often, or on columns that tell what changes with time",
     "shared_rows": "take the shared rows out of training, and train again",
     "changed_columns": "look at what the report says of each column: its source, its unit, how the rows were divided",
+    "label_noise": "have a third person settle the rows on which the target and annotators differ",
     "leaks": "take out what the report's findings name, and train again",
     "data_faults": "look at what the report's findings say of each column, and mend it at its source",
     "domain_auc": "look at what the report says of each column; where none changed, several do together",
@@ -65,6 +66,8 @@ def remedy(quantity: Quantity, *, too_low: bool) -> str:
         return _ELSE
     if quantity.horizon is not None and quantity.metric not in (*_BIASES, "error_growth"):
         return f"train on rows of horizon {quantity.horizon}, or on columns known {quantity.horizon} steps ahead"
+    if quantity.window is not None:
+        return "look at what was different in that window, and train on rows like its own"
     if quantity.metric in _BIASES and too_low:
         return "the model answers too low on average: recalibrate it on the validation rows"
     return (_TOO_LOW if too_low else _TOO_HIGH).get(quantity.metric, _ELSE)

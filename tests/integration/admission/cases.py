@@ -814,6 +814,14 @@ for title, (attack, twin) in {
             )
         )
     ),
+    "a first sight of a model made": _both(
+        lambda api: api.create(
+            changed(
+                EVIDENCE,
+                lambda item: item["metadata"].update(name="first-seen", labels={"mandate.dev/record": "FirstSeen"}),
+            )
+        )
+    ),
     "a revision made": _both(
         lambda api: api.create(changed(HISTORY, lambda item: item["metadata"].update(name="credit-0000000000")))
     ),

@@ -12,6 +12,7 @@ import yaml
 from mandate.admission.chart import documents
 from mandate.admission.policy import Actors
 from mandate.api.check import load_spec
+from mandate.controller import __main__ as controller
 from mandate.controller.pods import evaluation_template
 from mandate.controller.settings import Images, Settings
 from mandate.evidence.measurement import evaluation_spec
@@ -95,6 +96,8 @@ def test_an_image_without_digest_is_refused_in_words(helm: Helm) -> None:
         ("evaluation.maxAttempts=0", "evaluation.maxAttempts"),
         ("evaluation.judge.memory=2 GB", "evaluation.judge.memory"),
         ("evaluation.judge.cpu=two", "evaluation.judge.cpu"),
+        ("evaluation.dask.schedulers={http://scheduler.dask:8787}", "evaluation.dask.schedulers.0"),
+        ("evaluation.dask.schedulers={tcp://scheduler.dask}", "evaluation.dask.schedulers.0"),
         ("networkPolicy.apiServerPorts={0}", "networkPolicy.apiServerPorts.0"),
         ("anything=1", "anything"),
     ],
@@ -142,6 +145,19 @@ def test_the_checks_know_what_the_judge_requests(helm: Helm) -> None:
     template = evaluation_template(job="j", namespace="n", evaluation="e", spec=asked, settings=settings)
     (judge,) = template["spec"]["containers"]
     assert judge["resources"]["requests"] == {"cpu": "100m", "memory": "256Mi"}
+
+
+def test_evaluations_use_those_dask_schedulers_only_that_are_named(helm: Helm) -> None:
+    for values, expected in (
+        ((), ()),
+        (
+            ("--set", "evaluation.dask.schedulers={tcp://scheduler.dask:8786,tls://10.0.0.7:8786}"),
+            ("tcp://scheduler.dask:8786", "tls://10.0.0.7:8786"),
+        ),
+    ):
+        (container,) = operator_pod(render(helm, *values))["containers"]
+        environment = {item["name"]: item.get("value", "x") for item in container["env"]}
+        assert controller.parse([], environment).settings.dask_schedulers == expected
 
 
 @pytest.mark.parametrize("name", ["mandate-controller", "mandate-recorder"])

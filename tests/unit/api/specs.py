@@ -123,6 +123,13 @@ def forecast(path: str, value: Any) -> dict[str, Any]:
     return _with(FORECAST, path, value)
 
 
+def windowed(field: str, value: Any, **more: Any) -> dict[str, Any]:
+    """GOOD with a gate on each month, of which one field is replaced."""
+    gate = {"name": "months", "metric": "roc_auc", "window": "Each", "require": {"Shadow": ">= 0.6"}}
+    document = changed("data.windows", {"length": "Month"})
+    return {**document, "gates": [{**gate, field: value, **more}, *document["gates"][1:]]}
+
+
 ANNOTATIONS = {"uri": "pvc://data/said.csv", "row": "application", "annotator": "officer", "label": "opinion"}
 GATEWAY: dict[str, Any] = {"parentRefs": [{"name": "shared"}], "hostnames": ["credit.example.com"]}
 
@@ -273,6 +280,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "quantiles that no task has": (changed("model.output.kind", "Quantiles"), ""),
     "one quantile of none": (changed("gates.1.quantile", "0.9"), "gates[1].quantile"),
     "a forecast for no time": ({**forecast("task.time", ...), "data": {"test": {"uri": "pvc://d/t.csv"}}}, "task"),
+    "a personal truth": (changed("data.personal", ["age", "risk"]), "data.personal"),
+    "personal times": (forecast("data.personal", ["day"]), "data.personal"),
+    "personal weights": (
+        {**changed("task.weight", "w"), "data": changed("data.personal", ["w"])["data"]},
+        "data.personal",
+    ),
+    "a personal column twice": (changed("data.personal", ["age", "age"]), "data.personal"),
     "a forecast split at random": (forecast("data.split", {"method": "Random"}), "data.split"),
     "a forecast that rolls up": (
         forecast("task.unit", {"column": "shop", "answers": "Mean", "labels": "Mean"}),
@@ -288,6 +302,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         forecast("gates.1", {"name": "f", "metric": "leaks", "horizon": "7", "require": {"Shadow": "<= 0"}}),
         "gates[1].horizon",
     ),
+    "windows of no length": (changed("data.windows", {}), "data.windows"),
+    "windows of two lengths": (changed("data.windows", {"length": "30d", "count": 500}), "data.windows"),
+    "windows of few rows": (changed("data.windows", {"count": 29}), "data.windows.count"),
+    "windows of rows in a time zone": (
+        changed("data.windows", {"count": 500, "timeZone": "Europe/Berlin"}),
+        "data.windows.timeZone",
+    ),
+    "windows by no time": (
+        {**changed("task.time", ...), "data": {"test": {"uri": "pvc://d/t.csv"}, "windows": {"length": "Month"}}},
+        "data",
+    ),
+    "a gate on windows that nobody declares": (changed("gates.0.window", "Each"), "gates"),
+    "one window of many": (windowed("window", "2013-07"), "gates[0].window"),
+    "windows of a slice": (windowed("each", ["age"]), "gates[0].window"),
+    "windows of training rows": (windowed("rows", "train"), "gates[0].window"),
+    "windows of a count": (windowed("metric", "leaks", require={"Shadow": "<= 0"}), "gates[0].window"),
+    "windows beside a baseline": (windowed("require", {"Suggest": "better than linear"}), "gates[0].require"),
     "the mean of classes": (
         changed("task.unit", {"column": "customer", "answers": "Mean", "labels": "Mean"}),
         "task.unit.labels",
@@ -398,6 +429,14 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         changed("gates.1", {"name": "agree", "metric": "cohen_kappa", "require": {"Shadow": ">= 0.5"}}),
         "gates",
     ),
+    "label noise by annotators who may have made the labels": (
+        {
+            **changed("gates.1", {"name": "noise", "metric": "label_noise", "require": {"Shadow": "<= 0.05"}}),
+            "task": GOOD["task"] | {"id": "application"},
+            "data": GOOD["data"] | {"annotations": ANNOTATIONS},
+        },
+        "gates",
+    ),
     "annotations of rows without a name": (changed("data.annotations", ANNOTATIONS), "task"),
     "reserved slice": (changed("data.slices.0.name", "overall"), "data.slices[0]"),
     "gateway of no provider": (changed("serving", {"gateway": GATEWAY}), "serving.gateway"),
@@ -476,9 +515,35 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         changed("serving", {"resources": {"limits": {"cpu": "lots"}}}),
         "serving.resources.limits.cpu",
     ),
+    "a Dask cluster at two places": (
+        changed("evaluation", {"dask": {"address": "tcp://scheduler.dask:8786", "cluster": "scoring"}}),
+        "evaluation.dask",
+    ),
+    "a Dask cluster nowhere": (changed("evaluation", {"dask": {}}), "evaluation.dask"),
+    "a scheduler without a port": (
+        changed("evaluation", {"dask": {"address": "tcp://scheduler.dask"}}),
+        "evaluation.dask.address",
+    ),
+    "a scheduler over HTTP": (
+        changed("evaluation", {"dask": {"address": "http://scheduler.dask:8787"}}),
+        "evaluation.dask.address",
+    ),
+    "a scheduler at no port": (
+        changed("evaluation", {"dask": {"address": "tcp://scheduler.dask:65536"}}),
+        "evaluation.dask.address",
+    ),
+    "a secret scheduler without its Secret": (
+        changed("evaluation", {"dask": {"address": "tls://scheduler.dask:8786"}}),
+        "evaluation.dask.credentialsRef",
+    ),
+    "a Secret for nothing secret": (
+        changed("evaluation", {"dask": {"cluster": "scoring", "credentialsRef": {"name": "dask"}}}),
+        "evaluation.dask.credentialsRef",
+    ),
 }
-
 OPERATOR_ONLY = {
+    "personal weights",
+    "a scheduler at no port",
     "an absolute error of classes",
     "nothing asked at Shadow",
     "edges that fall",

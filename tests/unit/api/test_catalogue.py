@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from mandate.api.catalogue import METRICS, TASKS, metrics_for
 from mandate.api.kinds import ModelDeploymentSpec
@@ -37,7 +38,12 @@ def test_what_a_metric_needs_is_a_field_of_the_spec() -> None:
         part, _, field = metric.declaration.partition(".")
         if part:
             parts = {item.alias: item.annotation for item in ModelDeploymentSpec.model_fields.values()}
-            assert field in {item.alias for item in parts[part].model_fields.values()}, metric.name
+            first, _, within = field.partition(".")
+            found = {item.alias: item.annotation for item in parts[part].model_fields.values()}
+            assert first in found, metric.name
+            if within:
+                [record] = [kind for kind in get_args(found[first]) if hasattr(kind, "model_fields")]
+                assert within in {item.alias for item in record.model_fields.values()}, metric.name
 
 
 def test_one_class_can_be_had_of_metrics_of_labels_only() -> None:

@@ -23,6 +23,7 @@ from tests.unit.api.specs import (
     SLICES,
     changed,
     forecast,
+    windowed,
 )
 
 
@@ -192,6 +193,57 @@ def test_forecasts_are_gated_by_each_horizon() -> None:
     assert default["beats-naive"].require.texts() == {"Shadow": "<= 1.1", "Suggest": "<= 1", "Automate": "<= 0.95"}
     alone = {**forecast("task.horizon", ...), "gates": []}
     assert {gate.horizon for gate in effective(load_spec(alone)).gates} == {None}
+
+
+def test_windows_may_be_gated() -> None:
+    spec = load_spec(windowed("metric", "recall"))
+    assert (spec.gates[0].window, spec.gates[1].window) == ("Each", None)
+    assert spec.data.windows is not None
+    assert spec.data.windows.length == "Month"
+    assert load_spec(changed("data.windows", {"count": 5000})).data.windows is not None
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (
+            changed("data.windows", {}),
+            "spec.data.windows: set either length, such as Month or 30d, or count; got neither",
+        ),
+        (
+            changed("data.windows", {"length": "30d", "count": 500}),
+            "spec.data.windows: set either length, such as Month or 30d, or count; got length '30d' and count 500",
+        ),
+        (changed("data.windows", {"length": "30"}), "spec.data.windows.length: got '30', expected Hour, Day, Week"),
+        (
+            changed("data.windows", {"count": 50, "timeZone": "Europe/Berlin"}),
+            "spec.data.windows.timeZone: got 'Europe/Berlin', which belongs to length; leave it out",
+        ),
+        (
+            {**changed("task.time", ...), "data": {"test": {"uri": "t.csv"}, "windows": {"length": "Month"}}},
+            "spec.data.windows.length: got 'Month', but spec.task.time, the column that says when a row happened, is",
+        ),
+        (
+            changed("gates.0.window", "Each"),
+            "spec.gates[0].window: got 'Each', but spec.data.windows isn't declared; declare how long windows are",
+        ),
+        (
+            windowed("each", ["age"], rows="train"),
+            "spec.gates[0].window: windows are of all test rows: leave each, rows out",
+        ),
+        (
+            windowed("metric", "leaks", require={"Shadow": "<= 0"}),
+            "spec.gates[0].window: got 'Each': leaks is no number of answers and labels, which windows have; remove it",
+        ),
+        (
+            windowed("require", {"Suggest": "better than linear"}),
+            "spec.gates[0].require.Suggest: 'better than linear': windows are held against numbers only",
+        ),
+    ],
+)
+def test_windows_that_do_not_fit_are_refused(document: dict[str, object], words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)):
+        load_spec(document)
 
 
 @pytest.mark.parametrize(

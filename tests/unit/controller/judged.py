@@ -111,6 +111,7 @@ def judged(
         records=(record,),
         evidence={name: found},
         looks={look_at(found, criteria=looked_digest(spec), settings=settings_digest(spec, found)).key: 1},
+        first_seen={MODEL_DIGEST: ""},  # nobody knows
         settings=SETTINGS,
     )
 

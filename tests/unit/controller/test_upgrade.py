@@ -48,7 +48,8 @@ OLDER, NEWER = replace(SETTINGS, images=OLD), replace(SETTINGS, images=NEW)
 
 def seen(document: Object, *, settings: Settings, **more: Any) -> ModelSnapshot:
     """What an operator reads of it that measured nothing yet."""
-    return ModelSnapshot(mdep=document, namespace=None, grant=None, settings=settings, **more)
+    known = {MODEL_DIGEST: "2026-01-01T00:00:00Z"}
+    return ModelSnapshot(mdep=document, namespace=None, grant=None, settings=settings, first_seen=known, **more)
 
 
 def made(snapshot: ModelSnapshot, kind: str) -> Object:
@@ -206,8 +207,9 @@ def test_an_older_image_is_not_told_what_it_would_not_understand() -> None:
     ((_, template),) = attempts(replace(namespace(document, mevals=(meval,)), settings=NEWER)).values()
     for container in (template["spec"]["initContainers"][0], template["spec"]["containers"][0]):
         (packed,) = (item["value"] for item in container["env"] if item["name"] == SETTINGS_VARIABLE)
-        assert "images" in meval["spec"]
-        assert unpack(packed)["spec"] == {name: part for name, part in meval["spec"].items() if name != "images"}
+        newer = {"images", "firstSeen"}
+        assert newer < meval["spec"].keys()
+        assert unpack(packed)["spec"] == {name: part for name, part in meval["spec"].items() if name not in newer}
 
 
 @pytest.mark.parametrize("image", ["repo/fetch:1", "repo/fetch@sha256:12", "@sha256:" + "1" * 64, ""])

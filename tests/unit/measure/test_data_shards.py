@@ -6,7 +6,7 @@ import pytest
 
 from mandate.measure.data import shards
 from mandate.measure.data.grid import LIMIT
-from mandate.measure.data.profile import dumps, profile
+from mandate.measure.data.profile import Profile, dumps, profile
 from mandate.measure.split import PARTS, Split
 from mandate.measure.table import MeasureError
 from mandate.measure.work import SERIAL, Threads
@@ -30,9 +30,20 @@ def rows(parts=(-1, 0, 1, 2)):
     return table, Split(part=part, keys=np.arange(ROWS, dtype=np.uint64), digest="sha256:" + "0" * 64)
 
 
+def profiles(table, split, names, **kwargs):
+    """All columns' at once."""
+    columns = dict(shards.by_column(table, split, names, then=lambda name, of: (name, of), **kwargs))
+    counts, limit = split.counts(), shards.cells(table.num_rows, len(names))
+    return {
+        part: Profile(rows=counts[part], limit=limit, columns={name: of[part] for name, of in columns.items()})
+        for part in PARTS
+        if counts[part]
+    }
+
+
 def found(table, split, **kwargs):
-    profiles = shards.profiles(table, split, NAMES, categories=["y"], **kwargs)
-    return {part: dumps(one) for part, one in profiles.items()}
+    every = profiles(table, split, NAMES, categories=["y"], **kwargs)
+    return {part: dumps(one) for part, one in every.items()}
 
 
 @pytest.mark.row("D2/shards")
@@ -61,9 +72,9 @@ def test_a_large_table_shares_its_cells_among_its_columns(monkeypatch):
     monkeypatch.setattr(shards, "SHARED_CELLS", 200)
     monkeypatch.setattr(shards, "LEAST_CELLS", 2)
     table, split = rows()
-    profiles = shards.profiles(table, split, NAMES, shard_rows=500)
-    numbers = profiles["train"].columns["x"].numbers
-    assert profiles["train"].limit == 200 // len(NAMES)
+    several = profiles(table, split, NAMES, shard_rows=500)
+    numbers = several["train"].columns["x"].numbers
+    assert several["train"].limit == 200 // len(NAMES)
     assert 2 < len(numbers.count) <= 40
     assert not numbers.exact
     assert found(table, split, shard_rows=7) == found(table, split, workers=Threads(2))
@@ -89,5 +100,33 @@ def test_what_cant_be_profiled_is_refused():
     table, split = rows()
     table = table.append_column("list", pa.array([[1]] * ROWS))
     with pytest.raises(MeasureError) as error:
-        shards.profiles(table, split, ["list"], workers=Threads(2))
+        profiles(table, split, ["list"], workers=Threads(2))
     assert error.value.code == "NestedColumn"
+
+
+class Elsewhere:
+    """Workers whose tasks would go to other machines."""
+
+    here = SERIAL
+
+    def map(self, function, tasks):
+        return map(function, tasks)
+
+
+@pytest.mark.row("D2/shards")
+@pytest.mark.parametrize("workers", [SERIAL, Elsewhere()])
+def test_a_column_is_done_with_before_the_next_one_is_profiled(workers, monkeypatch):
+    table, split = rows()
+    seen, profiled = [], shards.profile_piece
+    monkeypatch.setattr(shards, "profile_piece", lambda piece: (seen.append(piece.name), profiled(piece))[1])
+
+    def done(name, columns):
+        seen.append(f"{name} done")
+        return name, tuple(columns)
+
+    found = shards.by_column(table, split, NAMES, categories=["y"], workers=workers, shard_rows=ROWS // 2, then=done)
+    assert list(found) == [(name, PARTS) for name in NAMES]
+    if workers is SERIAL:
+        assert seen == [step for name in NAMES for step in (name, name, f"{name} done")]
+    else:  # known to be whole once the next one's first piece is there
+        assert all(seen.index(f"{name} done") <= 2 * place + 4 + place for place, name in enumerate(NAMES))

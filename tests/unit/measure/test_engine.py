@@ -120,7 +120,7 @@ class Case:
 
 def find(computed: Computed, metric: str, **place) -> Estimate:
     wanted = {"on": "test", "slice": "overall", "value": None, "versus": None, "across": None, "shape": None}
-    wanted |= {"of_class": None, "quantile": None, "horizon": None} | place
+    wanted |= {"of_class": None, "quantile": None, "horizon": None, "window": None} | place
     found = [
         e
         for e in computed.estimates
@@ -178,6 +178,9 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
         if kind != "Regression":
             case.annotate(3)
         asked = case.data.model_copy(update={"domain_classifier": spec.DomainClassifier()})
+        if asked.annotations is not None:
+            apart = asked.annotations.model_copy(update={"independent": True})
+            asked = asked.model_copy(update={"annotations": apart})
         computed = case.compute(data=asked, production=profile([case.table])).estimates
         for origin, estimates in (("Computed", computed), ("Service", service)):
             declared = {metric.name: metric for metric in metrics_for(kind) if metric.origin == origin}
@@ -186,7 +189,7 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
             assert exact == {name for name, metric in declared.items() if metric.fact}
         facts |= {e.quantity.metric for e in computed if isinstance(e.interval, Fact)}
     spreads = {name for name, metric in CATALOGUE.items() if metric.spreads}
-    agreement = {"cohen_kappa", "fleiss_kappa"}
+    agreement = {"cohen_kappa", "fleiss_kappa", "label_noise"}
     clock = {name for name, metric in CATALOGUE.items() if metric.origin == "Clock"}
     served = {e.quantity.metric for e in service}
     assert set(CATALOGUE) == set(METRICS) | spreads | agreement | facts | clock | served | {"domain_auc"}

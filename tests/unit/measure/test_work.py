@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from mandate.measure.table import MeasureError
-from mandate.measure.work import AHEAD, MOST, SERIAL, Threads, available, threads
+from mandate.measure.work import AHEAD, MOST, SERIAL, Threads, available, others, threads
 
 
 def square(number):
@@ -87,3 +87,9 @@ def test_a_container_keeps_to_its_share_of_the_cores(tmp_path, quota, most, monk
     (tmp_path / "cpu.max").write_text(quota)
     assert available(quota=tmp_path / "cpu.max") == most
     assert available(quota=tmp_path / "none") == MOST
+
+
+def test_who_is_left_beside_one_thread():
+    assert others(SERIAL) is SERIAL
+    assert others(Threads(2)) is SERIAL
+    assert others(Threads(4)).count == 3

@@ -142,7 +142,7 @@ def test_json_keeps_its_fields() -> None:
         "schema", "name", "version", "useCase", "task", "result", "target", "reached", "headline", "answer",
         "obstacles", "steps", "levels", "gates", "metrics", "baselines", "classes", "reliability", "slices", "fairness",
         "weakest", "service", "serviceNotes", "rows", "look", "heldOut", "isolation", "newest", "findings", "digests",
-        "versions", "seconds", "declared", "history", "data", "horizons", "labels",
+        "versions", "seconds", "declared", "history", "data", "horizons", "labels", "personal", "windows",
     }  # fmt: skip
 
 

@@ -414,3 +414,14 @@ def test_offsets_that_point_elsewhere_are_refused(tmp_path):
 def test_a_declared_format_beats_the_ending(write):
     assert read_table(write(b"a,b\n1,2\n", "download"), format="CSV").to_pydict() == {"a": [1], "b": [2]}
     assert fails(write(b"a,b\n1,2\n"), format="Parquet").code == "Unreadable"
+
+
+def test_parquet_of_many_columns_is_read_as_it_was_written(tmp_path):
+    written = pa.table(
+        {f"c{index}": pa.array([index, None, index + 1]) for index in range(11)} | {"a.b": ["x", "y", "z"]}
+    )
+    parquet.write_table(written, tmp_path / "t.parquet", row_group_size=2)
+    found = read_table(tmp_path / "t.parquet")
+    assert found.column_names == written.column_names
+    assert found.equals(written)
+    assert read_table(tmp_path / "t.parquet", columns=["c9", "a.b", "c0"]).column_names == ["c9", "a.b", "c0"]

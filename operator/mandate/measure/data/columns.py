@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,6 +22,17 @@ class Columns:
     names: tuple[str, ...]
     categories: tuple[str, ...]
     left_out: tuple[str, ...]
+    personal: tuple[str, ...] = ()
+    """Left out, too, as what is stored holds values."""
+
+    def without(self, personal: Collection[str]) -> Columns:
+        """Of what leaves the evaluation: nothing of columns that are personal."""
+        return Columns(
+            names=tuple(name for name in self.names if name not in personal),
+            categories=tuple(name for name in self.categories if name not in personal),
+            left_out=self.left_out,
+            personal=tuple(name for name in self.names if name in personal),
+        )
 
 
 def identities(task: Task) -> list[str]:

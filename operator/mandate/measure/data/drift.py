@@ -16,7 +16,7 @@ both say so: with 200,000 rows everything is significant, with 50 everything loo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,23 +75,33 @@ def drift(
     """
 
     def compared(name: str) -> ColumnDrift | None:
-        one, other = reference.columns[name], current.columns[name]
-        kinds = {one.kind, other.kind} - {"Empty"}
-        if kinds not in ({"Number"}, {"Category"}):
-            return None
-        return _compared(name, one, other, rules, worth, number=kinds == {"Number"})
+        return compare(name, reference.columns[name], current.columns[name], rules=rules, worth=worth)
 
     names = [name for name in reference.columns if name in current.columns and name not in leave_out]
-    found = [column for column in workers.here.map(compared, names) if column is not None]
+    return decided([column for column in workers.here.map(compared, names) if column is not None], rules=rules)
+
+
+def compare(
+    name: str, reference: Column, current: Column, *, rules: Rules = DEFAULT, worth: tuple[float, float] = (1.0, 1.0)
+) -> ColumnDrift | None:
+    """One column's distances, of which nothing is decided yet; None where it has none, as of `drift`."""
+    kinds = {reference.kind, current.kind} - {"Empty"}
+    if kinds not in ({"Number"}, {"Category"}):
+        return None
+    return _compared(name, reference, current, rules, worth, number=kinds == {"Number"})
+
+
+def decided(found: Sequence[ColumnDrift], *, rules: Rules = DEFAULT) -> tuple[ColumnDrift, ...]:
+    """A table's columns with what they are together: p-values adjusted for all of them, in the order of `drift`."""
     tests = [(index, item.p) for index, column in enumerate(found) for item in column.distances if item.p is not None]
     least = dict.fromkeys(range(len(found)), 2.0)
     for (index, _), adjusted in zip(tests, distances.holm([p for _, p in tests]), strict=True):
         least[index] = min(least[index], adjusted)
-    decided = (
+    known = (
         column if least[index] > 1 else column.model_copy(update=_decision(column, least[index], rules))
         for index, column in enumerate(found)
     )
-    return tuple(sorted(decided, key=lambda column: (not column.changed, -_farthest(column), column.column)))
+    return tuple(sorted(known, key=lambda column: (not column.changed, -_farthest(column), column.column)))
 
 
 def _decision(column: ColumnDrift, adjusted: float, rules: Rules) -> dict[str, object]:

@@ -21,16 +21,17 @@ from mandate.evidence.data import (
     Finding,
     Unasked,
 )
+from mandate.memory import give_back
 
-from ..split import Split
+from ..split import PARTS, Part, Split
 from ..table import MeasureError, text_codes
 from ..table import column as column_of
 from ..work import SERIAL, Workers
 from . import shards
 from .distances import ks_p
-from .drift import DEFAULT, Rules, drift, tested
+from .drift import DEFAULT, Rules, compare, decided, tested
 from .leakage import contents, leakage
-from .profile import NAME_LENGTH, profile
+from .profile import NAME_LENGTH, Column, Profile, profile
 from .quality import quality
 
 SAID = {"ks": "KS", "wasserstein": "Wasserstein", "psi": "PSI", "jensen_shannon": "Jensen–Shannon"}
@@ -63,16 +64,33 @@ def examine(
     unread = unreadable(table, features, categories=categories)
     features = [name for name in features if name not in unread]
     names = list(dict.fromkeys([*features, target]))
-    profiles = shards.profiles(table, split, names, categories=categories, workers=workers)
-    first, *later = profiles
+    counts, limit = split.counts(), shards.cells(table.num_rows, len(names))
+    first, *later = (part for part in PARTS if counts[part])
     codes = None if cluster is None else text_codes(table, cluster)[1]
-    worth = {part: 1.0 if codes is None else kish(codes[split.rows(part)]) for part in profiles}
+    worth = {part: 1.0 if codes is None else kish(codes[split.rows(part)]) for part in (first, *later)}
     comparisons: list[Comparison] = []
     unasked = list(not_asked(unread))
-    findings = [*unread.values(), *quality(profiles[first], part=first)]
+    findings = [*unread.values()]
+    compared: dict[Part, list[ColumnDrift]] = {part: [] for part in later}
+
+    def looked_at(name: str, columns: dict[Part, Column]) -> tuple[list[Finding], dict[Part, ColumnDrift | None]]:
+        """What is to be said of one column."""
+        of = {part: Profile(rows=counts[part], limit=limit, columns={name: columns[part]}) for part in columns}
+        said, apart = [*quality(of[first], part=first)], dict[Part, ColumnDrift | None]()
+        for part in later:
+            both = (worth[first], worth[part])
+            apart[part] = compare(name, columns[first], columns[part], rules=rules, worth=both)
+            said += quality(of[part], part=part, reference=of[first], worth=both)
+        give_back()
+        return said, apart
+
+    for said, apart in shards.by_column(table, split, names, categories=categories, workers=workers, then=looked_at):
+        findings += said
+        for part, column in apart.items():
+            if column is not None:
+                compared[part].append(column)
     for part in later:
-        both = (worth[first], worth[part])
-        columns = drift(profiles[first], profiles[part], rules=rules, worth=both, workers=workers)
+        columns = decided(compared[part], rules=rules)
         changed = [column for column in columns if column.changed]
         comparisons.append(
             Comparison(
@@ -84,10 +102,10 @@ def examine(
             )
         )
         if part == "test":
-            counts = tuple(int(profiles[one].rows * worth[one]) for one in (first, part))
-            unasked += too_few(counts, tests=2 * len(columns), level=rules.level)
+            rows = tuple(int(counts[one] * worth[one]) for one in (first, part))
+            unasked += too_few(rows, tests=2 * len(columns), level=rules.level)
         findings += changes(changed, first, part, target=target, by_time=by_time)
-        findings += quality(profiles[part], part=part, reference=profiles[first], worth=both)
+    give_back()
     leaks, open_ = leakage(
         table,
         split,

@@ -1,4 +1,4 @@
-"""Profiles of a table's parts in one pass, shard by shard: a task is one column of one shard.
+"""Profiles of a table's parts, column after column: a task is one column of one shard.
 
 The table may be mapped from a file: only what is under way is in memory. The profiles have the same bytes whoever does
 the tasks (`work`), and whatever the shards, since profiles merge exactly.
@@ -6,17 +6,19 @@ the tasks (`work`), and whatever the shards, since profiles merge exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..split import PARTS, Part, Split
-from ..work import SERIAL, Workers
+from ..work import SERIAL, Result, Workers
 from . import grid as grids
-from .profile import Column, Profile, merge_columns, profile_column
+from .profile import Column, merge_columns, profile_column
 
 SHARD_ROWS = 1 << 20
 """Rows of a shard, in the table's order."""
@@ -59,7 +61,7 @@ def cells(rows: int, columns: int) -> int:
     return min(grids.LIMIT, max(LEAST_CELLS, SHARED_CELLS // columns))
 
 
-def profiles(
+def by_column(
     table: pa.Table,
     split: Split,
     names: Sequence[str],
@@ -67,30 +69,53 @@ def profiles(
     categories: Collection[str] = (),
     workers: Workers = SERIAL,
     shard_rows: int | None = None,
-) -> dict[Part, Profile]:
-    """The profiles, as `profile` makes them, of those parts that have rows. Raises what `profile` does.
+    then: Callable[[str, dict[Part, Column]], Result],
+) -> Iterator[Result]:
+    """What `then` makes of each column's name and its profiles, those of the parts that have rows, by `names`' order.
 
-    `shard_rows` (SHARD_ROWS where left out) changes nothing but how much is in memory at a time.
+    Each profile is as `profile` makes it. Few columns' profiles are there at a time: those of a table's numbers may
+    have as many cells as it has values. `shard_rows` (SHARD_ROWS where left out) changes nothing but how much is in
+    memory. Raises what `profile` does.
     """
     limit = cells(table.num_rows, len(names))
-    found: dict[Part, dict[str, Column]] = {part: {} for part in PARTS if split.rows(part).any()}
-    pieces = _pieces(table, split, names, frozenset(categories), limit=limit, shard_rows=shard_rows or SHARD_ROWS)
-    for name, columns in workers.map(profile_piece, pieces):
-        for part, column in columns.items():
-            known = found[part].get(name)
-            found[part][name] = column if known is None else merge_columns(name, known, column, limit)
-    counts = split.counts()
-    return {part: Profile(rows=counts[part], limit=limit, columns=columns) for part, columns in found.items()}
+    if workers is workers.here:  # each column from its beginning to its end by one of them
+
+        def whole(name: str) -> Result:
+            pieces = _pieces(table, split, [name], frozenset(categories), limit=limit, shard_rows=shard_rows)
+            (item,) = _merged(map(profile_piece, pieces), limit)
+            return then(*item)
+
+        return workers.map(whole, names)
+    pieces = _pieces(table, split, names, frozenset(categories), limit=limit, shard_rows=shard_rows)
+    return workers.here.map(lambda item: then(*item), _merged(workers.map(profile_piece, pieces), limit))
+
+
+def _merged(pieces: Iterable[tuple[str, dict[Part, Column]]], limit: int) -> Iterator[tuple[str, dict[Part, Column]]]:
+    """Each column's pieces as one."""
+    for name, of_one in groupby(pieces, key=itemgetter(0)):
+        whole: dict[Part, Column] = {}
+        for _, columns in of_one:
+            for part, column in columns.items():
+                known = whole.get(part)
+                whole[part] = column if known is None else merge_columns(name, known, column, limit)
+        yield name, {part: whole[part] for part in PARTS if part in whole}
 
 
 def _pieces(
-    table: pa.Table, split: Split, names: Sequence[str], categories: frozenset[str], *, limit: int, shard_rows: int
+    table: pa.Table,
+    split: Split,
+    names: Sequence[str],
+    categories: frozenset[str],
+    *,
+    limit: int,
+    shard_rows: int | None,
 ) -> Iterator[Piece]:
-    for start in range(0, table.num_rows, shard_rows):
-        part = split.part[start : start + shard_rows]
-        shard = table.slice(start, shard_rows)
-        for name in names:
-            yield Piece(name=name, values=shard.column(name), part=part, categories=categories, limit=limit)
+    shard_rows = shard_rows or SHARD_ROWS
+    for name in names:
+        values = table.column(name)
+        for start in range(0, table.num_rows, shard_rows):
+            part, some = split.part[start : start + shard_rows], values.slice(start, shard_rows)
+            yield Piece(name=name, values=some, part=part, categories=categories, limit=limit)
 
 
 def profile_piece(piece: Piece) -> tuple[str, dict[Part, Column]]:
