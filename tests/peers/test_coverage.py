@@ -133,7 +133,7 @@ def quick(tmp_path):
     return kept, how
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(quick, monkeypatch):
+def test_the_check_goes_on_where_a_run_was_stopped(quick, monkeypatch):
     kept, how = quick
     cell = replace(coverage.binary_cell(rows=50, prevalence=0.5, distance=1.0), metrics=["accuracy", "recall"])
     whole = coverage.score(cell, **how)
@@ -149,7 +149,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(quick, monkeypatch):
     assert coverage.lines(first) == coverage.lines(whole)[1:]
 
 
-def test_what_other_code_found_is_found_anew(quick):
+def test_the_check_finds_anew_what_other_code_found(quick):
     kept, how = quick
     cell = replace(coverage.binary_cell(rows=50, prevalence=0.5, distance=1.0), metrics=["recall"])
     coverage._run(cell, kept, **how)
@@ -157,14 +157,14 @@ def test_what_other_code_found_is_found_anew(quick):
     assert replace(kept, settings=dict(kept.settings) | {"code": "other"}).found(cell.name) == []
 
 
-def test_every_metric_with_an_interval_is_simulated():
+def test_the_check_simulates_every_metric_with_an_interval():
     cells = coverage.cells()
     assert len({cell.name for cell in cells}) == len(cells)
     every = {metric for cell in cells for metric in cell.metrics}
     assert every == {name for name in METRICS if METRICS_OF[name].groups}
 
 
-def test_forecasts_count_series_where_there_are_enough_and_blocks_else():
+def test_the_check_counts_series_where_there_are_enough_and_blocks_else():
     def clusters(**how):
         _, _, codes = dependent.forecast_cell(**how).draw(np.random.default_rng(1))
         return codes

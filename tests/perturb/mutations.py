@@ -1044,8 +1044,8 @@ MUTATIONS = (
     mutation(
         "weeks from Thursday",
         HISTORY,
-        '_MONDAY if period == "Week" else 0',
-        "0",
+        'wall - (_MONDAY if period == "Week" else 0)',
+        "wall",
         f"{SIMPLE}::test_the_last_period_is_pandas_period[Week-W-SUN]",
     ),
     mutation(
@@ -1238,6 +1238,13 @@ MUTATIONS = (
         "FAITHFUL = 1e-3",
         "FAITHFUL = -1e99",
         f"{REMAINDER}::test_where_sums_lose_their_digits_the_rows_are_asked",
+    ),
+    mutation(
+        "all positives for those that are left",
+        "measure/remainder.py",
+        "self._positives - int(np.count_nonzero(self.sample.actual[rows]))\n        value, powers",
+        "self._positives\n        value, powers",
+        f"{REMAINDER}::test_many_steps_of_precision_are_told_by_fewer",
     ),
     mutation(
         "steps of precision over which rows above change much",
