@@ -341,7 +341,6 @@ MUTATIONS = (
         "value=found.value / width",
         "value=found.value",
         f"{VALUES}::test_scores_that_say_little_have_a_slope_too",
-        metrics=("calibration_slope",),
     ),
     mutation(
         "heavy rows that agree are sure",
