@@ -76,6 +76,11 @@ class Metric:
         """Whether it is measured in windows of the test rows, too."""
         return self.origin == "Computed" and self.groups and not self.fact
 
+    @property
+    def is_sample(self) -> bool:
+        """Whether measuring it again is another look: what time alone changes tells nothing new when told anew."""
+        return self.origin != "Clock"
+
 
 _METRICS = (
     Metric(name="accuracy", title="Accuracy", better="Higher", tasks=CLASSIFICATION, needs="Label"),

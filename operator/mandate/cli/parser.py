@@ -84,6 +84,7 @@ def build_kubectl() -> argparse.ArgumentParser:
     compare.set_defaults(command="compare_stored")
     _target(compare)
     _comparing(compare)
+    _report_stored(commands)
     for verb, help_ in VERBS.items():
         command = commands.add_parser(
             verb,
@@ -126,8 +127,10 @@ def _threads(text: str) -> int:
     return value
 
 
-def _target(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", help="the ModelDeployment's name")
+def _target(
+    command: argparse.ArgumentParser, *, metavar: str = "MODEL", help_: str = "the ModelDeployment's name"
+) -> None:
+    command.add_argument("model", metavar=metavar, help=help_)
     command.add_argument("-n", "--namespace", help="its namespace (default: the context's)")
     command.add_argument("--context", help="the kubeconfig's context to use")
     command.add_argument("--kubeconfig", metavar="FILE", help="the kubeconfig (default: as kubectl's)")
@@ -194,6 +197,25 @@ def _report(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     _outputs(command)
     _looks(command)
+
+
+def _report_stored(commands: Commands[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "report",
+        help="show the evidence that is kept of an evaluation, judged",
+        description="Judges the evidence that the cluster keeps of an evaluation and reports, as `mandate report`\n"
+        "does with a file: on the criteria of the ModelDeployment, or of --file.",
+        epilog=EXIT_CODES.rstrip() + "; or the API server doesn't answer\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command="report_stored")
+    _target(
+        command, metavar="NAME", help_="a ModelDeployment's name, for its newest evaluation; or a ModelEvaluation's"
+    )
+    command.add_argument("-f", "--file", type=Path, metavar="FILE", help="YAML with the criteria to judge on instead")
+    command.add_argument("--name", help="which ModelDeployment, where the YAML holds several")
+    _outputs(command)
+    _looks(command, default="the operator's count, where it is of this verdict; else 1, and the report says so")
 
 
 def _compare(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -380,13 +402,13 @@ def _outputs(command: argparse.ArgumentParser, formats: tuple[str, ...] = FORMAT
     )
 
 
-def _looks(command: argparse.ArgumentParser) -> None:
+def _looks(command: argparse.ArgumentParser, *, default: str = "1, and the report says so") -> None:
     group = command.add_mutually_exclusive_group()
     group.add_argument(
         "--look",
         type=int,
         metavar="N",
-        help="this is the N-th look at these test rows (default: 1, and the report says so)",
+        help=f"this is the N-th look at these test rows (default: {default})",
     )
     group.add_argument(
         "--ledger",

@@ -27,7 +27,7 @@ def execute(options: argparse.Namespace) -> int:
     declared = manifest.read(options.file, name=options.name)
     with progress(f"reading {options.evidence.name}"):
         evidence = read(options.evidence)
-    same_measurement(declared, evidence, path=options.evidence)
+    same_measurement(declared, evidence, name=f"--evidence {options.evidence}")
     return verdict.conclude(declared, evidence, options, outputs)
 
 
@@ -65,19 +65,19 @@ def _unpacked(data: bytes, *, path: Path) -> bytes:
     return unpacked
 
 
-def same_measurement(declared: Manifest, evidence: Evidence, *, path: Path) -> None:
+def same_measurement(declared: Manifest, evidence: Evidence, *, name: str) -> None:
     """Criteria may have changed since the measurement; what was measured may not. Raises InputError."""
     from mandate.api.spec import DATA_TABLES
 
-    same_settings(declared, evidence, name=f"--evidence {path}")
+    same_settings(declared, evidence, name=name)
     inputs, data = evidence.computed.inputs, declared.spec.data
-    tables = {name: getattr(data, name) for name in DATA_TABLES}
+    tables = {part: getattr(data, part) for part in DATA_TABLES}
     pairs = [("model.source", declared.spec.model.source.digest, inputs.model)]
-    pairs += [(f"data.{name}", table.digest, inputs.data.get(name)) for name, table in tables.items() if table]
+    pairs += [(f"data.{part}", table.digest, inputs.data.get(part)) for part, table in tables.items() if table]
     for field, declares, found in pairs:
         if declares is not None and declares != found:
             raise InputError(
-                f"--evidence {path}: spec.{field}.digest: declared is {declares}, measured was {found}; "
+                f"{name}: spec.{field}.digest: declared is {declares}, measured was {found}; "
                 "run `mandate evaluate` again"
             )
 

@@ -124,10 +124,10 @@ def _start(
         return Under("WaitingForGrant", "the namespace's AutonomyGrant doesn't hold this evaluation's Pod yet"), ()
     actions: tuple[Action, ...] = ()
     if spec.sealed and not any(item["metadata"]["name"] == name for item in snapshot.seals):
-        actions = (Create(desired.seal(meval, spec, attempt=attempt, scheduler=scheduler)),)
+        actions = (Create(desired.seal(meval, attempt=attempt, scheduler=scheduler)),)
     return Under("Starting", f"Job {name}"), (
         *actions,
-        Create(desired.job(meval, spec, attempt=attempt, settings=settings, scheduler=scheduler)),
+        Create(desired.job(meval, attempt=attempt, settings=settings, scheduler=scheduler)),
     )
 
 

@@ -24,11 +24,10 @@ from mandate.controller.decide_evaluation import attempt_of, runs, scheduler_dec
 from mandate.controller.desired import controller_of
 from mandate.controller.identity import job_name
 from mandate.controller.plan import Plan, Replace
-from mandate.controller.pods import batch_template, evaluation_template, serving_template
+from mandate.controller.pods import batch_template, serving_template
 from mandate.controller.progress import finished
 from mandate.controller.room import MOST_EVALUATIONS, fitted
 from mandate.controller.serve import recorded
-from mandate.controller.settings import Settings
 from mandate.controller.snapshot import GrantSnapshot
 from mandate.rollout.record import state_of
 from mandate.rollout.state import Holder, State, rank
@@ -135,7 +134,7 @@ def attempts(snapshot: GrantSnapshot) -> dict[str, tuple[str, Object]]:
     of_model: dict[str, list[Object]] = {}
     for meval in snapshot.mevals:
         of_model.setdefault(str((meval.get("spec") or {}).get("modelDeployment")), []).append(meval)
-    waiting: list[tuple[bool, str, str, Object, Scheduler | None]] = []
+    waiting: list[tuple[bool, str, str, str, Object, Scheduler | None]] = []
     for meval in snapshot.mevals:
         spec = evaluation_of(meval)
         if spec is None or meval["metadata"].get("deletionTimestamp"):
@@ -149,30 +148,12 @@ def attempts(snapshot: GrantSnapshot) -> dict[str, tuple[str, Object]]:
             scheduler = told(job) if job is not None else scheduler_declared(mdeps.get(model))
             if going or not refusal(scheduler, snapshot.settings.dask_schedulers):
                 created = meval["metadata"].get("creationTimestamp", "")
-                waiting.append((not going, created, name, meval, scheduler))
+                waiting.append((not going, created, name, model, meval, scheduler))
     chosen = sorted(waiting, key=lambda item: item[:3])[:MOST_EVALUATIONS]
     return {
-        name: attempt_template(meval, name, snapshot.settings, scheduler=scheduler)
-        for _, _, name, meval, scheduler in chosen
+        name: (model, desired.attempt_template(meval, name, settings=snapshot.settings, scheduler=scheduler))
+        for _, _, name, model, meval, scheduler in chosen
     }
-
-
-def attempt_template(
-    meval: Object, job: str, settings: Settings, *, scheduler: Scheduler | None = None
-) -> tuple[str, Object]:
-    """The model and the stated Pod template of one attempt."""
-    spec = evaluation_of(meval)
-    assert spec is not None
-    metadata = meval["metadata"]
-    template = evaluation_template(
-        job=job,
-        namespace=metadata["namespace"],
-        evaluation=metadata["name"],
-        spec=spec,
-        settings=settings,
-        scheduler=scheduler,
-    )
-    return spec.model_deployment, template
 
 
 def is_needed(snapshot: GrantSnapshot) -> bool:

@@ -23,6 +23,7 @@ from mandate.api.names import (
     workload_name,
 )
 from mandate.controller import kserve, pods
+from mandate.controller.choice import evaluation_of
 from mandate.controller.dask import Scheduler, egress
 from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.settings import Images, Settings
@@ -98,29 +99,30 @@ def evaluation(mdep: Object, name: str, spec: ModelEvaluationSpec) -> Object:
     }
 
 
-def job(
-    meval: Object,
-    spec: ModelEvaluationSpec,
-    *,
-    attempt: int,
-    settings: Settings,
-    scheduler: Scheduler | None = None,
-) -> Object:
-    """One attempt at a measurement: one Pod, replaced only where a disruption took it."""
-    metadata = meval["metadata"]
-    name = job_name(metadata["name"], attempt)
-    template = pods.evaluation_template(
-        job=name,
+def attempt_template(meval: Object, job: str, *, settings: Settings, scheduler: Scheduler | None = None) -> Object:
+    """The Pod template of the Job of this name, one attempt at a measurement that this version understands.
+
+    Job and grant take it from here: what is granted must be what is run.
+    """
+    metadata, spec = meval["metadata"], evaluation_of(meval)
+    assert spec is not None
+    return pods.evaluation_template(
+        job=job,
         namespace=metadata["namespace"],
         evaluation=metadata["name"],
         spec=spec,
         settings=settings,
         scheduler=scheduler,
     )
+
+
+def job(meval: Object, *, attempt: int, settings: Settings, scheduler: Scheduler | None = None) -> Object:
+    """One attempt at a measurement: one Pod, replaced only where a disruption took it."""
+    name = job_name(meval["metadata"]["name"], attempt)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _evaluation_metadata(meval, spec, name),
+        "metadata": _evaluation_metadata(meval, name),
         "spec": {
             "backoffLimit": 0,
             "completions": 1,
@@ -132,19 +134,19 @@ def job(
             "podFailurePolicy": {
                 "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
-            "template": template,
+            "template": attempt_template(meval, name, settings=settings, scheduler=scheduler),
         },
     }
 
 
-def seal(meval: Object, spec: ModelEvaluationSpec, *, attempt: int, scheduler: Scheduler | None = None) -> Object:
+def seal(meval: Object, *, attempt: int, scheduler: Scheduler | None = None) -> Object:
     """No traffic to or from the Pod of one attempt, but to the Dask `scheduler` where it has one; what runs inside
     still talks over localhost."""
     name = job_name(meval["metadata"]["name"], attempt)
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": _evaluation_metadata(meval, spec, name),
+        "metadata": _evaluation_metadata(meval, name),
         "spec": {
             "podSelector": {"matchLabels": {LABEL_EVALUATION: name}},
             "policyTypes": ["Ingress", "Egress"],
@@ -293,10 +295,10 @@ def _metadata(mdep: Object, name: str, *, record: str | None = None) -> Object:
     return {"name": name, "namespace": mdep["metadata"]["namespace"], "labels": labels}
 
 
-def _evaluation_metadata(meval: Object, spec: ModelEvaluationSpec, name: str) -> Object:
+def _evaluation_metadata(meval: Object, name: str) -> Object:
     return {
         "name": name,
         "namespace": meval["metadata"]["namespace"],
-        "labels": {LABEL_MODEL: spec.model_deployment, LABEL_EVALUATION: name},
+        "labels": {LABEL_MODEL: meval["spec"]["modelDeployment"], LABEL_EVALUATION: name},
         "ownerReferences": [owner(meval)],
     }

@@ -19,10 +19,9 @@ def fitted_rows(split: Split, *, limit: int = FITTED_ROWS) -> NDArray[np.intp]:
     The sample is of each part the rows whose keys' hashes are smallest: whatever the rows' order, the same ones; a row
     more never moves more than one out. Rows of equal keys are in it together, or not at all.
     """
-    order = np.argsort(split.keys, kind="stable")
-    if all(count <= limit for part, count in split.counts().items() if part != "none"):
-        return order
-    kept = np.zeros(len(order), dtype=np.bool_)
+    if not sampled(split, limit=limit):
+        return np.argsort(split.keys, kind="stable")
+    kept = np.zeros(len(split.keys), dtype=np.bool_)
     hashed = mix(split.keys ^ _APART)
     for part in PARTS:
         rows = np.flatnonzero(split.rows(part))
@@ -30,7 +29,8 @@ def fitted_rows(split: Split, *, limit: int = FITTED_ROWS) -> NDArray[np.intp]:
             of = hashed[rows]
             rows = rows[of < np.partition(of, limit)[limit]]
         kept[rows] = True
-    return np.asarray(order[kept[order]], dtype=np.intp)
+    places = np.flatnonzero(kept)  # a few are sorted sooner than all
+    return np.asarray(places[np.argsort(split.keys[places], kind="stable")], dtype=np.intp)
 
 
 def sampled(split: Split, *, limit: int = FITTED_ROWS) -> list[str]:

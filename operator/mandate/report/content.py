@@ -48,7 +48,7 @@ Result = Literal["Holds", "Refused", "NotJudged"]
 """`Holds`: the target level's gates hold. `Refused`: a gate in the way is Fail or Inconclusive. `NotJudged`: none of
 them is Fail and at least one is Error, so the answer isn't known."""
 
-LookSource = Literal["Assumed", "Given", "Ledger"]
+LookSource = Literal["Assumed", "Given", "Ledger", "Operator"]
 """Where the look's number comes from: nobody counted, somebody said so, or a ledger counted."""
 
 MEANING: dict[Level, str] = {
@@ -414,6 +414,7 @@ def look_text(report: Report) -> str:
         "Assumed": "nobody counted; --ledger FILE does",
         "Given": "as given by --look",
         "Ledger": "counted by the ledger",
+        "Operator": "counted by the operator",
     }[report.look_source]
     share = f"{report.look_share:.1%}".replace("%", " %").replace(".0 %", " %")
     return f"look {report.look} at these test rows, {share} of the error budget ({counted})"

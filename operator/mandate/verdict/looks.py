@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mandate.api.catalogue import METRICS
 from mandate.evidence.canonical import digest
 from mandate.evidence.schema import Evidence, dump
-
-AGES = frozenset({"data_age"})
-"""What time alone changes: told anew it is no other sample."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,15 @@ def look_at(evidence: Evidence, *, criteria: str, settings: str) -> Look:
     """
     inputs, rows = evidence.computed.inputs, evidence.computed.row_sketch
     known = {"model": inputs.model or inputs.predictions, "rows": rows, "criteria": criteria}
-    sample = [dump(each) for each in evidence.measured.estimates if each.quantity.metric not in AGES]
+    sample = [dump(each) for each in evidence.measured.estimates if _is_sample(each.quantity.metric)]
     before = known | ({"sample": sample} if sample else {})
     return Look(digest(before | {"settings": settings}), rows, digest(before))
+
+
+def _is_sample(metric: str) -> bool:
+    """Whether measuring it again draws again; of what this version doesn't know, it is taken to."""
+    known = METRICS.get(metric)
+    return known is None or known.is_sample
 
 
 def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:

@@ -167,7 +167,7 @@ def test_a_sealed_pod_may_reach_the_scheduler_and_nothing_else(scheduler: Schedu
     spec = evaluation_of(snapshot.meval)
     assert spec is not None
     assert spec.sealed
-    policy = desired.seal(snapshot.meval, spec, attempt=1, scheduler=scheduler)["spec"]
+    policy = desired.seal(snapshot.meval, attempt=1, scheduler=scheduler)["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in policy
     way, *others = policy["egress"]

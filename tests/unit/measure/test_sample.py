@@ -28,6 +28,18 @@ def test_a_sample_is_the_same_rows_whatever_their_order():
     assert said.endswith("looked for on 1000 of 3000 train and 2000 test rows, drawn by their keys")
 
 
+@pytest.mark.parametrize("limit", [1, 200, 1999, 2999, 3000])
+def test_the_sample_has_the_rows_of_a_whole_sort_in_its_order_also_where_keys_are_equal(limit):
+    keys = RNG.integers(0, 900, ROWS).astype(np.uint64)
+    split = Split(part=PART, keys=keys, digest="")
+    found = fitted_rows(split, limit=limit)
+    order = np.argsort(keys, kind="stable")
+    assert np.array_equal(found, order[np.isin(order, found)])
+    if limit < 3000:
+        counts = [int((PART[found] == place).sum()) for place in range(3)]
+        assert all(count <= max(limit, least) for count, least in zip(counts, (0, 500, 0), strict=True))
+
+
 def test_a_row_more_moves_one_out_at_most():
     fewer = SPLIT.take(np.arange(1, ROWS))
     before, after = (set(KEYS[fitted_rows(SPLIT, limit=1000)]), set(fewer.keys[fitted_rows(fewer, limit=1000)]))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mandate.api.catalogue import METRICS
 from mandate.api.check import load_spec
 from mandate.evidence.schema import Cutoff, Estimate, Measured, Quantity, Support
 from mandate.verdict.criteria import settings_digest
@@ -57,6 +58,18 @@ def test_rows_that_grew_older_are_no_other_look() -> None:
     ]
     aged = [fresh.model_copy(update={"measured": Measured(estimates=(day,))}) for day in days]
     assert len({look_at(item, criteria="c", settings="s").key for item in (fresh, *aged)}) == 1
+
+
+def test_what_a_newer_version_measures_is_taken_for_a_sample() -> None:
+    """Only what says itself that it is none is left out: a look too many is the safe side."""
+    assert {name for name, metric in METRICS.items() if not metric.is_sample} == {"data_age"}
+    fresh = evidence(0.8)
+    items = [
+        Estimate(quantity=Quantity(metric="later_metric"), estimate=value, support=Support(rows=9, events=9))
+        for value in (1, 2)
+    ]
+    later = [fresh.model_copy(update={"measured": Measured(estimates=(item,))}) for item in items]
+    assert len({look_at(item, criteria="c", settings="s").key for item in (fresh, *later)}) == 3
 
 
 def test_measured_again_it_is_another_look_and_judged_again_it_is_not() -> None:

@@ -17,7 +17,7 @@ from scipy import special
 from mandate.evidence.data import Finding, Unasked
 
 from ..overlap import overlap
-from ..sample import fitted_rows, mix
+from ..sample import fitted_rows, mix, sampled
 from ..split import PARTS, Keys, Part, Split, instants
 from ..table import MeasureError, column, is_numeric, numbers, text_codes, texts
 from ..work import SERIAL, Workers
@@ -55,7 +55,6 @@ def leakage(
     cluster: str | None = None,
     time: str | None = None,
     in_order: bool = False,
-    giveaway: float = GIVEAWAY,
     workers: Workers = SERIAL,
 ) -> tuple[tuple[Finding, ...], tuple[Unasked, ...]]:
     """Everything below, for a table with its split, and what couldn't be asked.
@@ -83,7 +82,6 @@ def leakage(
             target=target,
             features=suspects,
             regression=regression,
-            limit=giveaway,
             rows=fitted_rows(split),
             workers=workers,
         )
@@ -287,11 +285,14 @@ def _suspects(
 
     Texts stay: of many different ones a sample knows too little.
     """
+    if not sampled(split, limit=GLANCED):
+        return features
     rows = fitted_rows(split, limit=GLANCED)
     train, test = split.rows("train"), split.rows("test")
     labels, _ = _labels(_some(table, target, rows), target, regression=False, test=test[rows])
     rare = (min(np.sum(labels == label, where=part[rows]) for label in (0, 1)) for part in (train, test))
-    if len(rows) == table.num_rows or len(labels) != 1 or min(rare) < LEAST_GLANCED:
+    # The sample tells how many classes there are: sooner than all rows would.
+    if len(labels) != 1 or min(rare) < LEAST_GLANCED:
         return features
     glanced = [feature for feature in features if is_numeric(table, feature)]
     near = giveaways(table, train, test, target=target, features=glanced, limit=SUSPECT, rows=rows, workers=workers)
