@@ -28,7 +28,11 @@ OPERATOR = "mandate-controller"
 API = "mandate.dev/v1alpha1"
 DOCKERFILE = ROOT / "tests" / "e2e" / "images" / "Dockerfile"
 TEST_IMAGES = ("test-model", "test-dying", "test-judge")
+DASK_PORT = 8786
+DASK = f"tcp://dask.{SYSTEM}.svc:{DASK_PORT}"
+"""The one Dask scheduler that evaluations may use; who needs it runs it."""
 VALUES = {
+    "evaluation.dask.schedulers[0]": DASK,
     "evaluation.deadline": "260",
     "evaluation.podDeadline": "210",
     "evaluation.maxAttempts": "2",

@@ -1,6 +1,7 @@
 """What a hostile predictor sees of the labels, and what it can do to the judge: nothing, shown beside what it could.
 
 The predictor is `searching` or `meddling` of images/server.py. Labels and row ids of the table begin with a canary.
+One evaluation has a Dask cluster's workers, which an operator allows and its Pod may reach.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from mandate.api.kinds import ModelEvaluationSpec
 from mandate.controller.pods import evaluation_template
 from mandate.controller.settings import Images, Settings
 from tests.e2e import declared
-from tests.e2e.cluster import Cluster, Object, Space, eventually, like, space
+from tests.e2e.cluster import (
+    DASK,
+    DASK_PORT,
+    SYSTEM,
+    Cluster,
+    Object,
+    Space,
+    condition,
+    eventually,
+    like,
+    space,
+)
 from tests.e2e.images.server import CANARY, FORGED, PORTS
 
 LABELS = {label: CANARY + label for label in ("good", "bad")}
@@ -33,6 +45,16 @@ while (found := reach()) and time.monotonic() < end:
 print(json.dumps({"open": found}))
 """
 """Whether an address can be reached; asks again while it can, since policies take a moment."""
+DONE = """
+from distributed import Client
+
+def tasks(dask_scheduler):
+    return len({step[0] for step in dask_scheduler.transition_log if step[2] == "memory"})
+
+with Client("tcp://127.0.0.1:%d", timeout=30) as client:
+    print(client.run_on_scheduler(tasks))
+"""
+"""How many tasks the workers of the scheduler in this Pod have done."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +69,52 @@ def lab(cluster: Cluster) -> Iterator[Space]:
         eventually("the beacon to be ready", lambda: found.endpoints("beacon") or None, seconds=120)
         for behaviour in ("searching", "meddling", "honest"):
             found.apply(declared.misbehaving(found, behaviour, behaviour, positive=LABELS["bad"]))
+        found.apply(_with_dask(found, "tcp://dask.elsewhere.svc:8786"))
         yield found
+
+
+def _with_dask(lab: Space, address: str) -> Object:
+    """The same as `searching`, measured with a Dask cluster's workers."""
+    document = declared.misbehaving(lab, "shared", "searching", positive=LABELS["bad"])
+    document["spec"]["evaluation"] = {"dask": {"address": address}}
+    return document
+
+
+@pytest.fixture(scope="module")
+def dask(cluster: Cluster) -> Iterator[str]:
+    """The Pod of a scheduler that the operator allows; it and a worker run the judge's image, as the manual says."""
+    service = like("Service", SYSTEM, "dask") | {
+        "spec": {"selector": {"app": "dask-scheduler"}, "ports": [{"port": DASK_PORT, "targetPort": DASK_PORT}]}
+    }
+    pods = [
+        _dask(cluster, "scheduler", ["--port", str(DASK_PORT), "--no-dashboard"]),
+        _dask(cluster, "worker", [DASK, "--no-dashboard", "--local-directory", "/tmp"]),
+    ]
+    for document in (service, *pods):
+        cluster.admin.apply(document)
+    yield "dask-scheduler"
+    for document in (*pods, service):
+        cluster.admin.delete(document)
+
+
+def _dask(cluster: Cluster, role: str, arguments: list[str]) -> Object:
+    container = {
+        "name": "main",
+        "image": cluster.images["judge"],
+        "command": ["dask", role, *arguments],
+        "securityContext": declared.LOCKED,
+        "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    pod = like("Pod", SYSTEM, f"dask-{role}")
+    pod["metadata"]["labels"] = {"app": f"dask-{role}"}
+    pod["spec"] = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
+    }
+    return pod
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +187,20 @@ def _rebuilt(lab: Space, name: str, change: Callable[[Object], None]) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
+@pytest.mark.row("D2/dask-job")
+def test_a_scheduler_that_isn_t_allowed_keeps_the_evaluation_waiting(lab: Space, dask: str) -> None:
+    """In words, without a Job; an allowed one lets it go on."""
+    item = lab.until(
+        "shared", "refused", lambda item: condition(item, "Evaluated").get("reason") == "DaskNotAllowed", seconds=60
+    )
+    message = condition(item, "Evaluated")["message"]
+    assert "spec.evaluation.dask: the operator doesn't let evaluations use tcp://dask.elsewhere.svc:8786" in message
+    assert f"it allows {DASK}" in message
+    assert lab.jobs("shared") == []
+    lab.apply(_with_dask(lab, DASK))
+    eventually("a Job", lambda: lab.jobs("shared") or None, seconds=60, seen=lambda: lab.describe("shared"))
+
+
 def test_a_searching_predictor_finds_no_label(lab: Space, enforced: bool) -> None:
     """Not in its mounts, environment, /proc, localhost, nor, where NetworkPolicies are enforced, on the network."""
     report = _report(lab, "searching")
@@ -176,3 +257,21 @@ def test_the_same_predictor_reaches_a_judge_whose_processes_it_shares(lab: Space
     report = _ended(lab, _rebuilt(lab, "meddling", share), "predictor")[0]
     assert report["processes"] > 0
     assert any(item.startswith("signal") for item in report["worked"])
+
+
+@pytest.mark.row("D2/dask-job")
+def test_a_dask_cluster_gives_the_same_evidence_and_is_all_that_the_pod_may_reach(
+    lab: Space, dask: str, enforced: bool
+) -> None:
+    """Tasks were done there; beside it there are name servers, and neither the API server nor another Pod."""
+    lab.apply(_with_dask(lab, DASK))
+    report = _report(lab, "shared")
+    shared, alone = (_evaluation(lab, name) for name in ("shared", "searching"))
+    assert int(lab.cluster.run("kubectl", "-n", SYSTEM, "exec", dask, "--", "python", "-c", DONE % DASK_PORT)) >= 2
+    assert shared["status"]["computedDigest"] == alone["status"]["computedDigest"]
+    assert shared["status"]["attempt"] == 1
+    assert lab.evidence(shared)["measured"]["isolation"] == "Open"
+    assert report["processes"] == 0
+    if enforced:
+        assert set(report["reached"]) <= {"dns", "dns-answer"}
+        assert report["found"] == []

@@ -76,6 +76,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     flag("retry-cap", "1800", "most seconds between attempts")
     flag("keep-finished", "3600", "seconds that a finished evaluation Job is kept for its logs")
     flag("dask-schedulers", "", "addresses of Dask schedulers that evaluations may use, tcp://… or tls://…, by commas")
+    flag("dns-ports", "53,1053,5353", "ports of the cluster's name servers, as Pods reach them, comma-separated")
     flag("judge-memory", "2Gi", "memory limit of the judge")
     flag("judge-cpu", "2", "CPU limit of the judge")
     flag("recorder-url", "", "the recorder, http://NAME.NAMESPACE:PORT; live use is neither sent nor asked where empty")
@@ -107,6 +108,7 @@ def _options(given: argparse.Namespace) -> Options:
         keep_finished=int(given.keep_finished),
         kserve=_truth("--kserve", given.kserve),
         dask_schedulers=_list(given.dask_schedulers),
+        dns_ports=tuple(map(int, _list(given.dns_ports))),
         judge_memory=given.judge_memory,
         judge_cpu=given.judge_cpu,
         recorder_url=given.recorder_url.rstrip("/"),

@@ -17,7 +17,8 @@ Object = dict[str, Any]
 
 PORT = 8786
 """Of the scheduler Services that Dask's Kubernetes operator makes."""
-DNS_PORT = 53
+DNS_PORTS = (53, 1053, 5353)
+"""Of name servers, before and behind their Service: a NetworkPolicy holds for the Pods' own, often not 53."""
 FLAGS = ("--dask", "--dask-credentials")
 """Of the judge, in its Pod's command."""
 
@@ -70,7 +71,7 @@ def told(job: Mapping[str, Any]) -> Scheduler | None:
     return Scheduler(address, secret=credentials) if address else None
 
 
-def egress(scheduler: Scheduler) -> list[Object]:
+def egress(scheduler: Scheduler, *, dns_ports: Collection[int] = DNS_PORTS) -> list[Object]:
     """The ways out of an otherwise sealed Pod: to the scheduler, and to name servers where its address is a name.
 
     Results come through the scheduler, so none leads to workers. A NetworkPolicy knows Pods and addresses, no names: of
@@ -79,7 +80,7 @@ def egress(scheduler: Scheduler) -> list[Object]:
     host, _, port = scheduler.address.partition("://")[2].rpartition(":")
     host = host.strip("[]")
     ports = [{"port": int(port), "protocol": "TCP"}]
-    dns: list[Object] = [{"ports": [{"port": DNS_PORT, "protocol": name} for name in ("UDP", "TCP")]}]
+    dns: list[Object] = [{"ports": [{"port": each, "protocol": name} for each in dns_ports for name in ("UDP", "TCP")]}]
     if (block := _block(host)) is not None:
         return [{"to": [{"ipBlock": {"cidr": block}}], "ports": ports}]
     if scheduler.cluster:

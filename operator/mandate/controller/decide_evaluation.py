@@ -124,7 +124,8 @@ def _start(
         return Under("WaitingForGrant", "the namespace's AutonomyGrant doesn't hold this evaluation's Pod yet"), ()
     actions: tuple[Action, ...] = ()
     if spec.sealed and not any(item["metadata"]["name"] == name for item in snapshot.seals):
-        actions = (Create(desired.seal(meval, attempt=attempt, scheduler=scheduler)),)
+        policy = desired.seal(meval, attempt=attempt, scheduler=scheduler, dns_ports=settings.dns_ports)
+        actions = (Create(policy),)
     return Under("Starting", f"Job {name}"), (
         *actions,
         Create(desired.job(meval, attempt=attempt, settings=settings, scheduler=scheduler)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mandate.api.criteria import Level
@@ -24,7 +24,7 @@ from mandate.api.names import (
 )
 from mandate.controller import kserve, pods
 from mandate.controller.choice import evaluation_of
-from mandate.controller.dask import Scheduler, egress
+from mandate.controller.dask import DNS_PORTS, Scheduler, egress
 from mandate.controller.identity import evidence_name, job_name
 from mandate.controller.settings import Images, Settings
 from mandate.evidence.canonical import canonical, sha256
@@ -139,7 +139,13 @@ def job(meval: Object, *, attempt: int, settings: Settings, scheduler: Scheduler
     }
 
 
-def seal(meval: Object, *, attempt: int, scheduler: Scheduler | None = None) -> Object:
+def seal(
+    meval: Object,
+    *,
+    attempt: int,
+    scheduler: Scheduler | None = None,
+    dns_ports: Collection[int] = DNS_PORTS,
+) -> Object:
     """No traffic to or from the Pod of one attempt, but to the Dask `scheduler` where it has one; what runs inside
     still talks over localhost."""
     name = job_name(meval["metadata"]["name"], attempt)
@@ -151,7 +157,7 @@ def seal(meval: Object, *, attempt: int, scheduler: Scheduler | None = None) -> 
             "podSelector": {"matchLabels": {LABEL_EVALUATION: name}},
             "policyTypes": ["Ingress", "Egress"],
         }
-        | ({"egress": egress(scheduler)} if scheduler is not None else {}),
+        | ({"egress": egress(scheduler, dns_ports=dns_ports)} if scheduler is not None else {}),
     }
 
 

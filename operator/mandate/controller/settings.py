@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from mandate.controller.dask import DNS_PORTS
 from mandate.controller.queue import Backoff
 
 
@@ -48,6 +49,8 @@ class Settings:
     """Whether InferenceServices are looked after, for which the operator needs the rights."""
     dask_schedulers: tuple[str, ...] = ()
     """Addresses of Dask schedulers that evaluations may send rows to, and take numbers from."""
+    dns_ports: tuple[int, ...] = DNS_PORTS
+    """Where Pods reach name servers, before and behind their Service."""
     judge_memory: str = "2Gi"
     judge_cpu: str = "2"
     recorder_url: str = ""

@@ -148,16 +148,22 @@ def test_the_checks_know_what_the_judge_requests(helm: Helm) -> None:
 
 
 def test_evaluations_use_those_dask_schedulers_only_that_are_named(helm: Helm) -> None:
-    for values, expected in (
-        ((), ()),
+    """And find them where the cluster's name servers listen."""
+    for values, expected, ports in (
+        ((), (), (53, 1053, 5353)),
         (
-            ("--set", "evaluation.dask.schedulers={tcp://scheduler.dask:8786,tls://10.0.0.7:8786}"),
+            (
+                *("--set", "evaluation.dask.schedulers={tcp://scheduler.dask:8786,tls://10.0.0.7:8786}"),
+                *("--set", "networkPolicy.dnsPorts={53,8053}"),
+            ),
             ("tcp://scheduler.dask:8786", "tls://10.0.0.7:8786"),
+            (53, 8053),
         ),
     ):
         (container,) = operator_pod(render(helm, *values))["containers"]
         environment = {item["name"]: item.get("value", "x") for item in container["env"]}
-        assert controller.parse([], environment).settings.dask_schedulers == expected
+        settings = controller.parse([], environment).settings
+        assert (settings.dask_schedulers, settings.dns_ports) == (expected, ports)
 
 
 @pytest.mark.parametrize("name", ["mandate-controller", "mandate-recorder"])

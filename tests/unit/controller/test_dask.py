@@ -30,7 +30,7 @@ Object = dict[str, Any]
 NOW = instant("2026-01-02T00:00:00Z")
 ADDRESS = "tcp://10.0.0.7:8786"
 TLS = {"address": "tls://scheduler.dask:8786", "credentialsRef": {"name": "dask-tls"}}
-DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+DNS = {"ports": [{"port": port, "protocol": name} for port in (53, 1053, 5353) for name in ("UDP", "TCP")]}
 
 
 def allowing(*addresses: str) -> Settings:
@@ -184,6 +184,19 @@ def test_the_started_job_s_policy_leads_to_its_scheduler() -> None:
     assert policy["spec"]["egress"] == egress(Scheduler(ADDRESS))
 
 
+def test_name_servers_are_reached_where_the_chart_says_that_they_listen() -> None:
+    """A policy is held against the port of the DNS Pods, whatever their Service's is."""
+    settings = replace(allowing("tcp://scheduler.dask:8786"), dns_ports=(8053,))
+    plan = decide_evaluation(waiting(settings, evaluation={"dask": {"address": "tcp://scheduler.dask:8786"}}), NOW)
+    (policy,) = (
+        action.document
+        for action in plan.actions
+        if isinstance(action, Create) and action.document["kind"] == "NetworkPolicy"
+    )
+    _, dns = policy["spec"]["egress"]
+    assert dns == {"ports": [{"port": 8053, "protocol": "UDP"}, {"port": 8053, "protocol": "TCP"}]}
+
+
 def test_the_operator_is_told_by_flag_or_variable_and_allows_nothing_by_itself() -> None:
     image = "x@sha256:" + "0" * 64
     images = {"MANDATE_JUDGE_IMAGE": image, "MANDATE_PREDICTOR_IMAGE": image}
@@ -192,3 +205,5 @@ def test_the_operator_is_told_by_flag_or_variable_and_allows_nothing_by_itself()
     assert found.dask_schedulers == (ADDRESS, "tls://a.b:1")
     assert refusal(Scheduler(ADDRESS), found.dask_schedulers) == refusal(None, ()) == ""
     assert dask.arguments(None) == []
+    assert found.dns_ports == (53, 1053, 5353)
+    assert parse([], images | {"MANDATE_DNS_PORTS": "53,8053"}).settings.dns_ports == (53, 8053)
