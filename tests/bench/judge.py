@@ -21,8 +21,8 @@ the table of bars into docs/benchmarks.md. What each side puts out, written down
   found on all 24 columns.
 - Evidently and ours, 1,000 columns: drift of every column, as above.
 - Served: 200,000 rows of 24 numbers, a logistic regression and 100 trees (tests/bench/served.py): all answers.
-- `--millions 2` or `20`: as many million rows of 24 columns, half of them train, written by blocks; as `ours`, once; and
-  with the tables mapped from a file, as `--memory` has it. Anonymous memory, without the file's pages, is what the
+- `--millions 2` or `20`: as many million rows of 24 columns, half of them train, written by blocks; as `ours`, once;
+  and with the tables mapped from a file, as `--memory` has it. Anonymous memory, without the file's pages, is what the
   kernel can't drop; it is sampled.
 - Sliced: 1,000,000 rows with five slices of 100 values (more in one aren't measured one by one), every metric of a
   Binary task with intervals, alone and against the rest; against none.
