@@ -21,7 +21,9 @@ the table of bars into docs/benchmarks.md. What each side puts out, written down
   found on all 24 columns.
 - Evidently and ours, 1,000 columns: drift of every column, as above.
 - Served: 200,000 rows of 24 numbers, a logistic regression and 100 trees (tests/bench/served.py): all answers.
-- `--millions 2` or `20`: as many million rows of 24 columns, half of them train, written by blocks; as `ours`, once.
+- `--millions 2` or `20`: as many million rows of 24 columns, half of them train, written by blocks; as `ours`, once;
+  and with the tables mapped from a file, as `--memory` has it. Anonymous memory, without the file's pages, is what the
+  kernel can't drop; it is sampled.
 - Sliced: 1,000,000 rows with five slices of 100 values (more in one aren't measured one by one), every metric of a
   Binary task with intervals, alone and against the rest; against none.
 - Cold: `mandate evaluate` on 8,000 rows with a slice of six values, two baselines, three gates, as
@@ -39,15 +41,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.bench import served
+
+if TYPE_CHECKING:
+    from mandate.sources import Spill
 
 START = time.perf_counter()
 EVIDENTLY = Path(__file__).parent / "peers" / "evidently_report.py"
@@ -243,13 +250,28 @@ def rows20(folder: Path) -> int:
     return _rows(folder, 20)
 
 
-def _rows(folder: Path, millions: int) -> int:
+def mapped2(folder: Path) -> int:
+    return _rows(folder, 2, mapped=True)
+
+
+def mapped20(folder: Path) -> int:
+    return _rows(folder, 20, mapped=True)
+
+
+def _rows(folder: Path, millions: int, *, mapped: bool = False) -> int:
+    from mandate.sources import Spill
+
     files = {part: folder / f"rows{millions}-{place}" for place, part in enumerate(("train", "test"))}
-    return _compute(files, TEXTS)
+    return _compute(files, TEXTS, spill=Spill(most=0, folder=folder) if mapped else None)
 
 
 def _compute(
-    files: dict[str, Path], slices: list[str], *, champion: Path | None = None, baselines: Sequence[str] = ()
+    files: dict[str, Path],
+    slices: list[str],
+    *,
+    champion: Path | None = None,
+    baselines: Sequence[str] = (),
+    spill: Spill | None = None,
 ) -> int:
     from mandate.api import spec
     from mandate.measure.answers import from_columns
@@ -259,7 +281,9 @@ def _compute(
     from mandate.sources import read_table
 
     task = spec.Task(type="Binary", target="y", positive="1", id="id")
-    table, split = join({part: read_table(file, format="Parquet") for part, file in files.items()}, task=task)
+    read_ = {part: read_table(file, format="Parquet", spill=spill) for part, file in files.items()}
+    table, split = join(read_, task=task)
+    del read_
     features = tuple(name for name in table.column_names if name[0] in "nt")
     model = spec.Model(
         version="1",
@@ -287,7 +311,7 @@ def _compute(
 
 CASES: dict[str, Callable[[Path], Any]] = {
     case.__name__: case for case in (read, wide, alike, unfitted, judged, fitted, sliced, unsliced, rows2, rows20)
-}
+} | {case.__name__: case for case in (mapped2, mapped20)}
 for _model in served.MODELS:
     CASES[f"served-{_model}"] = lambda folder, model=_model: served.served(folder, model=model)
     CASES[f"onnx-{_model}"] = lambda folder, model=_model: served.in_process(folder, model=model)
@@ -308,19 +332,43 @@ def child(case: str, folder: Path) -> None:
         importlib.import_module(module)
     imported = time.perf_counter() - START
     start = time.perf_counter()
-    outputs = CASES[case](folder)
+    with most_anonymous() as anonymous:
+        outputs = CASES[case](folder)
     work = time.perf_counter() - start
     peak = most_memory()
     found: dict[str, Any] = {"import": imported, "work": work, "peak": peak, "outputs": outputs}
+    found["anonymous"] = max(anonymous)
     if isinstance(outputs, dict):
         found |= {"work": outputs["predict"], "outputs": served.ROWS, "stages": outputs, "whole": work}
     print(json.dumps(found))
 
 
+@contextmanager
+def most_anonymous() -> Iterator[list[int]]:
+    """Bytes that this process holds and the kernel can't drop, some fifty times a second; at least one number."""
+    found, over = [_memory("RssAnon")], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            found.append(_memory("RssAnon"))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
+
+
 def most_memory() -> int:
     """Peak of this process's own memory in bytes. getrusage's would be that of the process that started it, if more."""
+    return _memory("VmHWM")
+
+
+def _memory(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
 
 
 def run(command: list[str], *, cores: set[int] | None = None) -> dict[str, Any]:
@@ -393,8 +441,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if options.millions:
             prepare_rows(Path(name), options.millions)
-            case = f"rows{options.millions}"
-            least({case: [sys.executable, "-m", "tests.bench.judge", "--case", case, "--folder", name]}, rounds=1)
+            cases = [f"{kind}{options.millions}" for kind in ("rows", "mapped")]
+            command = [sys.executable, "-m", "tests.bench.judge", "--folder", name, "--case"]
+            found = least({case: [*command, case] for case in cases}, rounds=1)
+            held, mapped = (found[case] for case in cases)
+            for figure in ("anonymous", "peak", "work"):
+                print(f"ratio mapped to held, {figure}: {mapped[figure] / held[figure]:.2f}", flush=True)
             return
         bars = measure(Path(name), evidently=options.evidently, rounds=options.rounds)
     words = f"{began:%Y-%m-%d %H:%M} UTC, {_machine()}; {cores} cores"

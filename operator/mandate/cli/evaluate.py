@@ -15,7 +15,7 @@ from mandate.evaluate.local import evaluate_locally
 from mandate.evaluate.places import place_of
 from mandate.evidence.measurement import evaluation_spec
 from mandate.measure.work import Workers, available, threads
-from mandate.sources import SourceError, digest_of
+from mandate.sources import SourceError, Spill, digest_of
 
 from . import manifest, output, sources, verdict
 from .errors import InputError
@@ -37,7 +37,13 @@ def execute(options: argparse.Namespace) -> int:
         _workers(options) as workers,
     ):
         evidence = evaluate_locally(
-            asked, reader=reader, now=datetime.now(UTC), serve=options.serve, stage=stage, workers=workers
+            asked,
+            reader=reader,
+            now=datetime.now(UTC),
+            serve=options.serve,
+            stage=stage,
+            workers=workers,
+            spill=None if options.memory is None else Spill(most=options.memory // 2),
         )
     return verdict.conclude(declared, evidence, options, outputs)
 

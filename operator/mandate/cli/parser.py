@@ -127,6 +127,15 @@ def _threads(text: str) -> int:
     return value
 
 
+def _bytes(text: str) -> int:
+    from mandate.api.quantity import quantity
+
+    value = quantity(text)
+    if value is None or not value.is_finite() or value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected bytes as Kubernetes writes them, such as 1500Mi or 4Gi")
+    return int(value)
+
+
 def _target(
     command: argparse.ArgumentParser, *, metavar: str = "MODEL", help_: str = "the ModelDeployment's name"
 ) -> None:
@@ -168,6 +177,13 @@ def _evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         type=_threads,
         metavar="N",
         help="threads that look through the data (default: as there are cores); the evidence is the same",
+    )
+    command.add_argument(
+        "--memory",
+        type=_bytes,
+        metavar="BYTES",
+        help="map tables that would take more than half of this, such as 1500Mi, from a file in TMPDIR instead of "
+        "holding them; keys and metrics of each row still lie in memory; the evidence is the same",
     )
     command.add_argument(
         "--dask",

@@ -52,11 +52,18 @@ def declared_tables(spec: ModelEvaluationSpec) -> dict[str, TableSource]:
 
 
 @discreet
-def load(spec: ModelEvaluationSpec, *, reader: sources.Reader, scratch: Path | None = None) -> Rows:
+def load(
+    spec: ModelEvaluationSpec,
+    *,
+    reader: sources.Reader,
+    scratch: Path | None = None,
+    spill: sources.Spill | None = None,
+) -> Rows:
     """Read, verify and divide the declared tables; only columns that the evaluation needs are kept.
 
     With `scratch` (a directory) each table is copied there first, so that the bytes that are read are those that were
-    verified, whatever happens to the source meanwhile. Raises EvaluationError.
+    verified, whatever happens to the source meanwhile. With `spill` a large table of rows is mapped from a file. Raises
+    EvaluationError.
     """
     tables: dict[str, pa.Table] = {}
     digests: dict[str, str] = {}
@@ -68,7 +75,7 @@ def load(spec: ModelEvaluationSpec, *, reader: sources.Reader, scratch: Path | N
             continue
         with failing("Fetch", field=f"spec.data.{name}"):
             tables[name], digests[name] = _read(
-                source, reader=reader, scratch=scratch, identities=_identities(spec, name)
+                source, reader=reader, scratch=scratch, identities=_identities(spec, name), spill=spill
             )
     with failing("Split", field="spec.data.personal"):
         _personal(spec, tables)
@@ -143,7 +150,12 @@ def read(folder: Path) -> tuple[Rows, str | None]:
 
 
 def _read(
-    source: TableSource, *, reader: sources.Reader, scratch: Path | None, identities: list[str]
+    source: TableSource,
+    *,
+    reader: sources.Reader,
+    scratch: Path | None,
+    identities: list[str],
+    spill: sources.Spill | None = None,
 ) -> tuple[pa.Table, str]:
     csv = source.csv or Csv()
     read_table = partial(
@@ -153,6 +165,7 @@ def _read(
         encoding=csv.encoding,
         separator=csv.separator,
         identities=identities,
+        spill=spill,
     )
     return _fetched(source, read_table, reader=reader, scratch=scratch)
 

@@ -19,7 +19,7 @@ from mandate.api.spec import ModelSource
 from mandate.evidence.schema import Evidence
 from mandate.inference.errors import InferenceError
 from mandate.measure.work import SERIAL, Workers
-from mandate.sources import Reader
+from mandate.sources import Reader, Spill
 
 from . import data, predict
 from .data import Rows
@@ -40,12 +40,14 @@ def evaluate_locally(
     serve: bool = False,
     stage: Callable[[str], None] = lambda _: None,
     workers: Workers = SERIAL,
+    spill: Spill | None = None,
 ) -> Evidence:
     """Evidence as the Job would find it; `reader` reads what is behind a URI, `now` is what rows' age is reckoned from.
 
     A model file runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
     process on the loopback interface, and they are measured. `stage` is told what is being done, in words. `workers` do
-    what is cut into tasks; the evidence doesn't depend on them. Raises EvaluationError.
+    what is cut into tasks, and large tables are mapped from a file where `spill` says so; the evidence depends on
+    neither. Raises EvaluationError.
     """
     start = time.monotonic()
     source = spec.model.source
@@ -56,7 +58,7 @@ def evaluate_locally(
                     "NeedsCluster", f"{model.source.image} runs in a cluster only; apply the manifest there"
                 )
     stage("reading the data")
-    rows = data.load(spec, reader=reader)
+    rows = data.load(spec, reader=reader, spill=spill)
     prepared = time.monotonic() - start
     stage("serving the model and asking it" if serve and source.uri else "asking the model")
     if source.uri is None:

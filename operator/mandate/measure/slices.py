@@ -26,7 +26,7 @@ FEW_EDGES = 20
 LARGEST = 1e300
 """Edges beyond this aren't rounded: their differences, or what they are rounded to, may be infinite."""
 
-Codes = NDArray[np.intp]
+Codes = NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,15 @@ def assign_all(
                     "UnknownSlice", f"data.slices {item.name!r}: cross names {name!r}, no slice of its own"
                 )
     return tuple(
-        plain[item.name] if item.cross is None else _crossed(item, plain[item.cross[0]], plain[item.cross[1]])
+        _narrow(plain[item.name] if item.cross is None else _crossed(item, plain[item.cross[0]], plain[item.cross[1]]))
         for item in declared
     )
+
+
+def _narrow(sliced: Sliced) -> Sliced:
+    """Codes of all slices are there as long as anything is measured, so of as few bytes as hold them."""
+    kind = np.int16 if sliced.found < np.iinfo(np.int16).max else np.int32
+    return replace(sliced, code=sliced.code.astype(kind))
 
 
 def value_names(texts: Iterable[str]) -> tuple[str, ...]:

@@ -228,11 +228,11 @@ def _most(name: str, values: Sequence[str], code: Codes) -> Axis:
     return Axis(name=name, values=tuple(values[k] for k in kept), code=place[code])
 
 
-def _largest(counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int16]]:
+def _largest(counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int8]]:
     """The places with most rows in rising order, and each place's index among them; their number where it isn't."""
     kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])
     kept = kept[counts[kept] > 0]
-    place = np.full(len(counts), len(kept), dtype=np.int16)  # all columns' codes are there at a time
+    place = np.full(len(counts), len(kept), dtype=np.int8)  # all columns' codes are there at a time
     place[kept] = np.arange(len(kept))
     return kept, place
 

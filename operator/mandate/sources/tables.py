@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -12,11 +13,17 @@ from mandate.api.formats import TABLE_SUFFIXES, CsvEncoding, CsvSeparator, Table
 
 from . import csv_text
 from .errors import SourceError
+from .spilled import BLOCK_ROWS, Spill
+
+if TYPE_CHECKING:
+    from pyarrow import parquet
 
 MISSING_IN_CSV = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 """Unquoted CSV fields that mean: no value. Quoted, they are text."""
 AT_A_TIME = 4
 """Columns of a Parquet file that are read side by side: each is in memory as it was packed, too, and as it was not."""
+_PAGES = 1 << 20
+"""Bytes of each column that are read ahead where a file is read block by block."""
 _FEATHER_1 = b"FEA1"
 _ARROW_FILE = b"ARROW1"
 _STREAM_ENDS = b"\xff\xff\xff\xff\0\0\0\0"
@@ -31,20 +38,24 @@ def read_table(
     encoding: CsvEncoding | None = None,
     separator: CsvSeparator | None = None,
     identities: Iterable[str] = (),
+    spill: Spill | None = None,
 ) -> pa.Table:
     """Read `columns` (default: all) of a file, in the file's row order.
 
     `format` is by the file's ending where left out, `encoding` and `separator` of CSV are told from the file where that
     is beyond doubt; `name` is what the user calls the file, for messages. Of `identities`, columns whose values only
-    say what is the same, no two texts of CSV become one number.
+    say what is the same, no two texts of CSV become one number. With `spill`, a table that it takes for large is mapped
+    from a file: Parquet's is written block by block as it is read, others are in memory until they are read.
 
-    Raises SourceError: UnknownFormat, Unreadable, EmptyTable, DuplicateColumn, MissingColumn, NestedColumn, and of CSV
-    NotUtf8, WrongEncoding, AmbiguousSeparator, RaggedLine, DecimalComma, AmbiguousValues.
+    Raises SourceError: UnknownFormat, Unreadable, EmptyTable, DuplicateColumn, MissingColumn, NestedColumn, NoSpace,
+    and of CSV NotUtf8, WrongEncoding, AmbiguousSeparator, RaggedLine, DecimalComma, AmbiguousValues.
     """
     name = name or str(path)
     wanted = None if columns is None else list(dict.fromkeys(columns))
     match format or TABLE_SUFFIXES.get(path.suffix.lower()):
         case "Parquet":
+            if spill is not None and (mapped := _mapped(path, wanted, name, spill)) is not None:
+                return mapped
             table = _parquet(path, wanted, name)
         case "CSV":
             dialect = csv_text.dialect(path, encoding=encoding, separator=separator, name=name)
@@ -56,7 +67,8 @@ def read_table(
             raise SourceError("UnknownFormat", f"{name}: ends in {ending}, expected {' or '.join(TABLE_SUFFIXES)}")
     if table.num_rows == 0:
         raise SourceError("EmptyTable", f"{name}: has no rows")
-    return _plain(table, name)
+    table = _plain(table, name)
+    return table if spill is None else spill.held(table, name=name)
 
 
 def _check(found: list[str], wanted: list[str] | None, name: str) -> None:
@@ -124,6 +136,51 @@ def _parquet(path: Path, wanted: list[str] | None, name: str) -> pa.Table:
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise SourceError("Unreadable", f"{name}: can't be read as Parquet: {error}") from None
     return pa.table(read)
+
+
+def _mapped(path: Path, wanted: list[str] | None, name: str, spill: Spill) -> pa.Table | None:
+    """The columns from a file of batches; None where they are to be read as a whole."""
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            found = file.schema_arrow.names
+            _check(found, wanted, name)
+            wanted = found if wanted is None else wanted
+            if not (wanted and file.metadata.num_rows and _unpacked(file, wanted) > spill.most):
+                return None
+    except (pa.ArrowException, OSError, UnicodeError):
+        return None  # told by whoever reads it as a whole
+    return spill.mapped(_parquet_blocks(path, wanted, name), name=name)
+
+
+def _unpacked(file: parquet.ParquetFile, wanted: list[str]) -> int:
+    """About how many bytes the columns take as Arrow holds them: what a file tells of texts is before repeats."""
+    rows, known = file.metadata.num_rows, set(wanted)
+    total = 0
+    for field in file.schema_arrow:
+        if field.name in known:
+            try:
+                total += rows * field.type.bit_width // 8
+            except ValueError:  # of no fixed width
+                total += rows * 4
+    of = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+    for chunk in (group.column(place) for group in of for place in range(group.num_columns)):
+        if chunk.physical_type == "BYTE_ARRAY" and chunk.path_in_schema.split(".")[0] in known:
+            total += chunk.total_uncompressed_size
+    return total
+
+
+def _parquet_blocks(path: Path, wanted: list[str], name: str) -> Iterator[pa.Table]:
+    """All rows, BLOCK_ROWS at a time; pages are read as they are needed, not a row group's at once."""
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path, buffer_size=_PAGES) as file:
+            for batch in file.iter_batches(batch_size=BLOCK_ROWS, columns=wanted):
+                yield _plain(pa.Table.from_batches([batch]).select(wanted), name)
+    except (pa.ArrowException, OSError, UnicodeError) as error:
+        raise SourceError("Unreadable", f"{name}: can't be read as Parquet: {error}") from None
 
 
 def _arrow(path: Path, wanted: list[str] | None, name: str) -> pa.Table:

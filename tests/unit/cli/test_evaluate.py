@@ -239,7 +239,9 @@ def test_who_does_the_work_changes_no_evidence(project: Project, monkeypatch: py
 
     monkeypatch.setattr("mandate.evaluate.on_dask.on_dask", on_dask)
     found = set()
-    for place, options in enumerate(([], ["--workers", "1"], ["--workers", "3"], ["--dask", "tcp://here:1"])):
+    for place, options in enumerate(
+        ([], ["--workers", "1"], ["--workers", "3"], ["--dask", "tcp://here:1"], ["--memory", "1k"])
+    ):
         assert project.run("evaluate", "-f", "model.yaml", "-o", f"evidence={place}.json", *options) == 0
         found.add(json.dumps(json.loads((project.folder / f"{place}.json").read_text())["computed"]))
     assert len(found) == 1
@@ -248,3 +250,6 @@ def test_who_does_the_work_changes_no_evidence(project: Project, monkeypatch: py
     assert "--dask tcp://gone:1: DaskUnreachable: no Dask scheduler" in project.err
     assert project.run("evaluate", "-f", "model.yaml", "--workers", "0") == 2
     assert "expected 1 to 1024 threads" in project.err
+    for wrong in ("plenty", "0", "-1Gi", "nan"):
+        assert project.run("evaluate", "-f", "model.yaml", f"--memory={wrong}") == 2
+        assert f"{wrong}: expected bytes as Kubernetes writes them" in project.err

@@ -170,3 +170,10 @@ def test_a_cross_of_what_is_no_slice_is_an_error():
     with pytest.raises(MeasureError, match="'b'") as caught:
         assign(pa.table({"a": [1]}), spec.Slice(name="a", column="a"), spec.Slice(name="s", cross=("a", "b")))
     assert caught.value.code == "UnknownSlice"
+
+
+def test_codes_are_narrow_and_hold_every_value():
+    table = pa.table({"few": np.arange(40_000) % 100, "many": np.arange(40_000)})
+    found = assign(table, *(spec.Slice(name=name, column=name) for name in ("few", "many")))
+    assert [(item.code.dtype, int(item.code.min())) for item in found] == [(np.int16, 0), (np.int32, 0)]
+    assert [len(np.unique(item.code)) for item in found] == [100, 40_000]
