@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mandate.api.asks import VERBS, annotation
@@ -249,10 +249,13 @@ class Simulation:
             old[part["name"]] += part["weight"]
         assert sum(part["weight"] for part in rule["backendRefs"]) == 1_000_000
         mirrors = [part["requestMirror"]["backendRef"]["name"] for part in rule["filters"] if "requestMirror" in part]
+        model = self.api.objects.get((MODEL_DEPLOYMENTS, NAMESPACE, NAME))
+        # What was on its way when its model went is collected with the rest.
+        orphan = model is None or model["metadata"]["uid"] != item["metadata"]["ownerReferences"][0]["uid"]
         for service in {part["name"] for part in rule["backendRefs"]} | set(mirrors):
             there = (SERVICES, NAMESPACE, service) in self.api.objects
             # Who misses a deletion takes for there what isn't, until the next re-list.
-            known = self.misses or self.deleted or service in str(before)
+            known = self.misses or self.deleted or orphan or service in str(before)
             assert there or known, f"{service} isn't there yet, or any more"
         for place, part in enumerate(rule["backendRefs"]):
             if part["weight"] > 1 and before:
@@ -437,7 +440,8 @@ def _check_end(world: Simulation) -> None:
         assert all(rank(entry.get("level")) <= rank("Shadow") for entry in present), (standing, conditions)
     elif kind in TRUTH:
         reached = min(rank(TRUTH[kind]), rank(target))
-        levels = [rank(entry.get("level")) for entry in present]
+        # Another revision of the same version may still be champion: what counts is the newest.
+        levels = [rank(entry.get("level")) for entry in present[-1:]]
         if held_back:
             assert len(levels) == 1, (kind, target, standing, conditions)
             assert levels[0] <= reached, (kind, target, standing, conditions)
@@ -486,5 +490,6 @@ def _check_routes(world: Simulation, granted: dict[str, Level], *, routed: bool)
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32))
+@example(seed=2996)
 def test_nothing_unshown_is_granted_and_everything_comes_to_rest(seed: int) -> None:
     run(simulate(seed))
