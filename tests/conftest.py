@@ -26,3 +26,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if slow.named(item.nodeid) not in left_out]
     config.hook.pytest_deselected(items=[item for item in items if slow.named(item.nodeid) in left_out])
     items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests measured, also where every test passed."""
+    for found in ("passed", "failed"):
+        for report in terminalreporter.getreports(found):
+            for name, value in report.user_properties:
+                if name == "measured":
+                    terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {value}")

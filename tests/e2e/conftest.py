@@ -18,15 +18,6 @@ def pytest_xdist_auto_num_workers() -> int:
     return 1 if provider.stdout.strip() == "kind" else 2
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what tests measured, also where every test passed."""
-    for found in ("passed", "failed"):
-        for report in terminalreporter.getreports(found):
-            for name, value in report.user_properties:
-                if name == "measured":
-                    terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {value}")
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The cluster with the product in it."""

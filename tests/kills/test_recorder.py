@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.error
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Sender:
                 self.wrong.append((status, document))
 
 
-def test_nothing_that_was_answered_is_lost(tmp_path: Path) -> None:
+def test_nothing_that_was_answered_is_lost(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     luck = random.Random(4)
     database, port = tmp_path / "events.db", free_port()
     senders = [Sender(f"s{number}", f"http://127.0.0.1:{port}") for number in range(SENDERS)]
@@ -75,7 +76,7 @@ def test_nothing_that_was_answered_is_lost(tmp_path: Path) -> None:
     assert [sender.wrong for sender in senders] == [[]] * SENDERS
     answered = set().union(*(sender.answered for sender in senders))
     sent = sum(sender.sent for sender in senders)
-    print(f"{KILLS} kills: {len(answered)} requests answered of {sent} tried")
+    record_property("measured", f"{KILLS} kills: {len(answered)} requests answered of {sent} tried")
 
     storage = SqliteStorage(database)
     assert storage._writer.execute("PRAGMA integrity_check").fetchone() == ("ok",)
