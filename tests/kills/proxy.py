@@ -55,7 +55,9 @@ class Proxy:
 
     async def start(self) -> None:
         connector = aiohttp.TCPConnector(ssl=self.tls, limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        # Operators must not get what they didn't ask for: the API server compresses what is longer than 128 KiB.
+        plain = ("Accept-Encoding",)
+        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False, skip_auto_headers=plain)
 
     async def stop(self) -> None:
         for runner in self._runners:
