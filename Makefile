@@ -59,10 +59,11 @@ test-unit: venv ## unit and property tests, no cluster
 test-numbers: venv ## metrics against independent paths, named mutations, interval coverage (small run)
 	$(BIN)/pytest -n 2 tests/peers tests/perturb
 
-# A worker has API servers of its own; long files come in the middle rather than last.
+# A worker has API servers of its own; long files come first or in the middle rather than last.
+BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 .PHONY: test-integration
 test-integration: venv ## API behaviour on a real API server
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration
+	$(BIN)/pytest $(BY_FILE) tests/integration
 
 .PHONY: test-go
 test-go: ## kind-config.yaml with kind's own Go package, and the node's own Go programs
@@ -73,6 +74,11 @@ test-go: ## kind-config.yaml with kind's own Go package, and the node's own Go p
 .PHONY: test-kills
 test-kills: venv ## kill the operator before and after each of its writes
 	$(BIN)/pytest -s tests/kills
+
+# Three at a time, as these often wait for other processes; the one long test comes first.
+.PHONY: test-together
+test-together: venv ## test-integration, test-kills and what of parity needs no node, side by side
+	$(BIN)/pytest $(BY_FILE) -n 3 --durations 20 tests/kills tests/integration tests/parity
 
 # Each cell's figures are kept as soon as they are there, so it may be stopped and started again. What there is gets
 # published also where a cell is wrong too often, which then ends the target.
@@ -113,14 +119,14 @@ parity: venv ## CLI and Job give byte-identical evidence and verdicts, on both e
 	$(BIN)/pytest -s tests/parity $(EXAMPLES)
 
 NODE := tests/e2e/test_cluster.py
-LONGEST := tests/e2e/test_story.py tests/e2e/test_shares.py
-ON_NODES := $(LONGEST) $(filter-out $(LONGEST) $(EXAMPLES) $(NODE),$(sort $(wildcard tests/e2e/test_*.py)))
+LONGEST := tests/e2e/test_story.py tests/e2e/test_shares.py $(EXAMPLES)
+ON_NODES := $(LONGEST) $(filter-out $(LONGEST) $(NODE),$(sort $(wildcard tests/e2e/test_*.py)))
 .PHONY: test-node
 test-node: venv ## a real node comes up, works, is repaired, and leaves nothing behind
 	$(BIN)/pytest -s $(NODE)
 
 .PHONY: test-e2e
-test-e2e: venv ## the whole product on real nodes, but for the examples, which `make parity` takes
+test-e2e: venv ## the whole product on real nodes, the examples of `make parity` among it
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 $(ON_NODES)
 
 .PHONY: test-quick
@@ -130,8 +136,9 @@ test-quick: venv ## the unit and property tests that take less than half a secon
 .PHONY: check
 check: lint test-quick ## the quick subset, under 2 minutes
 
-# Each stage says how long it took; the first red one ends the run.
-STAGES := lint test-unit test-go test-numbers test-integration test-kills demo-offline parity test-node test-e2e bench-cold
+# Each stage says how long it took; the first red one ends the run. All of test-integration, test-kills and parity is in
+# test-together and test-e2e.
+STAGES := lint test-unit test-go test-numbers test-together demo-offline test-node test-e2e bench-cold
 .PHONY: test
 test: venv ## everything, on a real API server and on a real node
 	@for stage in $(STAGES); do \
