@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -248,7 +249,7 @@ def _log(space: Space, pod: str, container: str) -> str:
     """A container's log; of one that hasn't begun, or whose Pod is gone by now, what is said of that."""
     done = subprocess.run(
         [space.cluster.tools["kubectl"], "-n", space.name, "logs", pod, "-c", container],
-        env={"KUBECONFIG": str(space.cluster.kubeconfig)},
+        env={**os.environ, "KUBECONFIG": str(space.cluster.kubeconfig)},
         capture_output=True,
         text=True,
         check=False,
