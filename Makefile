@@ -120,8 +120,8 @@ parity: venv ## CLI and Job give byte-identical evidence and verdicts, on both e
 
 NODE := tests/e2e/test_cluster.py
 # The examples come first, on a node where nobody has looked at their rows yet; then what takes longest.
-LONGEST := $(EXAMPLES) tests/e2e/test_story.py tests/e2e/test_shares.py
-ON_NODES := $(LONGEST) $(filter-out $(LONGEST) $(NODE),$(sort $(wildcard tests/e2e/test_*.py)))
+FIRST := $(EXAMPLES) tests/e2e/test_story.py tests/e2e/test_shares.py
+ON_NODES := $(FIRST) $(filter-out $(FIRST) $(NODE),$(sort $(wildcard tests/e2e/test_*.py)))
 .PHONY: test-node
 test-node: venv ## a real node comes up, works, is repaired, and leaves nothing behind
 	$(BIN)/pytest -s $(NODE)

@@ -105,9 +105,9 @@ class Cluster:
     leaving: dict[str, dict[str, Path]] = field(default_factory=dict)
     """Namespaces that are being deleted, with their volumes' folders."""
 
-    def run(self, *command: str, stdin: str = "", fails: bool = False) -> str:
-        """The output of kubectl or helm; with `fails`, of one that must fail."""
-        done = subprocess.run(
+    def tried(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """kubectl or helm, however it ends."""
+        return subprocess.run(
             [self.tools.get(command[0], command[0]), *command[1:]],
             input=stdin,
             capture_output=True,
@@ -116,6 +116,10 @@ class Cluster:
             env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
             check=False,
         )
+
+    def run(self, *command: str, stdin: str = "", fails: bool = False) -> str:
+        """The output of kubectl or helm; with `fails`, of one that must fail."""
+        done = self.tried(*command, stdin=stdin)
         said = (done.stdout + done.stderr)[-4000:]
         assert (done.returncode != 0) == fails, f"{' '.join(command)}: code {done.returncode}: {said}"
         return said if fails else done.stdout

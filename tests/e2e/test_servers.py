@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -247,11 +246,5 @@ def _tells_no_password(shelf: Shelf) -> None:
 
 def _log(space: Space, pod: str, container: str) -> str:
     """A container's log; of one that hasn't begun, or whose Pod is gone by now, what is said of that."""
-    done = subprocess.run(
-        [space.cluster.tools["kubectl"], "-n", space.name, "logs", pod, "-c", container],
-        env={**os.environ, "KUBECONFIG": str(space.cluster.kubeconfig)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = space.cluster.tried("kubectl", "-n", space.name, "logs", pod, "-c", container)
     return done.stdout + done.stderr
