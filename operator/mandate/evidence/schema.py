@@ -183,6 +183,8 @@ class Inputs(_Record):
 
     model: Sha256 | None = None
     champion: Sha256 | None = None
+    containers: dict[str, Sha256] | None = None
+    """By baseline of type Container that answered: its image, where it is known to be that one."""
     data: dict[str, Sha256]
     split: Sha256
     predictions: Sha256

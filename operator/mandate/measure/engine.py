@@ -50,6 +50,8 @@ from mandate.memory import give_back
 
 from . import baselines, cutoff, people, personal, uncertainty, weakest, windows
 from .answers import Answers, Voice, from_columns, hear, truth
+from .containers import Asked, unasked
+from .containers import told as containing
 from .data.domain import domain_auc
 from .data.parts import examine
 from .data.profile import Profile
@@ -103,6 +105,7 @@ def compute(
     error_costs: Sequence[spec.ErrorCost] = (),
     champion: Answers | None = None,
     champion_model: spec.Model | None = None,
+    containers: Mapping[str, Asked] | None = None,
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
@@ -113,7 +116,8 @@ def compute(
 
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
-    its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
+    its digest. `containers` holds what baselines of type Container answered for the rows of `table`, by name, or why
+    they didn't. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
     people said, as `data.annotations` declares it, `production` the profile of what production scores. `workers` do
     what is cut into tasks; no number depends on them. Raises MeasureError where the inputs can't be measured at all;
     whatever fails for one number is that number's fault.
@@ -121,6 +125,7 @@ def compute(
     read, order = table, answers.order(split.keys)
     if champion is not None:
         champion = _align(champion, order)
+    asked = {name: given.ordered(order) for name, given in (containers or {}).items()}
     table, keys, split, answers = Ordered(table, order), split.keys, split.take(order), answers.take(order)
     weights, split = weigh(table, split, task=task)
     measured: NDArray[np.bool_] | None = None
@@ -128,6 +133,7 @@ def compute(
         rows = np.flatnonzero(revealed.rows)
         if champion is not None and len(champion.values) == table.num_rows:
             champion = champion.take(rows)
+        asked = {name: given.take(rows) for name, given in asked.items()}
         weights, measured = combined(weights, revealed, rows), revealed.measured[rows]
         table, split, answers = table.take(pa.array(rows)), revealed.split.take(rows), answers.take(rows)
     rolled = units(table, split, task=task)
@@ -142,6 +148,7 @@ def compute(
             error_costs,
             champion,
             champion_model,
+            asked,
             weights,
             data.sampling,
             rolled,
@@ -219,6 +226,7 @@ def compute(
         inputs=Inputs(
             model=model_digest,
             champion=None if champion_model is None else champion_model.source.digest,
+            containers={name: given.image for name, given in asked.items() if given.image is not None} or None,
             data=dict(data_digests or {}),
             split=split.digest,
             predictions=predictions_digest(split, answers),
@@ -278,7 +286,7 @@ def settings_digest(
         if data.split is None
         else _said(data.split, "method", "seed", "train", "validation", "test", "gap"),
         "slices": [_said(declared, "name", "column", "edges", "sensitive") for declared in data.slices],
-        "baselines": [_said(declared, "name", "type", "column") for declared in references],
+        "baselines": [_said(declared.as_measured, "name", "type", "column") for declared in references],
     }
     tables = {part: getattr(data, part) for part in spec.DATA_TABLES}
     read_as = {
@@ -341,6 +349,7 @@ def _prepare(
     error_costs: Sequence[spec.ErrorCost],
     champion: Answers | None,
     champion_model: spec.Model | None,
+    containers: Mapping[str, Asked],
     weights: Floats | None,
     sampling: Sequence[spec.ClassSampling],
     rolled: Units | None,
@@ -375,6 +384,10 @@ def _prepare(
             continue  # heard on rows of their own
         if reference.type == "Column":
             others[reference.name] = heard(from_columns(table, [reference.column or ""]))
+        elif reference.type == "Container":
+            found = containers.get(reference.name) or unasked(reference)
+            others[reference.name] = heard(found.said) if isinstance(found.said, Answers) else Voice(fault=found.said)
+            learnt += containing(reference, found)
         elif KINDS[reference.type].fitted and model.inputs is None:
             # The table holds only columns that something else names: a fit on those would be easy to beat.
             others[reference.name] = Voice(
