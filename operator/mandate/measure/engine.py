@@ -670,7 +670,7 @@ def _baseline(
             return Voice(label=baselines.most_frequent(actual, train, weight), score=score, finite=finite)
         case _:
             matrix = baselines.design(table, features, train)
-            if not matrix.shape[1]:
+            if not matrix.width:
                 message = "baseline Linear: in the training rows no feature varies; use Prior or Mean"
                 return Voice(fault=Fault(code="NoFeatures", message=message))
             if regression:
