@@ -45,7 +45,7 @@ class Design:
     def rows(self, chosen: NDArray[np.bool_] | slice, *, ones: bool = False) -> Floats:
         """(m, width) the chosen rows, row after row in memory; with `ones`, a last column of ones for an intercept."""
         places = np.flatnonzero(chosen) if isinstance(chosen, np.ndarray) else np.arange(self.size)[chosen]
-        found = np.empty((len(places), self.width + ones))
+        found = np.zeros((len(places), self.width + ones))
         step = max(CACHED // max(found.shape[1], 1), 1)
         for start in range(0, len(places), step):
             self._fill(found[start : start + step], places[start : start + step])
@@ -55,9 +55,9 @@ class Design:
         at = 0
         for each in self.columns:
             if isinstance(each, OneHot):
-                np.equal(
-                    each.code[places, None], np.arange(each.width, dtype=np.int8), out=block[:, at : at + each.width]
-                )
+                code = each.code[places].astype(np.intp)  # beside other columns there are more than an int8 counts
+                known = np.flatnonzero(code >= 0)
+                block[known, at + code[known]] = 1.0
                 at += each.width
             else:
                 block[:, at] = each[places]

@@ -175,15 +175,19 @@ def contributions(point: Point, clusters: Clusters | None) -> Spread:
 
 
 def _contributions(point: Point, clusters: Clusters | None) -> Spread:
-    counted = point.stratum >= 0
     rows = len(point.psi)
+    if clusters is None and rows and point.stratum.strides == (0,) and point.stratum[0] == 0:
+        # One stratum of all rows, as `everywhere` has it: nothing needs to be counted.
+        scale = np.sqrt(np.float64(rows) / (rows - 1)) if rows > 1 else np.float64(0.0)
+        return Spread(point.psi * (scale / rows), rows - 1, least=_least_of_rows(point))
+    counted = point.stratum >= 0
     if clusters is not None:
         sums = np.bincount(clusters, weights=point.psi) / rows
         found = _distinct(clusters[counted])
         units = sums * math.sqrt(found / (found - 1)) if found > 1 else sums * 0.0
         least = caution.of_clusters(point.psi, point.weight, counted, clusters, _least_of_rows(point))
         return Spread(units, found - 1, found, least)
-    sizes = np.bincount(point.stratum[counted])
+    sizes = np.bincount(point.stratum + 1)[1:]
     scale = np.sqrt(np.divide(sizes, sizes - 1, out=np.zeros(len(sizes)), where=sizes > 1))
     freedom = int(sizes.sum()) - int(np.count_nonzero(sizes))
     scale /= rows
@@ -267,7 +271,7 @@ def _less(
     u: Spread, v: Spread, *, freedom: int, scale: tuple[float, float] = (1.0, 1.0), least: float | None = None
 ) -> Spread:
     """Of the difference of two, each times its `scale`, over the same units; by default as cautious as either alone."""
-    units = scale[0] * u.units - scale[1] * v.units
+    units = u.units - v.units if scale == (1.0, 1.0) else scale[0] * u.units - scale[1] * v.units
     if least is None:
         least = max(w.cautious / w.variance if w.variance else 1.0 for w in (u.sums, v.sums)) * float(units @ units)
     return Spread(units, freedom, u.clusters, least)

@@ -34,6 +34,12 @@ def test_what_is_told_of_blocks_is_told_of_all_rows(size):
     assert found.each(lambda rows: rows)[:, 0].tolist() == whole[:, 0].tolist()
 
 
+def test_more_columns_than_a_code_has_values():
+    code = np.random.default_rng(2).integers(-1, 50, 3000).astype(np.int8)
+    found = Design(size=3000, columns=[OneHot(code=code, width=50)] * 6).rows(slice(None))
+    assert np.array_equal(found, np.tile(code[:, None] == np.arange(50), 6))
+
+
 def test_no_columns_and_no_rows():
     assert Design(size=9, columns=[]).rows(slice(None)).shape == (9, 0)
     assert design(3)[0].rows(np.zeros(3, dtype=np.bool_)).shape == (0, 5)
