@@ -176,23 +176,32 @@ def contributions(point: Point, clusters: Clusters | None) -> Spread:
 
 def _contributions(point: Point, clusters: Clusters | None) -> Spread:
     rows = len(point.psi)
-    if clusters is None and rows and point.stratum.strides == (0,) and point.stratum[0] == 0:
-        # One stratum of all rows, as `everywhere` has it: nothing needs to be counted.
-        scale = np.sqrt(np.float64(rows) / (rows - 1)) if rows > 1 else np.float64(0.0)
-        return Spread(point.psi * (scale / rows), rows - 1, least=_least_of_rows(point))
-    counted = point.stratum >= 0
     if clusters is not None:
         sums = np.bincount(clusters, weights=point.psi) / rows
+        counted = point.stratum >= 0
         found = _distinct(clusters[counted])
         units = sums * math.sqrt(found / (found - 1)) if found > 1 else sums * 0.0
         least = caution.of_clusters(point.psi, point.weight, counted, clusters, _least_of_rows(point))
         return Spread(units, found - 1, found, least)
-    sizes = np.bincount(point.stratum + 1)[1:]
+    sizes, left_out = _strata(point.stratum)
     scale = np.sqrt(np.divide(sizes, sizes - 1, out=np.zeros(len(sizes)), where=sizes > 1))
     freedom = int(sizes.sum()) - int(np.count_nonzero(sizes))
     scale /= rows
     units = point.psi * (scale[0] if len(scale) == 1 else scale[point.stratum])
-    return Spread(units if counted.all() else np.where(counted, units, 0.0), freedom, least=_least_of_rows(point))
+    if left_out is not None:
+        np.copyto(units, 0.0, where=left_out)
+    return Spread(units, freedom, least=_least_of_rows(point))
+
+
+def _strata(stratum: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
+    """Rows by stratum, and which are in none, or None where each is in one. Few are counted: most numbers have one."""
+    rows = len(stratum)
+    if rows and stratum.strides == (0,) and stratum[0] == 0:  # as `everywhere` has it
+        return np.array([rows]), None
+    left_out = stratum < 0
+    among = rows - int(np.count_nonzero(left_out))
+    one = among > 0 and stratum.max() == 0
+    return np.array([among]) if one else np.bincount(stratum + 1)[1:], None if among == rows else left_out
 
 
 def _least_of_rows(point: Point) -> float:
