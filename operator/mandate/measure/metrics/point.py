@@ -315,11 +315,12 @@ def proportion(
     both, count = hit & among, int(np.count_nonzero(among))
     if not count:
         raise UndefinedError("NoRows", empty)
-    if weight is None:
-        trials = mass = count
-        hits = int(np.count_nonzero(both))
-        value, misses = hits / mass, trials - hits
-    else:
+    trials: float = count
+    mass: float = count
+    hits: float = int(np.count_nonzero(both))
+    misses = trials - hits
+    value = hits / mass
+    if weight is not None:
         trials, mass = effective(among, weight), total(among, weight)
         value = min(total(both, weight) / mass, 1.0)
         hits, misses = effective(both, weight), effective(among & ~hit, weight)
