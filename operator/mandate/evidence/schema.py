@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,7 +68,10 @@ class Quantity(_Record):
 
     def sort_key(self) -> tuple[str, ...]:
         """A total order, so that evidence has one canonical listing."""
-        return tuple(str(part or "") for part in self.model_dump().values())
+        return tuple(str(part or "") for part in _parts(self))
+
+
+_parts = attrgetter(*Quantity.model_fields)
 
 
 class Fault(_Record):
