@@ -176,6 +176,10 @@ def contributions(point: Point, clusters: Clusters | None) -> Spread:
 
 def _contributions(point: Point, clusters: Clusters | None) -> Spread:
     rows = len(point.psi)
+    if clusters is None and rows > 1 and point.stratum.strides == (0,):  # one stratum for all, which needs no counting
+        whole = point.psi * (math.sqrt(rows / (rows - 1)) / rows)
+        return Spread(whole, rows - 1, least=_least_of_rows(point))
+    counted = point.stratum >= 0
     if clusters is not None:
         sums = np.bincount(clusters, weights=point.psi) / rows
         counted = point.stratum >= 0
