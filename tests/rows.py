@@ -227,7 +227,13 @@ ROWS = (
         ),
         part("column", "The user's own: a column of answers", baselines="Column"),
         part("training-rows", "Nothing is learnt from test rows", "measure.references.make"),
-        part("container", "The user's own: a container"),
+        part(
+            "container",
+            "The user's own: a container",
+            "measure.containers.Asked",
+            "evaluate.containers.ask",
+            baselines="Container",
+        ),
         part("popularity", "Popularity, for rankings", "measure.references.make", baselines="Popularity"),
     ),
     row(

@@ -158,6 +158,15 @@ TOLD = {
     "a series of what doesn't look back": "'linear' is a Linear: by belongs to type PreviousValue or SeasonalNaive or "
     "LastPeriodMean",
     "a column of no type Column": "column belongs to type Column: set both or neither",
+    "a container of no type Container": "container belongs to type Container: set both or neither",
+    "a baseline without its container": "container belongs to type Container: set both or neither",
+    "a container by its tag": 'spec.baselines[2].container.image: Invalid value: "repo/rival:7": ',
+    "a container where the model listens": "'rival-0' is to listen at 8080, where the model listens, the champion may",
+    "a container where the champion listens": "'rival-0' is to listen at 8081, where the model listens, the champion",
+    "two containers on one port": "'rival-0' is to listen at 8082, where the model listens, the champion may (8081), "
+    "or another baseline does; set container.port to another one",
+    "three containers": "at most 2 baselines may be of type Container: put the answers of others into columns",
+    "a container that is fed nothing": "a baseline's container needs inputs where model.inputs isn't declared",
     "people without annotations": "a baseline of type Human needs data.annotations: what people said; declare it",
     "label noise by annotators who may have made the labels": "a gate on label_noise needs "
     "data.annotations.independent; declare it",

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mandate.measure import baselines
+from mandate.measure.matrix import Design
 
 FEATURES = ["age", "income", "color"]
 
@@ -50,7 +51,7 @@ def fit(model, actual):
     return pipeline.fit(frame[TRAIN], actual[TRAIN]), frame
 
 
-def matrix() -> np.ndarray:
+def matrix() -> Design:
     return baselines.design(pa.Table.from_pandas(data(), preserve_index=False), FEATURES, TRAIN)
 
 
@@ -88,14 +89,14 @@ def test_nothing_is_learnt_from_rows_that_do_not_train():
     changed.loc[~TRAIN, ["age", "income"]] = 1e6
     ours = baselines.design(pa.Table.from_pandas(frame, preserve_index=False), FEATURES, TRAIN)
     theirs = baselines.design(pa.Table.from_pandas(changed, preserve_index=False), FEATURES, TRAIN)
-    assert (ours[TRAIN] == theirs[TRAIN]).all()
+    assert (ours.rows(TRAIN) == theirs.rows(TRAIN)).all()
 
 
 def test_an_unseen_category_is_all_zeros_and_a_constant_column_is_left_out():
-    assert (matrix()[-1, -3:] == 0).all()
+    assert (matrix().rows(slice(-1, None))[0, -3:] == 0).all()
     frame = data().assign(age=40)
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    assert baselines.design(table, ["age"], TRAIN).shape == (700, 0)
+    assert baselines.design(table, ["age"], TRAIN).rows(slice(None)).shape == (700, 0)
 
 
 def test_training_quantiles_are_numpys():

@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from mandate.evidence.intervals import Beta, Unbounded
 from mandate.measure import baselines, metrics, uncertainty
+from mandate.measure.matrix import Design
 from mandate.measure.metrics import Sample
 from mandate.measure.metrics.point import known_shares
 from mandate.measure.reliability import reliability
@@ -288,7 +289,7 @@ def training() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def test_a_weighted_regression_is_scikit_learns():
     matrix, actual, train, weight = training()
     peer = Ridge().fit(matrix[train], actual[train], sample_weight=weight)
-    assert baselines.ridge(matrix, actual, train, weight) == pytest.approx(peer.predict(matrix), abs=1e-9)
+    assert baselines.ridge(Design.of(matrix), actual, train, weight) == pytest.approx(peer.predict(matrix), abs=1e-9)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -298,7 +299,7 @@ def test_a_weighted_logistic_fit_is_scikit_learns(classes):
     peer = LogisticRegression(solver="newton-cholesky", tol=1e-12).fit(
         matrix[train], actual[train], sample_weight=weight
     )
-    ours, converged = baselines.logistic(matrix, actual, train, weight, classes=classes)
+    ours, converged = baselines.logistic(Design.of(matrix), actual, train, weight, classes=classes)
     theirs = peer.predict_proba(matrix)
     assert converged
     assert ours == pytest.approx(theirs[:, 1] if classes == 2 else theirs, abs=1e-5)

@@ -29,12 +29,15 @@ from .criteria import (
 from .formats import PROFILE_SUFFIX, S3, SERVERS, TABLE_SUFFIXES
 from .kinds import ModelDeploymentSpec
 from .names import suggest_name
-from .references import FIELDS, KINDS, of_task, that_take
+from .references import FIELDS, KINDS, MAX_CONTAINERS, of_task, that_take
 from .spec import (
+    CHAMPION_PORT,
     DATA_TABLES,
     LIVE_METRICS,
+    PREDICTOR_PORT,
     Amount,
     Baseline,
+    BaselineContainer,
     Beta,
     BoundedRate,
     Confidence,
@@ -51,6 +54,7 @@ from .spec import (
     Name,
     Percent,
     Period,
+    PinnedImage,
     Production,
     Rate,
     Region,
@@ -71,6 +75,7 @@ _EXPECTED = {
         (Name, "lower-case letters, digits and hyphens, such as beats-linear"),
         (Version, "letters, digits, '-', '_' and '.', such as 7 or 2024-06.1"),
         (Digest, "sha256: and 64 hex digits"),
+        (PinnedImage, "an image by its digest: name@sha256: and 64 hex digits"),
         (DecimalText, "a decimal number, such as 0.25"),
         (Fraction, "a share from 0 to 1, such as 0.2"),
         (Confidence, "a confidence from 0.95 to below 1"),
@@ -510,6 +515,13 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
             baseline.name not in {CHAMPION, REST}, f"baselines[{index}].name", f"{baseline.name!r} is taken; rename it"
         )
         found += _baseline(baseline, f"spec.baselines[{index}]", spec)
+    containers = [baseline.name for baseline in spec.baselines if baseline.type == "Container"]
+    require(
+        len(containers) <= MAX_CONTAINERS,
+        "baselines",
+        f"got {len(containers)} of type Container ({', '.join(containers)}), expected at most {MAX_CONTAINERS}, since "
+        "each runs beside the model: put the answers of others into columns",
+    )
     return found
 
 
@@ -571,17 +583,35 @@ def _baseline(baseline: Baseline, field: str, spec: ModelDeploymentSpec) -> list
         )
     if baseline.type == "Human" and spec.data.annotations is None:
         found.append(Problem(f"{field}.type", "'Human' needs spec.data.annotations: what people said; declare it"))
+    if baseline.container is not None:
+        found += _container(baseline.container, f"{field}.container", spec)
     if kind.timed and spec.task.time is None:
         message = f"{baseline.type!r} looks back in time and needs spec.task.time: the column that says when a row was"
         found.append(Problem(f"{field}.type", message))
     return found
 
 
-def _resources(resources: dict[str, Any]) -> list[Problem]:
+def _container(container: BaselineContainer, field: str, spec: ModelDeploymentSpec) -> list[Problem]:
+    """What keeps a baseline's container from being asked beside the model."""
+    found, model, port = [], spec.model, container.port
+    others = [item.container.port for item in spec.baselines if item.container is not None]
+    own = model.source.port if model.source.image is not None else PREDICTOR_PORT
+    taken = {CHAMPION_PORT: "where the champion listens"}
+    taken |= {port: "which another baseline's container has"} if others.count(port) > 1 else {}
+    taken |= {} if model.source.columns is not None else {own: "where the model listens"}
+    if port in taken:
+        message = f"got {port}, {taken[port]}: all are in one Pod; have the container listen at another port"
+        found.append(Problem(f"{field}.port", f"{message}, and say which"))
+    if container.inputs is None and model.inputs is None:
+        found.append(Problem(f"{field}.inputs", "is needed where spec.model.inputs isn't declared: what it is fed"))
+    return found + _resources(container.resources or {}, f"{field}.resources")
+
+
+def _resources(resources: dict[str, Any], under: str = "spec.serving.resources") -> list[Problem]:
     """What isn't `{limits, requests: {name: quantity}}`."""
     found: list[Problem] = []
     for side, amounts in resources.items():
-        field = f"spec.serving.resources.{side}"
+        field = f"{under}.{side}"
         if side not in ("limits", "requests"):
             found.append(Problem(field, "unknown field; known are limits, requests"))
         elif not isinstance(amounts, dict):

@@ -8,12 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from .catalogue import TASKS, Measurement, metrics_for
 from .criteria import Level
-from .references import TIMED, of_task
+from .references import MAX_CONTAINERS, TIMED, of_task
 from .spec import (
+    BASELINE_PORT,
+    CHAMPION_PORT,
     DATA_TABLES,
     LIST_MAP_BY_NAME,
     LIST_SET,
     MAX_COSTS,
+    PREDICTOR_PORT,
     Autonomy,
     Baseline,
     Batch,
@@ -66,6 +69,14 @@ _NOT_OF_TASK = (
     + str({task: ", ".join(of_task(task)) for task in TASKS})
     + "[self.task.type]"
 )
+_MODELS_PORT = f"(has(self.model.source.image) ? self.model.source.?port.orValue({PREDICTOR_PORT}) : {PREDICTOR_PORT})"
+_OWN_PORT, _OTHERS_PORT = (f"{b}.container.?port.orValue({BASELINE_PORT})" for b in "bc")
+_PORT_FREE = (
+    f"(!has(b.container) || ({_OWN_PORT} != {CHAMPION_PORT} && "
+    f"(has(self.model.source.columns) || {_OWN_PORT} != {_MODELS_PORT}) && "
+    f"self.baselines.exists_one(c, has(c.container) && {_OTHERS_PORT} == {_OWN_PORT})))"
+)
+_PORT_TAKEN = "the model listens, the champion may (8081), or another baseline does; set container.port to another one"
 _TASKS_METRICS = str({task: ", ".join(sorted(metric.name for metric in metrics_for(task))) for task in TASKS})
 
 
@@ -270,6 +281,24 @@ class ModelDeploymentSpec(Spec):
                 f"!has(self.baselines) || self.baselines.all(b, {_BASELINE_OF_TASK})",
                 "baselines[].type is for another task",
                 said=f"self.baselines.map(b, !{_BASELINE_OF_TASK}, b.name + ' is a ' + b.type + {_NOT_OF_TASK})[0]",
+                field=".baselines",
+            ),
+            cel(
+                f"!has(self.baselines) || self.baselines.filter(b, b.type == 'Container').size() <= {MAX_CONTAINERS}",
+                f"at most {MAX_CONTAINERS} baselines may be of type Container: put the answers of others into columns",
+                field=".baselines",
+            ),
+            cel(
+                f"!has(self.baselines) || self.baselines.all(b, {_PORT_FREE})",
+                f"a baseline's container is to listen where {_PORT_TAKEN}",
+                said=f"self.baselines.map(b, !{_PORT_FREE}, {quoted('b.name')} + ' is to listen at ' + "
+                f"string({_OWN_PORT}) + ', where {_PORT_TAKEN}')[0]",
+                field=".baselines",
+            ),
+            cel(
+                "!has(self.baselines) || has(self.model.inputs) || "
+                "self.baselines.all(b, !has(b.container) || has(b.container.inputs))",
+                "a baseline's container needs inputs where model.inputs isn't declared: the columns that it is fed",
                 field=".baselines",
             ),
             cel(

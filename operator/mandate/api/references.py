@@ -20,6 +20,7 @@ BaselineType = Literal[
     "LastPeriodMean",
     "Linear",
     "Column",
+    "Container",
     "Popularity",
     "Human",
 ]
@@ -60,6 +61,7 @@ KINDS: dict[BaselineType, Kind] = {
     ),
     "Linear": Kind(tasks=_ROWS, fitted=True),
     "Column": Kind(needs=("column",), trained=False),
+    "Container": Kind(tasks=_ROWS, needs=("container",), trained=False),
     "Popularity": Kind(tasks=("Ranking",), needs=("by",)),
     "Human": Kind(tasks=CLASSIFICATION, takes=("against", "seed"), trained=False),
 }
@@ -75,6 +77,8 @@ def of_task(task: Task) -> tuple[str, ...]:
     return tuple(name for name, kind in KINDS.items() if task in kind.tasks)
 
 
+MAX_CONTAINERS = 2
+"""Baselines of type Container: each runs in the evaluation's Pod beside model and champion."""
 TIMED = tuple(name for name, kind in KINDS.items() if kind.timed)
 FIELDS = tuple(dict.fromkeys(field for kind in KINDS.values() for field in (*kind.needs, *kind.takes)))
 """All fields that belong to some types only."""

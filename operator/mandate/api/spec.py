@@ -88,6 +88,26 @@ DaskClusterName = Annotated[
 ]
 PinnedImage = Annotated[str, StringConstraints(pattern=r"^.+@sha256:[0-9a-f]{64}$", max_length=512)]
 ImageRef = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+PREDICTOR_PORT, CHAMPION_PORT, BASELINE_PORT = 8080, 8081, 8082
+"""Where, in one Pod, our predictor listens, the champion's, and a baseline's container where it doesn't say."""
+Resources = Annotated[
+    dict[str, Any],
+    Field(
+        json_schema_extra={
+            "type": "object",
+            "properties": {
+                side: {
+                    "type": "object",
+                    "maxProperties": 10,
+                    "additionalProperties": {"type": "string", "maxLength": 32},
+                    "description": f"{side.capitalize()} by resource name.",
+                }
+                for side in ("limits", "requests")
+            },
+        }
+    ),
+]
+"""`{limits, requests: {name: quantity}}`, as Kubernetes has them."""
 MetricName = Annotated[str, Field(json_schema_extra={"enum": sorted(METRICS)}, max_length=64)]
 
 RiskTier = Literal["Low", "Medium", "High"]
@@ -1018,6 +1038,23 @@ def _of_types(field: str) -> dict[str, Any]:
     )
 
 
+class BaselineContainer(Spec):
+    """A container of the user's that is asked for the rows that the model is asked for, in the evaluation's Pod."""
+
+    image: PinnedImage
+    """A container that speaks the Open Inference Protocol v2 over HTTP, as name@sha256:<64 hex>. It is asked as the
+    model named `model`."""
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] = BASELINE_PORT
+    """Where it listens; 8082 where left out. All containers of an evaluation share one network, so it must be another
+    one than the model's, than 8081, the champion's, and than another baseline's."""
+    inputs: ModelInputs | None = None
+    """What it is fed; what the model is fed where left out."""
+    output: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    """Name of its output tensor; the model's where left out. Its answers are read as the model's are."""
+    resources: Resources | None = None
+    """Resources of the container; those of the model's, serving.resources, where left out."""
+
+
 class Baseline(Spec):
     """What the model is compared with, on the same rows."""
 
@@ -1030,7 +1067,11 @@ class Baseline(Spec):
                 field=".name",
             ),
             cel("(self.type == 'Column') == has(self.column)", "column belongs to type Column: set both or neither"),
-            *(_of_types(field) for field in REFERENCE_FIELDS if field != "column"),
+            cel(
+                "(self.type == 'Container') == has(self.container)",
+                "container belongs to type Container: set both or neither",
+            ),
+            *(_of_types(field) for field in REFERENCE_FIELDS if field not in ("column", "container")),
             cel(
                 f"!(self.type in {list(that_take('period'))}) || has(self.period)",
                 "type SeasonalNaive needs a period, its season, and LastPeriodMean one, such as Week or 90m",
@@ -1046,11 +1087,13 @@ class Baseline(Spec):
     random, all alike or as often as in the training rows. `Threshold`: the best rule of one column and one cut-off.
     `Mean`, `Median` of the training rows. `PreviousValue`, `SeasonalNaive`: the value before, or at the same place of
     the season before. `LastPeriodMean`: the mean of the period before. `Linear`: a logistic or linear model fitted to
-    the training rows. `Column`: answers that the data already holds.
+    the training rows. `Column`: answers that the data already holds. `Container`: answers of a container of yours.
     `Popularity`: the mean relevance that an item had in the training rows. `Human`: the annotators of
     data.annotations."""
     column: Column | None = None
     """For `Column`: where the answers stand (a probability, a label or a value, as the model's own output)."""
+    container: BaselineContainer | None = None
+    """For `Container`: what runs beside the model, and how it is asked."""
     seed: Annotated[int, Field(strict=True, ge=0, le=2147483647)] | None = None
     """For what is drawn: `Uniform` and `Stratified` guesses, and labels that are equally frequent among a `Human`'s
     others; 0 where left out."""
@@ -1068,6 +1111,14 @@ class Baseline(Spec):
     time_zone: TimeZone | None = None
     """Whose clock says where periods begin, such as Europe/Berlin, for times with an offset from UTC. Left out: that of
     task.time's column, or UTC."""
+
+    @property
+    def as_measured(self) -> Baseline:
+        """It without what its answers don't depend on: where its container listens, and on how much it runs."""
+        if self.container is None:
+            return self
+        asked = self.container.model_copy(update={"port": BASELINE_PORT, "resources": None})
+        return self.model_copy(update={"container": asked})
 
 
 class Require(Spec):
@@ -1512,23 +1563,7 @@ class Serving(Spec):
     KServe, whose logger may."""
     replicas: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     """Pods per revision. Left out, one to begin with, and a HorizontalPodAutoscaler or you may scale the Deployment."""
-    resources: Annotated[
-        dict[str, Any],
-        Field(
-            json_schema_extra={
-                "type": "object",
-                "properties": {
-                    side: {
-                        "type": "object",
-                        "maxProperties": 10,
-                        "additionalProperties": {"type": "string", "maxLength": 32},
-                        "description": f"{side.capitalize()} by resource name.",
-                    }
-                    for side in ("limits", "requests")
-                },
-            }
-        ),
-    ] = {"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "256Mi"}}
+    resources: Resources = {"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "256Mi"}}
     """Resources of the model container; the evaluation measures under the very same."""
     prices: Prices | None = None
     """What those resources cost; with the measured throughput they give cost_per_million, which needs them."""

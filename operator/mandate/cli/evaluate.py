@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ def execute(options: argparse.Namespace) -> int:
     outputs = output.parse(options.output, keep=read)
     verdict.check(options)
     declared = manifest.read(options.file, name=options.name)
+    baselines = addresses(options.baseline, declared)
     champion = None if options.champion is None else rival(options.champion, declared, options)
     asked = evaluation_spec(declared.name, declared.declared, champion=champion)
     with (
@@ -41,6 +42,7 @@ def execute(options: argparse.Namespace) -> int:
             reader=reader,
             now=datetime.now(UTC),
             serve=options.serve,
+            baselines=baselines,
             stage=stage,
             workers=workers,
             spill=None if options.memory is None else Spill(most=options.memory // 2),
@@ -61,6 +63,20 @@ def _workers(options: argparse.Namespace) -> Iterator[Workers]:
         with failing("Settings", field=f"--dask {options.dask}"):
             workers = stack.enter_context(on_dask(options.dask, here=here))
         yield workers
+
+
+def addresses(given: Sequence[tuple[str, str]], declared: Manifest) -> dict[str, str]:
+    """Where the containers of baselines listen, by name. Raises InputError for a name that has none, or has two."""
+    known = [baseline.name for baseline in declared.declared.baselines if baseline.type == "Container"]
+    found: dict[str, str] = {}
+    for name, url in given:
+        if name not in known:
+            some = f"those are {', '.join(known)}" if known else "the manifest declares none"
+            raise InputError(f"--baseline {name}={url}: {name!r} is no baseline of type Container; {some}")
+        if name in found:
+            raise InputError(f"--baseline {name}={url}: {name!r} was given as {found[name]} before; give it once")
+        found[name] = url
+    return found
 
 
 def rival(path: Path, candidate: Manifest, options: argparse.Namespace) -> Model:

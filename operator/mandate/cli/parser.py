@@ -136,6 +136,12 @@ def _bytes(text: str) -> int:
     return int(value)
 
 
+def _addressed(text: str) -> tuple[str, str]:
+    from mandate.evaluate.addresses import addressed
+
+    return addressed(text)
+
+
 def _target(
     command: argparse.ArgumentParser, *, metavar: str = "MODEL", help_: str = "the ModelDeployment's name"
 ) -> None:
@@ -166,6 +172,15 @@ def _evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="YAML with the ModelDeployment that serves now: gates against `champion` compare with its model on the "
         "same rows; without it there is no champion yet",
+    )
+    command.add_argument(
+        "--baseline",
+        type=_addressed,
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="where a server answers for the baseline NAME, of type Container: it is asked for the same rows, as the "
+        "model named `model`; once per such baseline",
     )
     command.add_argument(
         "--serve",

@@ -247,7 +247,9 @@ def _champion(mdep: Object, spec: ModelDeploymentSpec, mevals: Iterable[Object])
         return None
     earned = next((meval for meval in mevals if meval["metadata"]["name"] == champion.evaluation), None)
     measured = evaluation_of(earned) if earned is not None else None
-    if measured is None or measured.model.source.columns is not None or ports_clash(spec.model, measured.model):
+    if measured is None or measured.model.source.columns is not None:
+        return None
+    if ports_clash(spec.model, measured.model, spec.baselines):
         return None
     source = measured.model.source.model_copy(update={"digest": champion.model_digest})
     return measured.model.model_copy(update={"source": source})

@@ -5,7 +5,7 @@ Both run the very same predictor container (image, arguments, resources), so tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +21,18 @@ from mandate.api.names import (
     LABEL_MODEL,
     LABEL_REVISION,
 )
-from mandate.api.spec import DATA_TABLES, Batch, Model, ModelSource, Serving, TableSource, Task
+from mandate.api.spec import (
+    CHAMPION_PORT,
+    DATA_TABLES,
+    PREDICTOR_PORT,
+    Baseline,
+    Batch,
+    Model,
+    ModelSource,
+    Serving,
+    TableSource,
+    Task,
+)
 from mandate.controller.dask import Scheduler, arguments
 from mandate.controller.settings import Images, Settings
 from mandate.evaluate.frame import SETTINGS_VARIABLE, pack
@@ -33,8 +44,8 @@ USER = 65532
 TERMINATION_LOG = "/dev/termination-log"  # Kubernetes' default
 EVALUATION_GRACE = 10
 """Seconds from when an evaluation's servers are asked to stop until they are killed."""
-PREDICTOR_PORT = 8080
-CHAMPION_PORT = 8081
+BASELINE_CONTAINERS = "baseline-"
+"""What the names of baselines' containers begin with."""
 RECORDING_PORTS = (8090, 8091)
 """Where the recording sidecar listens: the first, unless the model does."""
 LEAVING_SECONDS = 5
@@ -106,6 +117,10 @@ def evaluation_template(
         runtime = images.champion or settings.images.predictor
         init.append({**_champion(champion, spec.serving, runtime), "restartPolicy": "Always"})
         volumes += _volumes("champion")
+    for baseline in spec.baselines:
+        if baseline.container is not None:
+            init.append(_baseline(baseline, spec.serving))
+            volumes += _volumes(baseline_container(baseline.name))
     judge = {
         "name": "judge",
         "image": settings.images.judge,
@@ -334,10 +349,31 @@ def champion_port(champion: Model) -> int:
     return champion.source.port if champion.source.image is not None else CHAMPION_PORT
 
 
-def ports_clash(model: Model, champion: Model) -> bool:
-    """Whether the two can't listen in one Pod: the user's own images listen where they listen."""
+def ports_clash(model: Model, champion: Model, baselines: Iterable[Baseline] = ()) -> bool:
+    """Whether they can't listen in one Pod: the user's own images listen where they listen."""
     own = model.source.port if model.source.image is not None else PREDICTOR_PORT
-    return model.source.columns is None and own == champion_port(champion)
+    taken = {baseline.container.port for baseline in baselines if baseline.container is not None}
+    return champion_port(champion) in (taken if model.source.columns is not None else taken | {own})
+
+
+def baseline_container(name: str) -> str:
+    """The name of the container of a baseline of this name."""
+    return f"{BASELINE_CONTAINERS}{name}"
+
+
+def _baseline(baseline: Baseline, serving: Serving) -> Object:
+    """The user's container, locked as the model's is; it has nothing mounted but its own scratch."""
+    container, name = baseline.container, baseline_container(baseline.name)
+    assert container is not None
+    return {
+        "name": name,
+        "image": container.image,
+        "resources": serving.resources if container.resources is None else container.resources,
+        "restartPolicy": "Always",
+        "securityContext": _locked(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [_mount(f"tmp-{name}", "/tmp")],  # noqa: S108 - its own emptyDir
+    }
 
 
 def _champion(champion: Model, serving: Serving, image: str) -> Object:

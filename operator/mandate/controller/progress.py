@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mandate.api.moments import age, elapsed, instant
 from mandate.controller.intake import IntakeError
-from mandate.controller.pods import EVALUATION_GRACE
+from mandate.controller.pods import BASELINE_CONTAINERS, EVALUATION_GRACE
 from mandate.evaluate.frame import FrameError, read_termination
 from mandate.evidence.schema import Evidence
 
@@ -171,12 +171,23 @@ def _cause(pod: Object, *, over: bool) -> tuple[str, str] | None:
         message = (pod.get("status") or {}).get("message") or "the kubelet ended the Pod"
         return reason, f"{message}{_stories(pod)}"
     if "running" not in (_status(pod, "judge").get("state") or {}):
-        for server, words in SERVERS.items():
+        for server, words in (SERVERS | _baselines(pod)).items():
             if _status(pod, server).get("restartCount", 0) >= CRASH_LOOP:
                 return words.crash_loop, f"{words.whose} container doesn't stay up{_story(pod, server)}"
     if _phase(pod) == "Failed":
         return "PodFailed", (pod.get("status") or {}).get("message") or "the Pod failed without saying why"
     return None
+
+
+def _baselines(pod: Object) -> dict[str, Server]:
+    """The baselines' containers. Once the judge runs, what they do is its affair: it takes them for answers only."""
+    statuses = (pod.get("status") or {}).get("initContainerStatuses") or ()
+    named = (str(status.get("name")) for status in statuses)
+    return {
+        name: Server(f"spec.baselines[{baseline}]", "BaselineCrashLoop", f"baseline {baseline!r}: its")
+        for name in named
+        if (baseline := name.removeprefix(BASELINE_CONTAINERS)) != name
+    }
 
 
 def _exit(role: str, ended: Object) -> tuple[str, str]:
@@ -261,7 +272,7 @@ def _waiting(pod: Object) -> tuple[str, str]:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return "Unschedulable", str(condition.get("message") or "no node takes the Pod")
-    for name in ("fetch", *SERVERS, "judge"):
+    for name in ("fetch", *SERVERS, *_baselines(pod), "judge"):
         waiting = (_status(pod, name).get("state") or {}).get("waiting") or {}
         reason = waiting.get("reason")
         if reason and reason not in ("PodInitializing", "ContainerCreating"):

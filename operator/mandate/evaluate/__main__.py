@@ -20,6 +20,7 @@ from mandate.api.criteria import LEVELS
 from mandate.memory import frugal
 
 from . import frame
+from .addresses import addressed
 from .frame import EXIT_OK, Failure, Result, Termination
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ def _parser() -> argparse.ArgumentParser:
         step.add_argument("--model-dir", type=Path, default=Path("/mandate/model"), help="folder for the model file")
     fetch.add_argument("--champion-dir", type=Path, default=Path("/mandate/champion"), help="folder for the champion")
     judge.add_argument("--champion", default="http://127.0.0.1:8081", help="where the champion's predictor listens")
+    judge.add_argument(
+        "--baseline",
+        type=addressed,
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="where the container of that baseline listens; default: on its port of this Pod",
+    )
     for step in (fetch, judge):
         step.add_argument("--data-dir", type=Path, default=Path("/mandate/data"), help="folder for the rows")
     for step in (fetch, model, judge):
@@ -167,6 +176,7 @@ def _judged(options: argparse.Namespace) -> dict[str, Any]:
             data_dir=options.data_dir,
             predictor=options.predictor,
             champion=options.champion,
+            baselines=dict(options.baseline),
             model=options.model_name,
             environment=os.environ,
             limits=Limits(ready=options.ready_timeout),

@@ -240,6 +240,9 @@ def _needed(spec: ModelEvaluationSpec) -> Mapping[str, str]:
     champion = spec.champion
     if champion is not None and champion.inputs is not None:
         named += [("champion.inputs.columns", column) for column in champion.inputs.columns]
+    for baseline in spec.baselines:
+        fed = baseline.container.inputs if baseline.container is not None else None
+        named += [(f"baselines[{baseline.name}].container.inputs", column) for column in (fed.columns if fed else ())]
     named += [("model.source.columns", column) for column in model.source.columns or ()]
     named += [(f"data.slices[{item.name}].column", item.column) for item in spec.data.slices]
     search = spec.data.search

@@ -15,7 +15,7 @@ from mandate.evidence.schema import Evidence
 from mandate.inference.client import Limits
 from mandate.measure.work import Workers, available, threads
 
-from . import data, predict
+from . import containers, data, predict
 from .failures import discreet, failing, of_champion
 from .isolation import isolation, probe, targets
 from .run import champions, evidence
@@ -29,6 +29,7 @@ async def judge(
     data_dir: Path,
     predictor: str,
     champion: str,
+    baselines: Mapping[str, str],
     model: str,
     environment: Mapping[str, str],
     limits: Limits,
@@ -38,9 +39,10 @@ async def judge(
 ) -> Evidence:
     """Evidence on the model behind `predictor` (a URL), or on columns of the data. Raises EvaluationError.
 
-    Where the settings name a champion, the one behind `champion` is asked about the same rows. `now`, with a time zone,
-    is what the rows' age is reckoned from. The workers of the Dask scheduler at `dask`, where it is given, do what is
-    cut into tasks; the evidence doesn't depend on them.
+    Where the settings name a champion, the one behind `champion` is asked about the same rows, and so are baselines
+    that are containers, each behind its URL in `baselines`, or else on its own port of this Pod. `now`, with a time
+    zone, is what the rows' age is reckoned from. The workers of the Dask scheduler at `dask`, where it is given, do
+    what is cut into tasks; the evidence doesn't depend on them.
     """
     start = time.monotonic()
     with failing("Settings"):
@@ -60,6 +62,7 @@ async def judge(
     if (asked := champions(spec)) is not None:
         with of_champion():
             rival = (await over_http(asked, rows, url=champion, model=model, limits=limits, container=True)).answers
+    asked_too = await containers.ask(spec, rows, addresses=baselines, model=model, limits=limits, container=True)
     # A scheduler runs whatever it is sent, and a NetworkPolicy covers the model's container too.
     isolated = isolation(await before, await probe(addresses), sealed=spec.sealed and dask is None)
     digest = file_digest if source.image is None else source.image_digest
@@ -67,7 +70,7 @@ async def judge(
         return evidence(
             spec,
             rows,
-            replace(predicted, model_digest=digest, champion=rival),
+            replace(predicted, model_digest=digest, champion=rival, containers=asked_too),
             isolation=isolated,
             seconds={"prepare": prepared},
             now=now,

@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from mandate.inference.errors import InferenceError
 from mandate.measure.work import SERIAL, Workers
 from mandate.sources import Reader, Spill
 
-from . import data, predict
+from . import containers, data, predict
 from .data import Rows
 from .failures import discreet, failing, of_champion
 from .frame import read_termination
@@ -38,6 +38,7 @@ def evaluate_locally(
     reader: Reader,
     now: datetime,
     serve: bool = False,
+    baselines: Mapping[str, str] | None = None,
     stage: Callable[[str], None] = lambda _: None,
     workers: Workers = SERIAL,
     spill: Spill | None = None,
@@ -45,7 +46,8 @@ def evaluate_locally(
     """Evidence as the Job would find it; `reader` reads what is behind a URI, `now` is what rows' age is reckoned from.
 
     A model file runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
-    process on the loopback interface, and they are measured. `stage` is told what is being done, in words. `workers` do
+    process on the loopback interface, and they are measured. Baselines that are containers answer at their URLs in
+    `baselines`, by name. `stage` is told what is being done, in words. `workers` do
     what is cut into tasks, and large tables are mapped from a file where `spill` says so; the evidence depends on
     neither. Raises EvaluationError.
     """
@@ -57,6 +59,8 @@ def evaluate_locally(
                 raise InferenceError(
                     "NeedsCluster", f"{model.source.image} runs in a cluster only; apply the manifest there"
                 )
+    addresses = baselines or {}
+    containers.need_addresses(spec, addresses)
     stage("reading the data")
     rows = data.load(spec, reader=reader, spill=spill)
     prepared = time.monotonic() - start
@@ -75,6 +79,12 @@ def evaluate_locally(
             file = _file(asked.model.source, reader=reader)
         with of_champion():
             predicted = replace(predicted, champion=predict.in_process(asked, rows, file).answers)
+    if any(containers.declared(spec)):
+        from mandate.inference.client import Limits
+
+        stage("asking the baselines' containers")
+        asking = containers.ask(spec, rows, addresses=addresses, model="model", limits=Limits(), container=False)
+        predicted = replace(predicted, containers=asyncio.run(asking))
     stage("measuring")
     return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared}, now=now, workers=workers)
 

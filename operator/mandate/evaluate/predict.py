@@ -11,6 +11,7 @@ from mandate.api.spec import ModelInputs
 from mandate.evidence.schema import Estimate, Probed, Saturated, UnderLoad
 from mandate.inference.errors import InferenceError
 from mandate.measure.answers import Answers, from_columns
+from mandate.measure.containers import Asked
 
 from . import service
 from .data import Rows
@@ -30,6 +31,8 @@ class Predicted:
     saturated: Saturated | None = None
     robustness: dict[str, Probed] | None = None
     champion: Answers | None = None
+    containers: dict[str, Asked] = field(default_factory=dict)
+    """By baseline of type Container."""
     model_digest: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

@@ -55,6 +55,7 @@ def evidence(
             error_costs=spec.error_costs,
             champion=predicted.champion,
             champion_model=spec.champion,
+            containers=predicted.containers,
             model_digest=predicted.model_digest,
             data_digests=rows.digests,
             annotations=rows.annotations,

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,7 +68,10 @@ class Quantity(_Record):
 
     def sort_key(self) -> tuple[str, ...]:
         """A total order, so that evidence has one canonical listing."""
-        return tuple(str(part or "") for part in self.model_dump().values())
+        return tuple(str(part or "") for part in _parts(self))
+
+
+_parts = attrgetter(*Quantity.model_fields)
 
 
 class Fault(_Record):
@@ -183,6 +187,8 @@ class Inputs(_Record):
 
     model: Sha256 | None = None
     champion: Sha256 | None = None
+    containers: dict[str, Sha256] | None = None
+    """By baseline of type Container that answered: its image, where it is known to be that one."""
     data: dict[str, Sha256]
     split: Sha256
     predictions: Sha256

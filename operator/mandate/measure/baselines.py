@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .matrix import Design, OneHot
 from .metrics import Floats
 from .metrics.point import average, tally, weighed
 from .table import is_numeric, numbers, text_codes
@@ -69,15 +70,15 @@ def quantiles(values: Floats, levels: Sequence[float], weight: Floats | None = N
     return np.asarray(values[order[np.minimum(place, len(values) - 1)]], dtype=np.float64)
 
 
-def design(table: pa.Table, features: Sequence[str], train: NDArray[np.bool_]) -> Floats:
+def design(table: pa.Table, features: Sequence[str], train: NDArray[np.bool_]) -> Design:
     """Numeric matrix (rows, columns) of the features, scaled and encoded by what the training rows hold."""
-    columns: list[Floats] = []
+    columns: list[Floats | OneHot] = []
     for name in features:
         if is_numeric(table, name):
             columns += _scaled(numbers(table, name), train)
         else:
-            columns += _one_hot(table, name, train)
-    return np.column_stack(columns) if columns else np.zeros((table.num_rows, 0))
+            columns.append(_one_hot(table, name, train))
+    return Design(size=table.num_rows, columns=columns)
 
 
 def _scaled(values: Floats, train: NDArray[np.bool_]) -> list[Floats]:
@@ -93,27 +94,29 @@ def _scaled(values: Floats, train: NDArray[np.bool_]) -> list[Floats]:
     return [np.where(known, (values - np.mean(seen)) / spread, 0.0), *columns]
 
 
-def _one_hot(table: pa.Table, name: str, train: NDArray[np.bool_]) -> list[Floats]:
+def _one_hot(table: pa.Table, name: str, train: NDArray[np.bool_]) -> OneHot:
     names, code = text_codes(table, name)
     counts = np.bincount(code[train], minlength=len(names))
     kept = sorted(np.flatnonzero(counts), key=lambda k: (-counts[k], names[k]))[:MAX_CATEGORIES]
-    return [(code == k).astype(np.float64) for k in kept]
+    place = np.full(len(names), -1, dtype=np.int8)
+    place[kept] = np.arange(len(kept))
+    return OneHot(code=place[code], width=len(kept))
 
 
-def ridge(matrix: Floats, actual: Floats, train: NDArray[np.bool_], weight: Floats | None = None) -> Floats:
+def ridge(matrix: Design, actual: Floats, train: NDArray[np.bool_], weight: Floats | None = None) -> Floats:
     """Predictions (n,) of a least-squares fit with penalty |w|², as scikit-learn's Ridge(alpha=1)."""
-    seen = matrix[train]
+    seen = matrix.rows(train)
     level = average(actual[train], weight)
     middle = seen.mean(axis=0) if weight is None else weight @ seen / len(seen)
-    centred = seen - middle
+    centred = np.subtract(seen, middle, out=seen)
     heavy = centred if weight is None else centred * weight[:, None]
     gram = centred.T @ heavy + np.eye(centred.shape[1])
     weights = np.linalg.solve(gram, heavy.T @ (actual[train] - level))
-    return np.asarray((matrix - middle) @ weights + level, dtype=np.float64)
+    return matrix.each(lambda rows: np.asarray((rows - middle) @ weights + level, dtype=np.float64))
 
 
 def logistic(
-    matrix: Floats, actual: NDArray[Any], train: NDArray[np.bool_], weight: Floats | None = None, *, classes: int
+    matrix: Design, actual: NDArray[Any], train: NDArray[np.bool_], weight: Floats | None = None, *, classes: int
 ) -> tuple[Floats, bool]:
     """Probabilities of a penalised logistic fit and whether it converged within MAX_ITERATIONS.
 
@@ -122,12 +125,12 @@ def logistic(
     """
     binary = actual.dtype == np.bool_
     outputs = 1 if binary else classes
-    wanted = actual.astype(np.float64)[:, None] if binary else np.eye(classes)[actual]
-    padded = np.column_stack([matrix, np.ones(len(matrix))])
-    seen, truth = padded[train], wanted[train]
-    size = len(seen)
+    known = actual[train]
+    truth = known.astype(np.float64)[:, None] if binary else np.eye(classes)[known]
+    seen = matrix.rows(train, ones=True)
+    size, columns = seen.shape
     column = None if weight is None else weight[:, None]
-    penalised = np.ones((padded.shape[1], 1))
+    penalised = np.ones((columns, 1))
     penalised[-1] = 0.0
 
     def loss(flat: Floats) -> tuple[float, Floats]:
@@ -145,16 +148,16 @@ def logistic(
         value = (total + float(np.sum(penalty * weights)) / 2) / size
         return value, ((seen.T @ weighed(error, column) + penalty) / size).ravel()
 
-    if binary and padded.shape[1] <= NEWTON_COLUMNS:
+    if binary and columns <= NEWTON_COLUMNS:
         weights, converged = _newton(seen, penalised[:, 0], weight, loss)
-        return _sigmoid(padded @ weights), converged
+        return matrix.each(lambda rows: _sigmoid(rows @ weights), ones=True), converged
     from scipy import optimize
 
-    start = np.zeros(padded.shape[1] * outputs)
+    start = np.zeros(columns * outputs)
     found = optimize.minimize(
         loss, start, jac=True, method="L-BFGS-B", options={"maxiter": MAX_ITERATIONS, "gtol": 1e-7, "ftol": 1e-14}
     )
-    linear = padded @ found.x.reshape(-1, outputs)
+    linear = matrix.each(lambda rows: rows @ found.x.reshape(-1, outputs), ones=True)
     if binary:
         return _sigmoid(linear)[:, 0], bool(found.success)
     powers = np.exp(linear - linear.max(axis=1, keepdims=True))
@@ -167,6 +170,7 @@ def _newton(
     """Minimise the binary `loss` by Newton's method with halved steps; whether it came to rest."""
     weights = np.zeros(seen.shape[1])
     value, gradient = loss(weights)
+    heavy = np.empty((min(NEWTON_ROWS, len(seen)), seen.shape[1]))  # one for all blocks
     for _ in range(MAX_ITERATIONS):
         hessian = np.diag(penalised)
         for start in range(0, len(seen), NEWTON_ROWS):
@@ -175,7 +179,7 @@ def _newton(
             curvature = probability * (1.0 - probability)
             if weight is not None:
                 curvature *= weight[start : start + NEWTON_ROWS]
-            hessian += block.T @ (block * curvature[:, None])
+            hessian += block.T @ np.multiply(block, curvature[:, None], out=heavy[: len(block)])
         # A trace of the identity keeps a perfectly separated intercept solvable.
         step = np.linalg.solve(hessian / len(seen) + 1e-12 * np.eye(len(weights)), gradient)
         decrement = float(gradient @ step)

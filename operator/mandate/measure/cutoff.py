@@ -35,7 +35,7 @@ QUANTILE = 1.959963984540054
 MOST = 200
 """Cut-offs whose difference is examined where rows are in clusters, which takes a pass over the rows each."""
 LEAST_DIGITS, MOST_DIGITS = 2, 9
-CHOSEN = ("Prior", "Linear", "Column", "PreviousValue", "SeasonalNaive", "LastPeriodMean")
+CHOSEN = ("Prior", "Linear", "Column", "Container", "PreviousValue", "SeasonalNaive", "LastPeriodMean")
 """Baselines whose answer is a probability; the others' is a label, drawn or found by a rule of their own."""
 
 

@@ -48,8 +48,10 @@ from mandate.evidence.weakest import Loss, Weakest
 from mandate.evidence.windows import Windows
 from mandate.memory import give_back
 
-from . import baselines, cutoff, people, personal, uncertainty, weakest, windows
+from . import baselines, cutoff, people, personal, shared, uncertainty, weakest, windows
 from .answers import Answers, Voice, from_columns, hear, truth
+from .containers import Asked, unasked
+from .containers import told as containing
 from .data.domain import domain_auc
 from .data.parts import examine
 from .data.profile import Profile
@@ -67,6 +69,7 @@ from .remainder import INFLUENCES, Remainder
 from .revealed import combined, reveal
 from .revealed import told as told_of
 from .sample import sampled
+from .shared import Known, unified
 from .slices import Sliced, assign_all
 from .split import PARTS, Keys, Part, Split
 from .table import MeasureError, Ordered, column, text_codes, texts
@@ -103,6 +106,7 @@ def compute(
     error_costs: Sequence[spec.ErrorCost] = (),
     champion: Answers | None = None,
     champion_model: spec.Model | None = None,
+    containers: Mapping[str, Asked] | None = None,
     model_digest: str | None = None,
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
@@ -113,7 +117,8 @@ def compute(
 
     `table` holds the rows of all parts, `split` says which is which, `answers` holds one answer per row of `table`,
     and so does `champion`, in the table's order or with keys; `champion_model` says how to read its answers, and has
-    its digest. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
+    its digest. `containers` holds what baselines of type Container answered for the rows of `table`, by name, or why
+    they didn't. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
     people said, as `data.annotations` declares it, `production` the profile of what production scores. `workers` do
     what is cut into tasks; no number depends on them. Raises MeasureError where the inputs can't be measured at all;
     whatever fails for one number is that number's fault.
@@ -121,6 +126,7 @@ def compute(
     read, order = table, answers.order(split.keys)
     if champion is not None:
         champion = _align(champion, order)
+    asked = {name: given.ordered(order) for name, given in (containers or {}).items()}
     table, keys, split, answers = Ordered(table, order), split.keys, split.take(order), answers.take(order)
     weights, split = weigh(table, split, task=task)
     measured: NDArray[np.bool_] | None = None
@@ -128,6 +134,7 @@ def compute(
         rows = np.flatnonzero(revealed.rows)
         if champion is not None and len(champion.values) == table.num_rows:
             champion = champion.take(rows)
+        asked = {name: given.take(rows) for name, given in asked.items()}
         weights, measured = combined(weights, revealed, rows), revealed.measured[rows]
         table, split, answers = table.take(pa.array(rows)), revealed.split.take(rows), answers.take(rows)
     rolled = units(table, split, task=task)
@@ -142,6 +149,7 @@ def compute(
             error_costs,
             champion,
             champion_model,
+            asked,
             weights,
             data.sampling,
             rolled,
@@ -219,6 +227,7 @@ def compute(
         inputs=Inputs(
             model=model_digest,
             champion=None if champion_model is None else champion_model.source.digest,
+            containers={name: given.image for name, given in asked.items() if given.image is not None} or None,
             data=dict(data_digests or {}),
             split=split.digest,
             predictions=predictions_digest(split, answers),
@@ -278,7 +287,7 @@ def settings_digest(
         if data.split is None
         else _said(data.split, "method", "seed", "train", "validation", "test", "gap"),
         "slices": [_said(declared, "name", "column", "edges", "sensitive") for declared in data.slices],
-        "baselines": [_said(declared, "name", "type", "column") for declared in references],
+        "baselines": [_said(declared.as_measured, "name", "type", "column") for declared in references],
     }
     tables = {part: getattr(data, part) for part in spec.DATA_TABLES}
     read_as = {
@@ -341,6 +350,7 @@ def _prepare(
     error_costs: Sequence[spec.ErrorCost],
     champion: Answers | None,
     champion_model: spec.Model | None,
+    containers: Mapping[str, Asked],
     weights: Floats | None,
     sampling: Sequence[spec.ClassSampling],
     rolled: Units | None,
@@ -375,6 +385,10 @@ def _prepare(
             continue  # heard on rows of their own
         if reference.type == "Column":
             others[reference.name] = heard(from_columns(table, [reference.column or ""]))
+        elif reference.type == "Container":
+            found = containers.get(reference.name) or unasked(reference)
+            others[reference.name] = heard(found.said) if isinstance(found.said, Answers) else Voice(fault=found.said)
+            learnt += containing(reference, found)
         elif KINDS[reference.type].fitted and model.inputs is None:
             # The table holds only columns that something else names: a fit on those would be easy to beat.
             others[reference.name] = Voice(
@@ -497,7 +511,7 @@ def _prepare(
         actual=actual,
         classes=classes,
         mine=mine,
-        others=others,
+        others=unified(others),
         clusters=clusters,
         weights=weights,
         known=_classes(actual, classes, task)[0] if sampling and sampling[0].prevalence is not None else None,
@@ -670,7 +684,7 @@ def _baseline(
             return Voice(label=baselines.most_frequent(actual, train, weight), score=score, finite=finite)
         case _:
             matrix = baselines.design(table, features, train)
-            if not matrix.shape[1]:
+            if not matrix.width:
                 message = "baseline Linear: in the training rows no feature varies; use Prior or Mean"
                 return Voice(fault=Fault(code="NoFeatures", message=message))
             if regression:
@@ -762,8 +776,9 @@ class Judge:
         codes = {part: self._codes(rows) for part, rows in self.parts.items()}
         sizes = (len(self.parts["train"]), len(self.parts["test"]))
         mine = {part: self._each(self.mine, rows) for part, rows in self.parts.items()}
+        known: dict[Part, Known] = {part: {} for part in self.parts}
         theirs = {
-            part: {reference: self._each(voice, rows) for reference, voice in self.others.items()}
+            part: {reference: self._each(voice, rows, known=known[part]) for reference, voice in self.others.items()}
             for part, rows in self.parts.items()
         }
         kept: Numbers = {}
@@ -773,6 +788,8 @@ class Judge:
             for part, rows in self.parts.items():
                 others = {reference: dict([next(numbers)]) for reference, numbers in theirs[part].items()}
                 estimates += self._beside({name: found[part]}, others, rows, codes[part], on=part)
+                del others
+                known[part].clear()
             quantity, train, test = Quantity(metric=name, on="train-test"), found["train"], found["test"]
             both = (codes["train"], codes["test"])
             estimates.append(_compared(quantity, train, test, both, sizes=sizes, named=("train", "test")))
@@ -989,9 +1006,15 @@ class Judge:
         return dict(self._each(voice, rows, metrics=metrics, place=place))
 
     def _each(
-        self, voice: Voice, rows: Rows, *, metrics: Sequence[Metric] | None = None, place: int | None = None
+        self,
+        voice: Voice,
+        rows: Rows,
+        *,
+        metrics: Sequence[Metric] | None = None,
+        place: int | None = None,
+        known: Known | None = None,
     ) -> Iterator[tuple[str, Point | Fault]]:
-        """As `numbers`, each computed when it is asked for."""
+        """As `numbers`, each computed when it is asked for, unless it is `known` of another voice on these rows."""
         metrics = self.metrics if metrics is None else metrics
         if (fault := _unheard(voice, rows)) is not None:
             yield from ((metric.name, fault) for metric in metrics)
@@ -1007,8 +1030,12 @@ class Judge:
                 yield metric.name, self.costs_fault
             elif metric.needs == "Label" and voice.unlabelled is not None:
                 yield metric.name, voice.unlabelled
-            else:
+            elif known is None or (key := shared.key(metric, voice)) is None:
                 yield metric.name, _number(metric, sample, groups)
+            else:
+                if key not in known:
+                    known[key] = _number(metric, sample, groups)
+                yield metric.name, known[key]
 
     def _answered(self, rows: Rows) -> bool:
         """Whether the model has an answer on each of the rows."""
@@ -1035,8 +1062,10 @@ class Judge:
         slice_: str = "overall",
         value: str | None = None,
     ) -> Iterator[Estimate]:
-        theirs = {reference: self._each(voice, rows) for reference, voice in self.others.items()}
+        known: Known = {}
+        theirs = {reference: self._each(voice, rows, known=known) for reference, voice in self.others.items()}
         for name, point in own.items():
+            known.clear()
             others = {reference: dict([next(numbers)]) for reference, numbers in theirs.items()}
             yield from self._beside({name: point}, others, rows, codes, on=on, slice_=slice_, value=value)
         yield from self._beside_people(rows, on=on, slice_=slice_, value=value)
@@ -1118,13 +1147,16 @@ class Judge:
         slice_: str = "overall",
         value: str | None = None,
     ) -> Iterator[Estimate]:
+        supports: dict[str, Support] = {}
         for name, point in own.items():
             quantity = Quantity(metric=name, on=on, slice=slice_, value=value)
             if isinstance(point, Fault):
                 yield _faulty(quantity, point, rows=len(rows))
             else:
                 interval = uncertainty.alone(point, codes)
-                yield _estimate(quantity, point, interval, uncertainty.support(point, codes))
+                supports[name] = uncertainty.support(point, codes)
+                yield _estimate(quantity, point, interval, supports[name])
+        compared: dict[tuple[str, int], Interval] = {}  # references that say the same have the same number
         for reference, theirs in others.items():
             for name, point in own.items():
                 quantity = Quantity(metric=name, on=on, slice=slice_, value=value, versus=reference)
@@ -1134,9 +1166,9 @@ class Judge:
                 elif isinstance(other, Fault):
                     yield _faulty(quantity, _named(other, reference), rows=len(rows))
                 else:
-                    interval = uncertainty.paired(point, other, codes)
-                    rests_on = uncertainty.support(point, codes)
-                    yield _estimate(quantity, point, interval, rests_on, reference=other.value)
+                    if (pair := (name, id(other))) not in compared:
+                        compared[pair] = uncertainty.paired(point, other, codes)
+                    yield _estimate(quantity, point, compared[pair], supports[name], reference=other.value)
 
     def _across(self, slices: Sliced, groups: Mapping[str, Group]) -> Iterator[Estimate]:
         rows = sum(group.rows for group in groups.values())

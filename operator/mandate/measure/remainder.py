@@ -66,7 +66,7 @@ class Remainder:
         self.values = {name: point.value for name, point in points.items()}
         self.whole = points
         self.means = {name: point for name, point in points.items() if name in MEANS}
-        self.special: dict[str, Callable[[Rows], Summed | None]] = {
+        self.special: dict[str, Callable[[Rows, int | None], Summed | None]] = {
             "observed_expected": self._observed_expected,
             "roc_auc": self._roc_auc,
             "average_precision": self._average_precision,
@@ -79,14 +79,15 @@ class Remainder:
             return {}
         known = [name for name in names if name in self.values]
         pairs = self._pairs(rows) if LABELS.intersection(known) else None
+        rarest = self._rarest(rows)
         found: dict[str, Summed] = {}
         for name in known:
             if name in LABELS:
                 summed = None if pairs is None else _of_labels(name, pairs)
             elif name in MEANS:
-                summed = self._mean(name, self.means[name], rows)
+                summed = self._mean(name, self.means[name], rows, rarest)
             else:
-                summed = self.special[name](rows) if name in self.special and self.sample.binary else None
+                summed = self.special[name](rows, rarest) if name in self.special and self.sample.binary else None
             if summed is not None and math.isfinite(summed.value):
                 found[name] = summed
         return found
@@ -120,7 +121,7 @@ class Remainder:
 
     # Means
 
-    def _mean(self, name: str, point: Point, rows: Rows) -> Summed | None:
+    def _mean(self, name: str, point: Point, rows: Rows, rarest: int | None) -> Summed | None:
         """A mean of what each row has by itself: the whole's influence values are its deviations from their mean.
 
         Of a ranking, what each query has, at its first row: they stay whole, here and there.
@@ -128,8 +129,8 @@ class Remainder:
         root, queries = name == "root_mean_squared_error", point.unit == "queries"
         slope = 2.0 * point.value if root else point.events / self.total if queries else 1.0
         all_ = self._once(f"powers of {name}", lambda: _first_powers(point.psi * slope))
-        events = self._events(rows, rarer=point.unit == "minority")
         left = self.total - len(rows)
+        events = rarest if point.unit == "minority" else left
         if queries:
             events = left = point.events - int(np.count_nonzero(point.stratum[rows] >= 0))
             if left < 2:
@@ -154,8 +155,7 @@ class Remainder:
             steady=steady_mean(left) if name in ("mean_absolute_error", "pinball_loss") else point.steady,
         )
 
-    def _observed_expected(self, rows: Rows) -> Summed | None:
-        events = self._events(rows, rarer=True)
+    def _observed_expected(self, rows: Rows, events: int | None) -> Summed | None:
         if events is None:
             return None
         ratio, score, left = self.values["observed_expected"], scores(self.sample), self.total - len(rows)
@@ -197,9 +197,8 @@ class Remainder:
         above = self._positives - (np.cumsum(hits) - hits / 2)
         return _Side(hits, below, others=self.total - self._positives), _Side(misses, above, others=self._positives)
 
-    def _roc_auc(self, rows: Rows) -> Summed | None:
+    def _roc_auc(self, rows: Rows, events: int | None) -> Summed | None:
         """DeLong's placements: a positive's is the negatives below it, less the slice's ones, over the rest's."""
-        events = self._events(rows, rarer=True)
         if events is None or events < 2:
             return None
         place, actual = self._ranked[0][rows], self.sample.actual[rows]
@@ -223,9 +222,8 @@ class Remainder:
         whole = self.whole["average_precision"]
         return _Steps(group[place], self.sample.actual, whole, hits=hits[known], misses=lost[1:])
 
-    def _average_precision(self, rows: Rows) -> Summed | None:
+    def _average_precision(self, rows: Rows, events: int | None) -> Summed | None:
         """As the metric itself, by steps of the scores that positives have."""
-        events = self._events(rows, rarer=True)
         if events is None:
             return None
         left, positives = self.total - len(rows), self._positives - int(np.count_nonzero(self.sample.actual[rows]))
@@ -243,8 +241,7 @@ class Remainder:
         fit = _Fit(probabilities.logit(self.sample.score), self.sample.actual)
         return fit if fit.converged else None
 
-    def _calibration_slope(self, rows: Rows) -> Summed | None:
-        events = self._events(rows, rarer=True)
+    def _calibration_slope(self, rows: Rows, events: int | None) -> Summed | None:
         found = None if events is None or self._slope is None else self._slope.without(rows)
         if found is None or events is None:
             return None
@@ -257,12 +254,11 @@ class Remainder:
     def _score(self, value: float, sums: Sums, events: int, *, steady: float = STEADY_SCORES) -> Summed:
         return Summed(value=value, sums=sums, events=events, unit="minority", step=0.0, steady=steady)
 
-    def _events(self, rows: Rows, *, rarer: bool) -> int | None:
-        """Rows that are left, or those of the rarest class that occurs among them; None where only one does."""
-        if not rarer:
-            return self.total - len(rows)
+    def _rarest(self, rows: Rows) -> int | None:
+        """Rows that are left of the rarest class that occurs among them; None where only one does, or none is known."""
         actual = self.actual
-        assert actual is not None
+        if actual is None:
+            return None
         counts = self._once("classes", lambda: np.bincount(actual))
         left = counts - np.bincount(actual[rows], minlength=len(counts))
         occurring = left[left > 0]

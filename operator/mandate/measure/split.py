@@ -85,17 +85,25 @@ def row_keys(table: pa.Table, *, target: str, identity: str | None) -> Keys:
         names = sorted(table.column_names)
     else:
         names = [identity, target]
-        ids = texts(column(table, identity), name=identity)
+        values = column(table, identity)
+        ids = texts(values, name=identity)
         if ids.null_count:
             raise MeasureError("MissingId", f"task.id: column {identity!r} is missing on {ids.null_count} rows")
-        repeated = _repeated(ids)
-        if len(repeated):
+        if not _all_different(values) and len(repeated := _repeated(ids)):
             raise MeasureError(
                 "DuplicateId",
                 f"task.id: column {identity!r} must name each row once; {len(repeated)} values occur more often, "
                 f"such as {repeated[0].as_py()!r}. Name another column, or none to know rows by their content",
             )
     return _hash([(name, column(table, name)) for name in names], key=canonical(names))
+
+
+def _all_different(values: pa.Array) -> bool:
+    """Whether these are whole numbers, none of them twice: their texts then differ too, and none need be compared."""
+    if not pa.types.is_integer(values.type):
+        return False
+    ordered = np.sort(values.to_numpy())
+    return bool((ordered[1:] != ordered[:-1]).all())
 
 
 def _repeated(ids: pa.Array) -> pa.Array:
@@ -121,9 +129,9 @@ def _hash(columns: Sequence[tuple[str, pa.Array]], *, key: bytes) -> Keys:
             block = texts(values.slice(start, BLOCK), name=name)
             parts += [pc.fill_null(pc.binary_length(block).cast(pa.string()), "-"), pc.fill_null(block, "")]
         digests = bytearray()
-        for row in pc.binary_join_element_wise(*parts, "\x1f").to_pylist():
+        for row in pc.binary_join_element_wise(*parts, "\x1f").cast(pa.binary()).to_pylist():
             hasher = salted.copy()
-            hasher.update(row.encode())
+            hasher.update(row)
             digests += hasher.digest()
         found[start : start + BLOCK] = np.frombuffer(digests, dtype=">u8")
     return found

@@ -175,20 +175,37 @@ def contributions(point: Point, clusters: Clusters | None) -> Spread:
 
 
 def _contributions(point: Point, clusters: Clusters | None) -> Spread:
-    counted = point.stratum >= 0
     rows = len(point.psi)
+    if clusters is None and rows > 1 and point.stratum.strides == (0,):  # one stratum for all, which needs no counting
+        whole = point.psi * (math.sqrt(rows / (rows - 1)) / rows)
+        return Spread(whole, rows - 1, least=_least_of_rows(point))
+    counted = point.stratum >= 0
     if clusters is not None:
         sums = np.bincount(clusters, weights=point.psi) / rows
+        counted = point.stratum >= 0
         found = _distinct(clusters[counted])
         units = sums * math.sqrt(found / (found - 1)) if found > 1 else sums * 0.0
         least = caution.of_clusters(point.psi, point.weight, counted, clusters, _least_of_rows(point))
         return Spread(units, found - 1, found, least)
-    sizes = np.bincount(point.stratum[counted])
+    sizes, left_out = _strata(point.stratum)
     scale = np.sqrt(np.divide(sizes, sizes - 1, out=np.zeros(len(sizes)), where=sizes > 1))
     freedom = int(sizes.sum()) - int(np.count_nonzero(sizes))
     scale /= rows
     units = point.psi * (scale[0] if len(scale) == 1 else scale[point.stratum])
-    return Spread(units if counted.all() else np.where(counted, units, 0.0), freedom, least=_least_of_rows(point))
+    if left_out is not None:
+        np.copyto(units, 0.0, where=left_out)
+    return Spread(units, freedom, least=_least_of_rows(point))
+
+
+def _strata(stratum: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.bool_] | None]:
+    """Rows by stratum, and which are in none, or None where each is in one. Few are counted: most numbers have one."""
+    rows = len(stratum)
+    if rows and stratum.strides == (0,) and stratum[0] == 0:  # as `everywhere` has it
+        return np.array([rows]), None
+    left_out = stratum < 0
+    among = rows - int(np.count_nonzero(left_out))
+    one = among > 0 and stratum.max() == 0
+    return np.array([among]) if one else np.bincount(stratum + 1)[1:], None if among == rows else left_out
 
 
 def _least_of_rows(point: Point) -> float:
@@ -267,7 +284,7 @@ def _less(
     u: Spread, v: Spread, *, freedom: int, scale: tuple[float, float] = (1.0, 1.0), least: float | None = None
 ) -> Spread:
     """Of the difference of two, each times its `scale`, over the same units; by default as cautious as either alone."""
-    units = scale[0] * u.units - scale[1] * v.units
+    units = u.units - v.units if scale == (1.0, 1.0) else scale[0] * u.units - scale[1] * v.units
     if least is None:
         least = max(w.cautious / w.variance if w.variance else 1.0 for w in (u.sums, v.sums)) * float(units @ units)
     return Spread(units, freedom, u.clusters, least)

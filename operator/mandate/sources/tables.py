@@ -176,7 +176,8 @@ def _parquet_blocks(path: Path, wanted: list[str], name: str) -> Iterator[pa.Tab
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path, buffer_size=_PAGES) as file:
+        # Else all of the file's packed bytes are read ahead, and held until the last block is through.
+        with parquet.ParquetFile(path, buffer_size=_PAGES, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_size=BLOCK_ROWS, columns=wanted):
                 yield _plain(pa.Table.from_batches([batch]).select(wanted), name)
     except (pa.ArrowException, OSError, UnicodeError) as error:

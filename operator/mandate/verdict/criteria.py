@@ -38,7 +38,7 @@ def settings_digest(spec: ModelDeploymentSpec, evidence: Evidence) -> str:
     cutoff = Decimal((chosen and chosen.chosen) or spec.model.output.cutoff).normalize()
     listed = {
         "slices": spec.data.slices,
-        "baselines": effective(spec).baselines,
+        "baselines": [baseline.as_measured for baseline in effective(spec).baselines],
         "costs": spec.use_case.error_costs,
         "sampling": spec.data.sampling,
     }

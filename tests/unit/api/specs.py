@@ -68,6 +68,15 @@ def _with(whole: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return spec
 
 
+CONTAINER = {"image": f"repo/rival@{DIGEST}"}
+
+
+def with_containers(*containers: dict[str, Any]) -> dict[str, Any]:
+    """GOOD, compared with these containers too."""
+    named = ({"name": f"rival-{place}", "container": dict(found)} for place, found in enumerate(containers))
+    return changed("baselines", [*GOOD["baselines"], *(item | {"type": "Container"} for item in named)])
+
+
 ERROR_COST = {"actual": "bad", "predicted": "good", "cost": "5200", "currency": "EUR"}
 QUANTILES: dict[str, Any] = {
     "task": {"type": "Regression", "target": "loss", "quantiles": ["0.05", "0.5", "0.95"]},
@@ -424,6 +433,20 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a series of what doesn't look back": (changed("baselines.1.by", ["shop"]), "baselines[1].by"),
     "a column of no type Column": (changed("baselines.1.column", "rule"), "baselines[1]"),
+    "a container of no type Container": (changed("baselines.0.container", CONTAINER), "baselines[0]"),
+    "a baseline without its container": (
+        changed("baselines.0", {"name": "prior", "type": "Container"}),
+        "baselines[0]",
+    ),
+    "a container by its tag": (with_containers({"image": "repo/rival:7"}), "baselines[2].container.image"),
+    "a container where the model listens": (with_containers(CONTAINER | {"port": 8080}), "baselines"),
+    "a container where the champion listens": (with_containers(CONTAINER | {"port": 8081}), "baselines"),
+    "two containers on one port": (with_containers(CONTAINER, CONTAINER), "baselines"),
+    "three containers": (with_containers(*(CONTAINER | {"port": port} for port in (9001, 9002, 9003))), "baselines"),
+    "a container that is fed nothing": (
+        {**with_containers(CONTAINER), "model": {"version": "7", "source": {"columns": ["p"]}}},
+        "baselines",
+    ),
     "people without annotations": (changed("baselines.0", {"name": "prior", "type": "Human"}), "baselines"),
     "agreement without annotations": (
         changed("gates.1", {"name": "agree", "metric": "cohen_kappa", "require": {"Shadow": ">= 0.5"}}),

@@ -14,6 +14,7 @@ from mandate.evidence.measurement import evaluation_spec, revision_digest
 from tests.unit.api.specs import (
     ANNOTATIONS,
     BAD,
+    CONTAINER,
     ERROR_COST,
     FORECAST,
     GATEWAY,
@@ -24,6 +25,7 @@ from tests.unit.api.specs import (
     changed,
     forecast,
     windowed,
+    with_containers,
 )
 
 
@@ -457,6 +459,78 @@ def test_a_baseline_says_which_types_a_field_belongs_to_and_which_types_a_task_h
         "belongs to type Uniform or Stratified or Human, this one is Median; leave it out"
     )
     assert "for those there are Prior, MostFrequent" in told["spec.baselines[0].type"]
+
+
+@pytest.mark.row("B1/container")
+def test_containers_may_be_compared_with() -> None:
+    declared = CONTAINER | {"port": 9000, "output": "score", "inputs": {"columns": ["amount"], "encoding": "Matrix"}}
+    _, _, own, other = load_spec(
+        with_containers(declared | {"resources": {"limits": {"cpu": "2"}}}, CONTAINER)
+    ).baselines
+    assert own.container is not None
+    assert own.container.inputs is not None
+    assert (own.container.port, own.container.output, own.container.inputs.encoding) == (9000, "score", "Matrix")
+    assert other.container is not None
+    assert (other.container.port, other.container.inputs, other.container.resources) == (8082, None, None)
+    listening = with_containers(CONTAINER | {"port": 8080})
+    listening["model"]["source"] = {"columns": ["p"]}
+    del listening["gates"][3]
+    assert load_spec(listening).baselines[2].container is not None, "nothing else listens there"
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "told"),
+    [
+        (
+            with_containers(CONTAINER, CONTAINER),
+            "[2].container.port",
+            "got 8082, which another baseline's container has",
+        ),
+        (
+            with_containers(CONTAINER | {"port": 8081}),
+            "[2].container.port",
+            "got 8081, where the champion listens: all",
+        ),
+        (with_containers(CONTAINER | {"port": 8080}), "[2].container.port", "got 8080, where the model listens: all"),
+        (with_containers({"image": "repo/rival:7"}), "[2].container.image", "expected an image by its digest"),
+        (
+            with_containers(*(CONTAINER | {"port": port} for port in (9001, 9002, 9003))),
+            "",
+            "got 3 of type Container (rival-0, rival-1, rival-2), expected at most 2",
+        ),
+        (
+            with_containers(CONTAINER | {"resources": {"limits": {"cpu": 2}}}),
+            "[2].container.resources.limits.cpu",
+            "got 2, expected a quantity in quotes",
+        ),
+        (
+            {**with_containers(CONTAINER), "model": {"version": "7", "source": {"columns": ["p"]}}},
+            "[2].container.inputs",
+            "is needed where spec.model.inputs isn't declared",
+        ),
+        (
+            changed("baselines.0", {"name": "prior", "type": "Container"}),
+            "[0].container",
+            "is needed by type Container; declare it",
+        ),
+        (
+            changed("baselines.0.container", CONTAINER),
+            "[0].container",
+            "belongs to type Container, this one is Prior; leave it out",
+        ),
+    ],
+)
+def test_a_container_that_cannot_be_asked_is_refused(document: dict[str, object], field: str, told: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_spec(document)
+    found = {problem.field: problem.message for problem in error.value.problems}
+    assert told in found[f"spec.baselines{field}"]
+
+
+def test_rankings_are_not_answered_by_containers() -> None:
+    document = ranking("baselines", [{"name": "rival", "type": "Container", "container": CONTAINER}])
+    with pytest.raises(SpecError, match="'Container' isn't for Ranking tasks; for those there are Uniform"):
+        load_spec(document)
 
 
 def people(**gate: object) -> dict[str, object]:

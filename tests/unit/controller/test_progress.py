@@ -106,6 +106,15 @@ FAILURES = {
         "ChampionCrashLoop",
         "the champion's container doesn't stay up; champion ended 4 times, last with out of memory",
     ),
+    "crash loop of a baseline's container": (
+        pod(
+            "Pending",
+            init=[running("predictor"), waiting("baseline-rival", "CrashLoopBackOff", restarts=3, last=OOM)],
+            main=[waiting("judge", "PodInitializing")],
+        ),
+        "BaselineCrashLoop",
+        "baseline 'rival': its container doesn't stay up; baseline-rival ended 4 times, last with out of memory",
+    ),
     "a champion that crashed while it was asked": (
         pod("Failed", init=[running("predictor"), ended("champion", 7)], main=[ended("judge", 3, message=LOST)]),
         "PredictorCrashed",
@@ -165,7 +174,7 @@ def test_what_may_still_come_right_is_waited_for(item: Any, reason: str) -> None
     assert outcome.reason in (reason, "ContainerWaiting")
 
 
-@pytest.mark.parametrize("container", ["fetch", "predictor", "champion", "judge"])
+@pytest.mark.parametrize("container", ["fetch", "predictor", "champion", "baseline-rival", "judge"])
 def test_a_container_that_cannot_start_is_named(container: str) -> None:
     outcome = found([pod("Pending", init=[waiting(container, "ErrImagePull")])])
     assert (outcome.reason, outcome.message) == ("ContainerWaiting", f"{container}: ErrImagePull: said the kubelet")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, feather, parquet
 
-from mandate.sources import SourceError, Spill, read_table, spilled
+from mandate.sources import SourceError, Spill, read_table, spilled, tables
 
 ROWS = 1000
 
@@ -64,6 +64,20 @@ def test_columns_come_in_the_order_in_which_they_were_asked_for(tmp_path: Path, 
     parquet.write_table(table(), path)
     asked = ["i", "t", "n"]
     assert read_table(path, columns=asked, spill=Spill(most=0, folder=tmp_path)).equals(read_table(path, columns=asked))
+
+
+def test_no_more_is_held_of_a_larger_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mandate.sources.tables.BLOCK_ROWS", 4096)
+    monkeypatch.setattr("mandate.sources.tables._PAGES", 4096)
+    held = []
+    for groups in (4, 40):
+        path = tmp_path / f"{groups}.parquet"
+        number = np.random.default_rng(1).normal(size=groups * 8192)  # packed as large as it is
+        parquet.write_table(pa.table({"n": number}), path, row_group_size=8192)
+        del number
+        before = pa.total_allocated_bytes()
+        held.append(max(pa.total_allocated_bytes() - before for _ in tables._parquet_blocks(path, ["n"], "t")))
+    assert held[1] < 2 * held[0]
 
 
 def test_a_table_that_fits_is_held(tmp_path: Path) -> None:

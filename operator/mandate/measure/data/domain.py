@@ -83,7 +83,7 @@ def _scores(table: pa.Table, features: Sequence[str], later: NDArray[np.bool_], 
     """Probability of being a test row, of each row by a fit that didn't see its fold."""
     every = np.ones(table.num_rows, dtype=np.bool_)
     matrix = baselines.design(table, features, every)  # encoded without a look at which part a row is of
-    if not matrix.shape[1]:
+    if not matrix.width:
         raise MeasureError("NoFeatures", "no input varies, so there is nothing to tell rows by")
     found = np.zeros(table.num_rows)
     for place in np.unique(fold):

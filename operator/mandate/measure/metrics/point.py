@@ -312,16 +312,22 @@ def proportion(
     hit: NDArray[np.bool_], among: NDArray[np.bool_], weight: Floats | None, *, unit: Unit, empty: str
 ) -> Point:
     """Share of `hit` among the rows `among`."""
-    if not among.any():
+    both, count = hit & among, int(np.count_nonzero(among))
+    if not count:
         raise UndefinedError("NoRows", empty)
-    trials = effective(among, weight)
-    mass = total(among, weight)
-    value = min(total(hit & among, weight) / mass, 1.0)
-    hits, misses = effective(hit & among, weight), effective(among & ~hit, weight)
+    trials: float = count
+    mass: float = count
+    hits: float = int(np.count_nonzero(both))
+    misses = trials - hits
+    value = hits / mass
+    if weight is not None:
+        trials, mass = effective(among, weight), total(among, weight)
+        value = min(total(both, weight) / mass, 1.0)
+        hits, misses = effective(both, weight), effective(among & ~hit, weight)
     return Point(
         value=value,
         psi=weighed(np.where(among, hit - value, 0.0) * (len(hit) / mass), weight),
-        stratum=everywhere(len(among)) if among.all() else np.where(among, 0, -1),
+        stratum=everywhere(len(among)) if count == len(among) else np.where(among, 0, -1),
         events=whole(min(hits, misses) if unit == "rows" else trials),
         unit=unit,
         link="Logit",

@@ -157,8 +157,10 @@ def calibration_slope(sample: Sample) -> Point:
     """
     x, weight = logit(scores(sample)), sample.share
     both_classes(sample)
-    begun = logistic.start(x, sample.actual, weight)
-    for beta in ([] if begun is None else [begun]) + [np.array([0.0, 1.0])]:
+    begun, varies = None, bool(x.min() < x.max())
+    if varies:
+        begun = logistic.start(x, sample.actual, weight)
+    for beta in ([] if begun is None else [begun]) + ([np.array([0.0, 1.0])] if varies else []):
         found = _slope(sample, x, beta)
         if found is not None:
             return found
