@@ -20,7 +20,7 @@ from scipy.signal import lfilter
 
 from mandate.api import spec
 from mandate.api.catalogue import metrics_for
-from mandate.measure.forecasts import forecasts
+from mandate.measure.forecasts import Forecasts, forecasts
 from mandate.measure.metrics import Declared, Sample
 from mandate.measure.split import PARTS, Split
 from tests.peers.cell import Cell, Drawn, Population
@@ -88,8 +88,8 @@ def forecast_cell(
     day = np.broadcast_to(np.arange(steps), shape).ravel()
 
     @cache
-    def clusters() -> NDArray[np.intp] | None:
-        return _clusters(shape, horizons)
+    def layout() -> Forecasts:
+        return _layout(shape, horizons)
 
     def draw(rng: np.random.Generator, copies: int = 1) -> Drawn:
         count = series * copies
@@ -107,10 +107,12 @@ def forecast_cell(
         scale = np.broadcast_to(size[:, :, None], truth.shape).ravel()
         days = np.tile(day, copies).astype(np.float64)
 
-        def answers(found: NDArray[np.float64]) -> Sample:
-            return Sample(actual=truth.ravel(), score=found.ravel(), scale=scale, days=days)
+        block = layout().blocks if copies == 1 else None
 
-        return answers(ours), answers(theirs) if rival else None, clusters() if copies == 1 else None
+        def answers(found: NDArray[np.float64]) -> Sample:
+            return Sample(actual=truth.ravel(), score=found.ravel(), scale=scale, days=days, block=block)
+
+        return answers(ours), answers(theirs) if rival else None, layout().clusters if copies == 1 else None
 
     def populations() -> Iterator[Population]:
         for seed in range(CHUNKS):
@@ -123,8 +125,8 @@ def forecast_cell(
     return Cell(name=name, draw=draw, populations=populations, metrics=FORECAST)
 
 
-def _clusters(shape: tuple[int, int, int], horizons: tuple[int, ...]) -> NDArray[np.intp] | None:
-    """What the judge takes for clusters of rows laid out like this."""
+def _layout(shape: tuple[int, int, int], horizons: tuple[int, ...]) -> Forecasts:
+    """What the judge takes for clusters, and blocks of time, of rows laid out like this."""
     series, ahead, at = (axis.ravel() for axis in np.indices(shape))
     table = pa.table(
         {
@@ -140,7 +142,7 @@ def _clusters(shape: tuple[int, int, int], horizons: tuple[int, ...]) -> NDArray
     split = Split(part=part, keys=np.arange(rows, dtype=np.uint64), digest="sha256:" + "0" * 64)
     found = forecasts(table, split, np.zeros(rows), task=task, weights=None)
     assert found is not None
-    return found.clusters
+    return found
 
 
 def cells() -> tuple[Cell, ...]:

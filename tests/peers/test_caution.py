@@ -10,6 +10,7 @@ import pytest
 from mandate.evidence.intervals import AllPairs, Paired, StudentT
 from mandate.measure import caution, metrics, uncertainty
 from mandate.measure.metrics import Sample
+from tests.peers import dependent
 from tests.peers.coverage import most_wrong, sides
 from tests.peers.samples import binary, of_pairs
 
@@ -103,6 +104,73 @@ def test_limits_of_a_number_alone_hold_where_heavy_rows_are_mostly_right():
         expected = caution.of_rows(point.psi, point.weight, point.stratum)
         assert spread.cautious == pytest.approx(max(spread.variance, expected), rel=1e-8)
     assert below <= most_wrong(look=1, repeats=300)
+
+
+def ring(units: np.ndarray) -> float:
+    """Newey and West's variance of a sum by Bartlett's kernel, products taken over the end into the beginning."""
+    count = len(units)
+    width = min(math.ceil(math.sqrt(count)), count // 2)
+    found = 0.0
+    for first in range(count):
+        for second in range(count):
+            apart = min((first - second) % count, (second - first) % count)
+            found += max(0.0, 1.0 - apart / width) * units[first] * units[second]
+    return found / (1.0 - width / count) * (1.0 + 2.0 * width / count)
+
+
+@pytest.mark.row("T5/interval")
+@pytest.mark.parametrize("count", [2, 3, 17, 40])
+def test_blocks_of_time_are_as_alike_as_their_neighbours_seem(count):
+    """Against a double sum over blocks; neither the rows' order nor codes without rows matter."""
+    rng = np.random.default_rng(7)
+    block = np.concatenate([np.arange(count), rng.integers(0, count, 60)])
+    psi = rng.standard_normal(len(block)) + np.sin(block)
+    psi -= psi.mean()
+    expected = ring(np.bincount(block, weights=psi) / len(psi))
+    order = rng.permutation(len(block))
+    assert caution.of_blocks(psi, block) == pytest.approx(expected, **NEAR)
+    assert caution.of_blocks(psi[order], 3 * block[order] + 5) == pytest.approx(expected, **NEAR)
+
+
+def test_one_block_of_time_tells_nothing_of_its_neighbours():
+    assert caution.of_blocks(np.array([1.0, -1.0]), np.array([4, 4])) == 0.0
+
+
+def test_independent_blocks_keep_their_variance_on_average():
+    """But for what is added for so few windows, 1 + 2w/b."""
+    rng = np.random.default_rng(8)
+    found = [caution.of_blocks(psi - psi.mean(), np.arange(100)) for psi in rng.standard_normal((4000, 100))]
+    assert np.mean(found) * 100 == pytest.approx(1.2, rel=0.02)
+
+
+@pytest.mark.row("T5/interval")
+def test_limits_know_that_the_denominators_of_shares_follow_the_level():
+    """One series of 200 steps, a step ahead: the variance of sMAPE is nearly half as much again as that of its rows."""
+    cell = dependent.forecast_cell(series=1, steps=200, horizons=(1,))
+    rng = np.random.default_rng(9)
+    points = [metrics.METRICS["smape"](cell.draw(rng)[0]) for _ in range(300)]
+    spreads = [uncertainty.contributions(point, None).sums for point in points]
+    true = np.var([point.value for point in points])
+    assert true > 1.25 * np.mean([spread.variance for spread in spreads])
+    assert true < 1.05 * np.mean([spread.cautious for spread in spreads])
+    for point, spread in zip(points[:20], spreads[:20], strict=True):
+        found = caution.of_blocks(point.psi, point.block)
+        assert spread.cautious == pytest.approx(max(found, spread.variance), **NEAR)
+
+
+def test_a_comparison_of_forecasts_knows_it_too():
+    """As the difference's own blocks resemble each other, which is told neither of the two alone."""
+    cell = dependent.forecast_cell(series=1, steps=1400, horizons=(1, 7), rival=True)
+    mine, theirs, codes = cell.draw(np.random.default_rng(3))
+    for clusters in (codes, None):
+        a, b = (metrics.METRICS["bias"](sample) for sample in (mine, theirs))
+        u, v = (uncertainty.contributions(point, clusters) for point in (a, b))
+        plain = float((u.units - v.units) @ (u.units - v.units))
+        least = caution.of_blocks(a.psi - b.psi, a.block)
+        assert least > 1.05 * plain
+        between = uncertainty.paired(a, b, clusters)
+        assert isinstance(between, Paired)
+        assert between.var_a + between.var_b - 2 * between.cov == pytest.approx(least, **NEAR)
 
 
 def test_comparisons_on_different_rows_are_as_cautious_as_either_side():

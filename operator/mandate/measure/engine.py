@@ -363,6 +363,7 @@ def _prepare(
     findings: list[str] = []
     learnt: list[Learnt] = []
     quantiles = None if task.quantiles is None else tuple(float(level) for level in task.quantiles)
+    drawn_by_class = bool(sampling) and weights is None and rolled is None
     if sampling:
         weights = _sampled(weights, split, actual, classes, task, sampling, rolled)
 
@@ -522,6 +523,7 @@ def _prepare(
             top_k=task.top_k,
             costs=None if isinstance(costs, Fault) else costs,
             quantiles=quantiles,
+            by_class=drawn_by_class,
         ),
         costs_fault=costs if isinstance(costs, Fault) else None,
         ahead=ahead,
@@ -798,7 +800,8 @@ class Judge:
         for part, rows in self.parts.items():
             estimates += self._beside_people(rows, on=part)
         rows = self.parts["test"]
-        if self.weights is not None or self.clusters is not None or not self._answered(rows):
+        in_order = self.ahead is not None and self.ahead.blocks is not None
+        if self.weights is not None or self.clusters is not None or in_order or not self._answered(rows):
             return estimates, None
         return estimates, Remainder(self._sample(self.mine, rows), kept)
 

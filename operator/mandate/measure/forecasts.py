@@ -48,7 +48,8 @@ class Forecasts:
 
     `horizons`: how many rows of the parts have each, rising. `origin` (n,): the time of the series' step that many
     steps before the row's, NEVER where there is none. `clusters` (n,): the series, or blocks of time where there are
-    too few; None for rows that are alone at their time.
+    too few; None for rows that are alone at their time. `blocks` (n,): those blocks, also where each is one row; None
+    where series, or a declared column, are the clusters.
     """
 
     scale: Floats | None
@@ -57,12 +58,13 @@ class Forecasts:
     horizons: Mapping[int, int]
     origin: Ticks
     clusters: Rows | None
+    blocks: Rows | None
     findings: tuple[str, ...]
 
     def beside(self, sample: Sample, rows: Rows) -> Sample:
         """The sample of `rows` with what metrics of forecasts read."""
         scale, days = (None if found is None else found[rows] for found in (self.scale, self.days))
-        return replace(sample, scale=scale, days=days)
+        return replace(sample, scale=scale, days=days, block=None if self.blocks is None else self.blocks[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,7 @@ def forecasts(
     origin = _origins(steps, ahead)
     test = np.flatnonzero(split.rows("test"))
     usual, uneven = _usual(steps)
-    clusters, told = _clusters(series, at, ahead, test, usual, weights=weights)
+    clusters, blocks, told = _clusters(series, at, ahead, test, usual, weights=weights)
     last = int(at[train].max()) if len(train) else int(at.min())
     findings = [told] if told and task.cluster is None else []
     if uneven:
@@ -135,6 +137,7 @@ def forecasts(
         horizons={} if horizon is None else _counted(horizon[judged]),
         origin=origin,
         clusters=clusters,
+        blocks=None if task.cluster is not None else blocks,
         findings=(*findings, *_unscaled(scale, series, test), *_unseen(horizon, train, test)),
     )
 
@@ -249,24 +252,30 @@ def _clusters(
     usual: int,
     *,
     weights: Floats | None,
-) -> tuple[Rows | None, str]:
+) -> tuple[Rows | None, Rows | None, str]:
     """The series where the test rows have enough, else blocks of time that outlast the longest horizon; and words.
+
+    The blocks are told beside the clusters, since they aren't those where each is one row.
 
     Forecasts that are made before an error is known share it, so errors less than a horizon apart resemble each other.
     """
     mass = tally(series[test], None if weights is None else weights[test] / weights[test].max(), size=1)
     count, share = int(np.count_nonzero(mass)), mass / mass.sum()
     if count >= MIN_CLUSTERS and 1.0 / float(share @ share) >= MIN_EFFECTIVE_CLUSTERS:
-        return series, f"task.series: the test rows are of {count} series, which count as clusters"
+        return series, None, f"task.series: the test rows are of {count} series, which count as clusters"
     length = OVERLAPS * (int(ahead[test].max()) - 1) + 1
     code = np.unique((at - at.min()) // usual // length, return_inverse=True)[1]
     blocks = len(np.unique(code[test]))
     if blocks == len(test):
-        return None, ""
+        return None, code, ""
     steps = "one step" if length == 1 else f"{length} steps"
-    return code, (
-        f"task.series: {count} series tell too little as clusters ({MIN_CLUSTERS} would be enough), so blocks of "
-        f"{steps} are: {blocks} in the test rows"
+    return (
+        code,
+        code,
+        (
+            f"task.series: {count} series tell too little as clusters ({MIN_CLUSTERS} would be enough), so blocks of "
+            f"{steps} are: {blocks} in the test rows"
+        ),
     )
 
 

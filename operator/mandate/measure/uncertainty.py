@@ -37,6 +37,7 @@ from mandate.evidence.schema import Support
 
 from . import caution
 from .metrics import Floats, Point, Unit
+from .metrics.point import effective
 
 MIN_CLUSTERS = 30
 MIN_EFFECTIVE_CLUSTERS = 10
@@ -175,6 +176,12 @@ def contributions(point: Point, clusters: Clusters | None) -> Spread:
 
 
 def _contributions(point: Point, clusters: Clusters | None) -> Spread:
+    found = _of_units(point, clusters)
+    in_time = _least_in_time(point.psi, point)
+    return replace(found, least=in_time) if in_time > found.least else found
+
+
+def _of_units(point: Point, clusters: Clusters | None) -> Spread:
     rows = len(point.psi)
     if clusters is None and rows > 1 and point.stratum.strides == (0,):  # one stratum for all, which needs no counting
         whole = point.psi * (math.sqrt(rows / (rows - 1)) / rows)
@@ -215,6 +222,11 @@ def _least_of_rows(point: Point) -> float:
     return caution.of_rows(point.psi, point.weight, point.stratum)
 
 
+def _least_in_time(psi: Floats, point: Point) -> float:
+    """What rows of blocks of time vary at least, though blocks near each other may be alike."""
+    return 0.0 if point.block is None else caution.of_blocks(psi, point.block)
+
+
 def support(point: Point, clusters: Clusters | None) -> Support:
     """What the number rests on."""
     counted = None if clusters is None else contributions(point, clusters).clusters
@@ -250,12 +262,14 @@ def _least(a: Point, b: Point, clusters: Clusters | None) -> float:
 
     Numbers of labels have their steps: at least MIN_STEPS of the heaviest row's.
     """
-    if a.weight is None and clusters is None:
+    if a.weight is None and clusters is None and a.block is None:
         return 0.0
     psi, rows = a.psi - b.psi, 0.0
+    in_time = _least_in_time(psi, a)
     if a.weight is not None and not max(a.step, b.step):
         rows = caution.of_rows(psi, a.weight, a.stratum)
-    return rows if clusters is None else caution.of_clusters(psi, a.weight, a.stratum >= 0, clusters, rows)
+    units = rows if clusters is None else caution.of_clusters(psi, a.weight, a.stratum >= 0, clusters, rows)
+    return max(units, in_time)
 
 
 def apart(a: Point, b: Point | Summed, clusters: tuple[Clusters | None, Clusters | None]) -> Interval:
@@ -384,7 +398,7 @@ def _proportion(point: Point, clusters: Clusters | None) -> Beta:
 
     With weights never more than Kish's number, however little the rows that were seen vary: errors on heavy rows may
     not have been among them. Without variation the clusters' likeness can't be seen, so each cluster counts as one
-    trial, or for its weight.
+    trial, or for its weight; and where one of the kind that wasn't seen may weigh more, for less in proportion.
     """
     assert point.proportion is not None
     successes, trials = point.proportion
@@ -392,13 +406,16 @@ def _proportion(point: Point, clusters: Clusters | None) -> Beta:
         return Beta(successes=successes, trials=trials)
     spread = contributions(point, clusters)
     if spread.variance == 0 or not 0.0 < point.value < 1.0:
-        found = trials if clusters is None else _effective_clusters(point, clusters)
+        found = trials
+        if clusters is not None:
+            heavier = 1.0 if point.weight is None else trials / effective(point.stratum >= 0, point.weight)
+            found = heavier * _effective_clusters(point, clusters)
         return Beta(successes=point.value * found, trials=found)
     rows = int(np.count_nonzero(point.stratum >= 0))
     degrees = spread.degrees_of_variance()
     adjust = (special.stdtrit(rows - 1, KORN_GRAUBARD_LEVEL) / special.stdtrit(degrees, KORN_GRAUBARD_LEVEL)) ** 2
-    effective = min(float(trials), point.value * (1 - point.value) / spread.sums.cautious * float(adjust))
-    return Beta(successes=point.value * effective, trials=effective)
+    worth = min(float(trials), point.value * (1 - point.value) / spread.sums.cautious * float(adjust))
+    return Beta(successes=point.value * worth, trials=worth)
 
 
 def _student(

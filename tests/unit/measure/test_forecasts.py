@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 
 import numpy as np
 import pyarrow as pa
@@ -277,6 +278,43 @@ def test_few_series_make_blocks_of_time_that_outlast_the_horizon():
     declared = measured(table(series=3, days=200), cluster="shop")
     assert find(declared, "mase").support.clusters == 3
     assert not told(declared, "tell too little")
+
+
+def ahead(rows: pa.Table, **changes) -> forecasts.Forecasts:
+    task = TASK.model_copy(update=changes)
+    split = divide(rows, how=spec.Split(method="Time"), task=task)
+    found = forecasts.forecasts(rows, split, np.array(rows["sold"]), task=task, weights=None)
+    assert found is not None
+    return found
+
+
+@pytest.mark.row("T3/clusters")
+def test_blocks_of_time_are_in_order_also_where_each_is_one_row():
+    one = table(series=1, days=300, horizons=(1,))
+    order = np.random.default_rng(1).permutation(300)
+    found = ahead(one.take(pa.array(order)))
+    assert found.clusters is None
+    assert found.blocks is not None
+    assert found.blocks.tolist() == order.tolist()
+    few = ahead(table(series=3, days=200))
+    assert few.blocks is few.clusters is not None
+    assert ahead(table(series=60)).blocks is None
+    assert ahead(one, cluster="shop").blocks is None
+
+
+@pytest.mark.row("T5/interval")
+def test_neighbours_that_are_alike_make_limits_wider_in_whatever_order_rows_are():
+    """A shock that lasts ten days; with the times mixed up, the same errors tell more."""
+    rows = table(series=1, days=1000, horizons=(1,))
+    lasting = np.repeat(np.random.default_rng(2).normal(size=100), 10)
+    rows = put(rows, "said", np.array(rows["sold"]) + lasting)
+    alone = {"series": None, "horizon": None}
+    found = find(measured(rows, **alone), "bias").interval
+    mixed = measured(rows.take(pa.array(np.random.default_rng(3).permutation(1000))), **alone)
+    assert isinstance(found, StudentT)
+    assert find(mixed, "bias").interval == found
+    test = lasting[800:]
+    assert found.se > 2 * np.std(test, ddof=1) / math.sqrt(200)
 
 
 def test_forecasts_from_before_the_end_of_training_are_told():

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from mandate.api import spec
+from mandate.evidence.intervals import Beta
 from mandate.evidence.schema import Computed, dump
 from mandate.measure import uncertainty
 from mandate.measure.answers import Answers
@@ -249,6 +250,24 @@ def test_rows_kept_at_a_rate_stand_for_the_others():
             assert one.support == other.support
             if one.estimate is not None:
                 assert one.estimate == pytest.approx(other.estimate, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.row("T4/sampling")
+def test_a_miss_weighs_what_its_class_does_where_rows_were_drawn_by_that_alone():
+    """A model that is always right, on rows whose weights are declared to be the classes' and on rows that have them."""
+    case = Case()
+    right = Answers(values=np.array(case.table["y"]).astype(float))
+    weight = np.where(right.values == 1, 1.0, 10.0)
+    both = {"table": case.table.append_column("w", pa.array(weight)), "answers": right}
+    positives = int(np.sum(right.values[case.split.rows("test")]))
+    for found, trials in (
+        (drawn(case, RATES, answers=right), positives),
+        (measured(case, weight, answers=right), positives / 10),
+        (drawn(case, RATES, task=case.task.model_copy(update={"weight": "w"}), **both), positives / 100),
+    ):
+        interval = find(found, "recall").interval
+        assert isinstance(interval, Beta)
+        assert interval.successes == interval.trials == pytest.approx(trials)
 
 
 @pytest.mark.row("T3/prevalence")

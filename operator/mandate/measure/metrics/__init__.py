@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 
 from .forecasts import error_growth, mase, smape
 from .labels import (
@@ -44,8 +46,22 @@ from .regression import bias, mean_absolute_error, r2, root_mean_squared_error, 
 
 __all__ = ["METRICS", "Declared", "Floats", "Point", "Sample", "UndefinedError", "Unit"]
 
-METRICS: dict[str, Callable[[Sample], Point]] = {
-    function.__name__: function
+Metric = Callable[[Sample], Point]
+
+
+def _in_time(function: Metric) -> Metric:
+    """The metric, whose points say which block of time their rows are of."""
+
+    @wraps(function)
+    def measured(sample: Sample) -> Point:
+        point = function(sample)
+        return point if sample.block is None else replace(point, block=sample.block)
+
+    return measured
+
+
+METRICS: dict[str, Metric] = {
+    function.__name__: _in_time(function)
     for function in (
         accuracy,
         balanced_accuracy,

@@ -45,7 +45,7 @@ def accuracy(sample: Sample) -> Point:
 def recall(sample: Sample) -> Point:
     """True positives among positives; for Multiclass the mean over the classes that occur."""
     if sample.binary:
-        return _binary_recall(sample.actual, labels(sample), sample.share)
+        return _binary_recall(sample.actual, labels(sample), sample)
     return _mean_recall(sample)
 
 
@@ -101,7 +101,7 @@ def balanced_accuracy(sample: Sample) -> Point:
         return recall(sample)
     both_classes(sample)
     weight = sample.share
-    sides = (_binary_recall(sample.actual, label, weight), _binary_recall(~sample.actual, ~label, weight))
+    sides = (_binary_recall(sample.actual, label, sample), _binary_recall(~sample.actual, ~label, sample))
     return Point(
         value=(sides[0].value + sides[1].value) / 2,
         psi=(sides[0].psi + sides[1].psi) / 2,
@@ -154,6 +154,7 @@ def false_positive_rate(sample: Sample) -> Point:
         sample.share,
         unit="negatives",
         empty="no row is actually negative, so the false positive rate has no value",
+        alike=_alike(sample, ~sample.actual),
     )
 
 
@@ -165,6 +166,7 @@ def specificity(sample: Sample) -> Point:
         sample.share,
         unit="negatives",
         empty="no row is actually negative, so specificity has no value",
+        alike=_alike(sample, ~sample.actual),
     )
 
 
@@ -205,9 +207,17 @@ def expected_cost(sample: Sample) -> Point:
     )
 
 
-def _binary_recall(actual: NDArray[np.bool_], label: NDArray[np.bool_], weight: Floats | None) -> Point:
+def _binary_recall(actual: NDArray[np.bool_], label: NDArray[np.bool_], sample: Sample) -> Point:
     empty = "no row is actually positive, so recall has no value"
-    return proportion(label, actual, weight, unit="positives", empty=empty)
+    return proportion(label, actual, sample.share, unit="positives", empty=empty, alike=_alike(sample, actual))
+
+
+def _alike(sample: Sample, among: NDArray[np.bool_]) -> bool:
+    """Whether rows of the actual class `among` all weigh the same, as is declared, whatever is answered."""
+    if not sample.declared.by_class or sample.share is None or not among.any():
+        return False
+    own = sample.share[among]
+    return bool(own.min() == own.max())
 
 
 def _f(sample: Sample, *, beta: float) -> Point:

@@ -65,6 +65,8 @@ class Declared:
     top_k: int | None = None
     costs: Floats | None = None
     quantiles: tuple[float, ...] | None = None
+    by_class: bool = False
+    """Whether rows have weights for having been drawn by their class, and for nothing else."""
 
     def has(self, field: str) -> bool:
         """Whether the spec's `field` is declared, by the catalogue's name for it; "" always is."""
@@ -95,6 +97,8 @@ class Sample:
     """Forecast (n,): what an error of the row's series is measured in, above 0; NaN where the series has none."""
     days: Floats | None = None
     """Forecast (n,): days from the last training row to the time that the row's forecast is for."""
+    block: NDArray[np.intp] | None = None
+    """Forecast (n,): which block of time a row is of, by codes that rise with time; None where series are clusters."""
     query: NDArray[np.intp] | None = None
     """Ranking (n,): which query a row belongs to, by codes 0 …"""
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -140,6 +144,7 @@ class Sample:
             quantiles=None if self.quantiles is None else self.quantiles[rows],
             scale=None if self.scale is None else self.scale[rows],
             days=None if self.days is None else self.days[rows],
+            block=None if self.block is None else self.block[rows],
             query=None if self.query is None else self.query[rows],
         )
 
@@ -169,6 +174,7 @@ class Point:
     `weight` (n,) are the rows' weights with mean 1, None where all count alike; they are in `psi`, and counts are of
     effective rows. `step` is how far one more right or wrong label can move the value, for metrics of labels. `steady`
     is how many degrees of freedom its limits need to hold, as found by simulation (tests/peers/coverage.py).
+    `block` (n,) as of Sample: rows of blocks near each other may be alike.
     """
 
     value: float
@@ -181,6 +187,7 @@ class Point:
     weight: Floats | None = None
     step: float = 0.0
     steady: float = STEADY_SCORES
+    block: NDArray[np.intp] | None = None
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """What others computed of it and may need again."""
 
@@ -309,9 +316,19 @@ def everywhere(rows: int) -> NDArray[np.intp]:
 
 
 def proportion(
-    hit: NDArray[np.bool_], among: NDArray[np.bool_], weight: Floats | None, *, unit: Unit, empty: str
+    hit: NDArray[np.bool_],
+    among: NDArray[np.bool_],
+    weight: Floats | None,
+    *,
+    unit: Unit,
+    empty: str,
+    alike: bool = False,
 ) -> Point:
-    """Share of `hit` among the rows `among`."""
+    """Share of `hit` among the rows `among`.
+
+    With weights, and all or none of them hits, the trials are as many of the heaviest rows that a row of the other kind
+    could be as weigh the same (`_unseen`); `alike`: it is known to weigh as much as rows `among` do.
+    """
     both, count = hit & among, int(np.count_nonzero(among))
     if not count:
         raise UndefinedError("NoRows", empty)
@@ -319,16 +336,19 @@ def proportion(
     mass: float = count
     hits: float = int(np.count_nonzero(both))
     misses = trials - hits
-    value = hits / mass
+    value, told = hits / mass, trials
     if weight is not None:
-        trials, mass = effective(among, weight), total(among, weight)
+        told = trials = effective(among, weight)
+        mass = total(among, weight)
         value = min(total(both, weight) / mass, 1.0)
+        if not 0 < hits < count:
+            trials = min(trials, mass / _unseen(hit == (hits == 0), among, weight, alike=alike))
         hits, misses = effective(both, weight), effective(among & ~hit, weight)
     return Point(
         value=value,
         psi=weighed(np.where(among, hit - value, 0.0) * (len(hit) / mass), weight),
         stratum=everywhere(len(among)) if count == len(among) else np.where(among, 0, -1),
-        events=whole(min(hits, misses) if unit == "rows" else trials),
+        events=whole(min(hits, misses) if unit == "rows" else told),
         unit=unit,
         link="Logit",
         proportion=(hits, trials) if weight is None else (value * trials, trials),
@@ -336,6 +356,21 @@ def proportion(
         step=heaviest(weight) / mass,
         steady=STEADY_LABELS,
     )
+
+
+def _unseen(kind: NDArray[np.bool_], among: NDArray[np.bool_], weight: Floats, *, alike: bool) -> float:
+    """The weight that a row of a `kind` may have of which there is none `among` these rows.
+
+    The heaviest of them, times how much more rows of the kind weigh than others among the rest; the heaviest row of
+    all where the rest doesn't show both. Nothing in the weights of those that were seen tells of the others.
+    """
+    own = weight[among]
+    if alike or len(own) == len(weight):
+        return float(own.max())
+    same, other = weight[~among & kind], weight[~among & ~kind]
+    if not (len(same) and len(other)):
+        return heaviest(weight)
+    return float(own.max()) * max(1.0, float(same.mean() / other.mean()))
 
 
 def mean(
