@@ -150,6 +150,7 @@ def test_limits_know_that_the_denominators_of_shares_follow_the_level():
     rng = np.random.default_rng(9)
     points = [metrics.METRICS["smape"](cell.draw(rng)[0]) for _ in range(300)]
     spreads = [uncertainty.contributions(point, None).sums for point in points]
+    assert points[0].block is not None
     true = np.var([point.value for point in points])
     assert true > 1.25 * np.mean([spread.variance for spread in spreads])
     assert true < 1.05 * np.mean([spread.cautious for spread in spreads])
@@ -162,6 +163,7 @@ def test_a_comparison_of_forecasts_knows_it_too():
     """As the difference's own blocks resemble each other, which is told neither of the two alone."""
     cell = dependent.forecast_cell(series=1, steps=1400, horizons=(1, 7), rival=True)
     mine, theirs, codes = cell.draw(np.random.default_rng(3))
+    assert metrics.METRICS["bias"](mine).block is not None
     for clusters in (codes, None):
         a, b = (metrics.METRICS["bias"](sample) for sample in (mine, theirs))
         u, v = (uncertainty.contributions(point, clusters) for point in (a, b))

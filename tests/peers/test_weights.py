@@ -297,20 +297,20 @@ def crossed(actual: str, label: str, *weight: float, by_class: bool = False) -> 
     ("name", "sample", "trials"),
     [
         # Positives of 2, 2 and 4; negatives answered negative weigh 3 times as much as those answered positive.
-        ("recall", crossed("+++----", "+++--++", 2, 2, 4, 9, 3, 1, 3), 8 / (4 * 3)),
-        ("recall", crossed("+++----", "-----++", 2, 2, 4, 9, 3, 1, 3), 8 / 4),
-        ("recall", crossed("+++----", "---++--", 2, 2, 4, 9, 3, 1, 3), 8 / (4 * 3)),
-        ("precision", crossed("+++---+", "+++----", 2, 2, 4, 6, 6, 6, 2), 8 / (4 * 3)),
-        ("specificity", crossed("---+++", "---+--", 1, 1, 2, 5, 1, 1), 4 / (2 * 5)),
-        ("false_positive_rate", crossed("---+++", "---+--", 1, 1, 2, 5, 1, 1), 4 / (2 * 5)),
-        ("negative_predictive_value", crossed("---+-", "---++", 1, 1, 2, 5, 1), 4 / (2 * 5)),
+        pytest.param("recall", crossed("+++----", "+++--++", 2, 2, 4, 9, 3, 1, 3), 8 / (4 * 3), id="all found"),
+        pytest.param("recall", crossed("+++----", "-----++", 2, 2, 4, 9, 3, 1, 3), 8 / 4, id="none found"),
+        pytest.param("recall", crossed("+++----", "---++--", 2, 2, 4, 1, 3, 9, 3), 8 / 4, id="all lost"),
+        pytest.param("precision", crossed("+++---+", "+++----", 2, 2, 4, 6, 6, 6, 2), 8 / (4 * 3), id="no false alarm"),
+        pytest.param("specificity", crossed("---+++", "---+--", 1, 1, 2, 1, 5, 5), 4 / 2, id="lighter"),
+        pytest.param("false_positive_rate", crossed("---+++", "---+--", 1, 1, 2, 5, 1, 1), 4 / (2 * 5), id="two kinds"),
+        pytest.param("negative_predictive_value", crossed("---+-", "---++", 1, 1, 2, 5, 1), 4 / 10, id="no miss"),
         # The rest shows one kind only, so any row's weight may be that of the other.
-        ("recall", crossed("+++---", "+++---", 1, 1, 1, 7, 7, 7), 3 / 7),
-        ("recall", crossed("+++---", "+++---", 1, 1, 1, 7, 7, 7, by_class=True), 3),
-        ("precision", crossed("+++---", "+++---", 1, 1, 1, 7, 7, 7, by_class=True), 3 / 7),
-        ("specificity", crossed("+++---", "+++---", 7, 7, 7, 1, 1, 1, by_class=True), 3),
+        pytest.param("recall", crossed("+++---", "+++---", 1, 1, 1, 7, 7, 7), 3 / 7, id="perfect"),
+        pytest.param("recall", crossed("+++---", "+++---", 1, 1, 1, 7, 7, 7, by_class=True), 3, id="class"),
+        pytest.param("precision", crossed("+++---", "+++---", 1, 1, 1, 7, 7, 7, by_class=True), 3 / 7, id="other"),
+        pytest.param("specificity", crossed("+++---", "+++---", 7, 7, 7, 1, 1, 1, by_class=True), 3, id="its class"),
         # Each row is its own kind of both.
-        ("accuracy", crossed("+++---", "+++---", 1, 1, 1, 7, 7, 7), 24 / 7),
+        pytest.param("accuracy", crossed("+++---", "+++---", 1, 1, 1, 7, 7, 7), 24 / 7, id="right"),
     ],
 )
 def test_without_variation_trials_are_the_heaviest_rows_that_may_not_have_been_seen(name, sample, trials):

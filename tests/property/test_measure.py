@@ -96,6 +96,26 @@ def test_binary_metrics_of_any_rows(sample, seed):
             check(name, point, codes)
 
 
+@settings(max_examples=150, deadline=None)
+@given(sample=binary(fewest=2), times=st.floats(1, 1e3))
+def test_what_was_not_seen_may_weigh_as_much_as_the_heaviest_row_that_was(sample, times):
+    """And rows outside that are heavier, of the kind that wasn't seen, never make a proportion surer."""
+    if sample.share is None:
+        return
+    for name in ("accuracy", "recall", "specificity", "precision", "negative_predictive_value", "selection_rate"):
+        if (point := measure(name, sample)) is None or 0 < point.value < 1:
+            continue
+        among = point.stratum >= 0
+        own = sample.share[among]
+        trials = point.proportion[1]
+        assert 0 < trials <= own.sum() / own.max() * (1 + 1e-9)
+        of_class = name in ("recall", "specificity")
+        hit = sample.label[among][0] if of_class else sample.actual[among][0]
+        unseen = ~among & ((sample.label if of_class else sample.actual) != (hit == (point.value == 1)))
+        heavier = measure(name, replace(sample, weight=np.where(unseen, times, 1.0) * sample.weight))
+        assert heavier.proportion[1] <= trials * (1 + 1e-6)
+
+
 @settings(max_examples=100, deadline=None)
 @given(sample=multiclass(), seed=st.integers(0, 9))
 def test_multiclass_metrics_of_any_rows(sample, seed):

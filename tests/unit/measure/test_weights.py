@@ -254,7 +254,7 @@ def test_rows_kept_at_a_rate_stand_for_the_others():
 
 @pytest.mark.row("T4/sampling")
 def test_a_miss_weighs_what_its_class_does_where_rows_were_drawn_by_that_alone():
-    """A model that is always right, on rows whose weights are declared to be the classes' and on rows that have them."""
+    """A model that is always right, on weights that are declared to be the classes', and on those of a column."""
     case = Case()
     right = Answers(values=np.array(case.table["y"]).astype(float))
     weight = np.where(right.values == 1, 1.0, 10.0)
