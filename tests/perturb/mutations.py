@@ -952,8 +952,8 @@ MUTATIONS = (
     mutation(
         "hits looked for where none was missed",
         POINT,
-        "hit == (hits == 0), among",
-        "hit == (hits > 0), among",
+        "hit == (value == 0.0), among",
+        "hit == (value == 1.0), among",
         f"{WEIGHTS}::test_without_variation_trials_are_the_heaviest_rows_that_may_not_have_been_seen[all found]",
         f"{WEIGHTS}::test_without_variation_trials_are_the_heaviest_rows_that_may_not_have_been_seen[none found]",
         f"{WEIGHTS}::test_without_variation_trials_are_the_heaviest_rows_that_may_not_have_been_seen[two kinds]",

@@ -255,9 +255,8 @@ def _clusters(
 ) -> tuple[Rows | None, Rows | None, str]:
     """The series where the test rows have enough, else blocks of time that outlast the longest horizon; and words.
 
-    The blocks are told beside the clusters, since they aren't those where each is one row.
-
     Forecasts that are made before an error is known share it, so errors less than a horizon apart resemble each other.
+    The blocks come second, too, since they are no clusters where each is one row.
     """
     mass = tally(series[test], None if weights is None else weights[test] / weights[test].max(), size=1)
     count, share = int(np.count_nonzero(mass)), mass / mass.sum()
@@ -269,14 +268,11 @@ def _clusters(
     if blocks == len(test):
         return None, code, ""
     steps = "one step" if length == 1 else f"{length} steps"
-    return (
-        code,
-        code,
-        (
-            f"task.series: {count} series tell too little as clusters ({MIN_CLUSTERS} would be enough), so blocks of "
-            f"{steps} are: {blocks} in the test rows"
-        ),
+    words = (
+        f"task.series: {count} series tell too little as clusters ({MIN_CLUSTERS} would be enough), so blocks of "
+        f"{steps} are: {blocks} in the test rows"
     )
+    return code, code, words
 
 
 def _counted(values: Ticks) -> dict[int, int]:

@@ -326,8 +326,8 @@ def proportion(
 ) -> Point:
     """Share of `hit` among the rows `among`.
 
-    With weights, and all or none of them hits, the trials are as many of the heaviest rows that a row of the other kind
-    could be as weigh the same (`_unseen`); `alike`: it is known to weigh as much as rows `among` do.
+    Where rows have weights and all are hits, or none is, the trials are the rows' weight over that of the heaviest one
+    of the other kind that may not have been drawn (`_unseen`); `alike`: it is known to weigh as much as these do.
     """
     both, count = hit & among, int(np.count_nonzero(among))
     if not count:
@@ -341,8 +341,8 @@ def proportion(
         told = trials = effective(among, weight)
         mass = total(among, weight)
         value = min(total(both, weight) / mass, 1.0)
-        if not 0 < hits < count:
-            trials = min(trials, mass / _unseen(hit == (hits == 0), among, weight, alike=alike))
+        if not 0.0 < value < 1.0:
+            trials = min(trials, mass / _unseen(hit == (value == 0.0), among, weight, alike=alike))
         hits, misses = effective(both, weight), effective(among & ~hit, weight)
     return Point(
         value=value,
