@@ -159,6 +159,14 @@ def test_limits_know_that_the_denominators_of_shares_follow_the_level():
         assert spread.cautious == pytest.approx(max(found, spread.variance), **NEAR)
 
 
+def test_shares_on_few_steps_have_no_limits():
+    """On 200 steps an upper limit that knows how alike they seem was still too low in 2.1 % of 10,000 samples."""
+    for steps, limits in ((200, False), (1000, True)):
+        mine, _, _ = dependent.forecast_cell(series=1, steps=steps, horizons=(1,)).draw(np.random.default_rng(5))
+        found = uncertainty.alone(metrics.METRICS["smape"](mine), None)
+        assert isinstance(found, StudentT) == limits, steps
+
+
 def test_a_comparison_of_forecasts_knows_it_too():
     """As the difference's own blocks resemble each other, which is told neither of the two alone."""
     cell = dependent.forecast_cell(series=1, steps=1400, horizons=(1, 7), rival=True)

@@ -1009,6 +1009,13 @@ MUTATIONS = (
         f"{CAREFUL}::test_a_comparison_of_forecasts_knows_it_too",
     ),
     mutation(
+        "shares on few steps as steady as others",
+        FORECASTS,
+        "STEADY_MEAN if sample.block is None else steady_mean(rows)",
+        "STEADY_MEAN",
+        f"{CAREFUL}::test_shares_on_few_steps_have_no_limits",
+    ),
+    mutation(
         "a comparison of forecasts whose blocks are independent",
         UNCERTAINTY,
         "in_time = _least_in_time(psi, a)",

@@ -64,7 +64,8 @@ def mase(sample: Sample) -> Point:
 def smape(sample: Sample) -> Point:
     """Mean of 2 |prediction - actual| / (|prediction| + |actual|), from 0 to 2; 0 where both are 0.
 
-    Of several definitions Makridakis' (1993) with absolute values below, as a share instead of per cent.
+    Of several definitions Makridakis' (1993) with absolute values below, as a share instead of per cent. In blocks of
+    time, shares resemble their neighbours where the level does, which few rows can't show either.
     """
     answers, actual = scores(sample), np.asarray(sample.actual, dtype=np.float64)
     largest = np.maximum(np.abs(answers), np.abs(actual))
@@ -73,7 +74,8 @@ def smape(sample: Sample) -> Point:
     below = np.abs(answers) + np.abs(actual)
     shares = 2.0 * np.abs(answers - actual) / np.where(below > 0, below, 1.0)
     rows = rows_of(sample)
-    return mean(shares, sample.share, events=whole(rows), unit="rows", link="Log", steady=STEADY_MEAN)
+    steady = STEADY_MEAN if sample.block is None else steady_mean(rows)
+    return mean(shares, sample.share, events=whole(rows), unit="rows", link="Log", steady=steady)
 
 
 def error_growth(sample: Sample) -> Point:
