@@ -107,19 +107,22 @@ def test_limits_of_a_number_alone_hold_where_heavy_rows_are_mostly_right():
 
 
 def ring(units: np.ndarray) -> float:
-    """Newey and West's variance of a sum by Bartlett's kernel, products taken over the end into the beginning."""
+    """Newey and West's variance of a sum by Bartlett's kernel, products taken over the end into the beginning.
+
+    Of residuals from a regression on time, and over what it is expected to be of independent ones.
+    """
     count = len(units)
     width = min(math.ceil(math.sqrt(count)), count // 2)
-    found = 0.0
-    for first in range(count):
-        for second in range(count):
-            apart = min((first - second) % count, (second - first) % count)
-            found += max(0.0, 1.0 - apart / width) * units[first] * units[second]
-    return found / (1.0 - width / count) * (1.0 + 2.0 * width / count)
+    apart = (np.arange(count)[:, None] - np.arange(count)) % count
+    kernel = np.maximum(0.0, 1.0 - np.minimum(apart, count - apart) / width)
+    time = np.column_stack([np.ones(count), np.arange(count)])
+    left = np.eye(count) - time @ np.linalg.pinv(time)
+    found = float(units @ left @ kernel @ left @ units)
+    return found * count / float(np.trace(left @ kernel)) * (1.0 + 2.0 * width / count)
 
 
 @pytest.mark.row("T5/interval")
-@pytest.mark.parametrize("count", [2, 3, 17, 40])
+@pytest.mark.parametrize("count", [3, 4, 17, 40])
 def test_blocks_of_time_are_as_alike_as_their_neighbours_seem(count):
     """Against a double sum over blocks; neither the rows' order nor codes without rows matter."""
     rng = np.random.default_rng(7)
@@ -132,8 +135,16 @@ def test_blocks_of_time_are_as_alike_as_their_neighbours_seem(count):
     assert caution.of_blocks(psi[order], 3 * block[order] + 5) == pytest.approx(expected, **NEAR)
 
 
-def test_one_block_of_time_tells_nothing_of_its_neighbours():
-    assert caution.of_blocks(np.array([1.0, -1.0]), np.array([4, 4])) == 0.0
+@pytest.mark.parametrize("block", [[4, 4], [4, 9]])
+def test_two_blocks_of_time_tell_nothing_of_their_neighbours(block):
+    assert caution.of_blocks(np.array([1.0, -1.0]), np.array(block)) == 0.0
+
+
+def test_errors_that_grow_are_not_alike_for_that():
+    psi = np.random.default_rng(10).standard_normal(400)
+    growing = np.linspace(-9, 9, 400)
+    found = [caution.of_blocks(values - values.mean(), np.arange(400)) for values in (psi, psi + growing)]
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 def test_independent_blocks_keep_their_variance_on_average():

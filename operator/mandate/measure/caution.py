@@ -60,19 +60,27 @@ def of_clusters(psi: Floats, weight: Floats | None, counted: NDArray[np.bool_], 
 def of_blocks(psi: Floats, block: Codes) -> float:
     """Variance of the mean of `psi` (n,), whose sum is 0, if blocks near each other are as alike as they seem.
 
-    `block` (n,) are codes that rise with time. Of b blocks, sums over all windows of √b in a row, taken as a ring: the
-    products of blocks up to so far apart, the farther the less (Newey & West 1987). Windows are smaller by w/b for the
-    mean that was taken away, w being their length, and tell as much as 3b/2w independent ones, for which limits by
-    Student's t would be wider by the root of 1 + 2w/b at z = 2.24, the first look's share. Both are made up for.
+    `block` (n,) are codes that rise with time. Of b blocks, sums over all windows of w = √b in a row, taken as a ring:
+    the products of blocks up to so far apart, the farther the less (Newey & West 1987). A line over time is taken away
+    first, since errors that grow resemble each other for no chance; the windows of what is left are smaller for that
+    and for the mean. They tell as much as 3b/2w independent ones, for which limits by Student's t would be wider by the
+    root of 1 + 2w/b at z = 2.24, the first look's share. Both are made up for.
     """
     found = np.flatnonzero(np.bincount(block))
     count = len(found)
-    if count < 2:
+    if count < 3:
         return 0.0
     width = min(math.ceil(math.sqrt(count)), count // 2)
+    line = np.arange(count) - (count - 1) / 2
+    line /= math.sqrt(line @ line)
+    left = count * width * (1.0 - width / count) - _windows(line, width)
     with np.errstate(over="ignore", invalid="ignore"):
         sums = np.bincount(block, weights=psi)[found] / len(psi)
-        until = np.cumsum(np.concatenate([[0.0], sums, sums[:width]]))
-        windows = until[width : width + count] - until[:count]
-        share = width / count
-        return float(windows @ windows) / width / (1.0 - share) * (1.0 + 2.0 * share)
+        return _windows(sums - line * (line @ sums), width) * count / left * (1.0 + 2.0 * width / count)
+
+
+def _windows(values: Floats, width: int) -> float:
+    """Sum of the squares of the sums of all `width` values in a row, the first following the last."""
+    until = np.cumsum(np.concatenate([[0.0], values, values[:width]]))
+    sums = until[width : width + len(values)] - until[: len(values)]
+    return float(sums @ sums)
