@@ -71,7 +71,7 @@ def of_blocks(psi: Floats, block: Codes) -> float:
     if count < 3:
         return 0.0
     width = min(math.ceil(math.sqrt(count)), count // 2)
-    line = np.arange(count) - (count - 1) / 2
+    line: Floats = np.arange(count, dtype=np.float64) - (count - 1) / 2
     line /= math.sqrt(line @ line)
     left = count * width * (1.0 - width / count) - _windows(line, width)
     with np.errstate(over="ignore", invalid="ignore"):
