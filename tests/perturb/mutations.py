@@ -969,6 +969,13 @@ MUTATIONS = (
         f"{WEIGHTS}::test_limits_hold_where_only_heavy_rows_are_ever_wrong",
     ),
     mutation(
+        "a miss that wasn't seen weighs twice as much",
+        POINT,
+        "mass / _unseen(",
+        "0.5 * mass / _unseen(",
+        f"{WEIGHTS}::test_without_variation_trials_are_the_heaviest_rows_that_may_not_have_been_seen",
+    ),
+    mutation(
         "clusters as sure of a miss that weighs more",
         UNCERTAINTY,
         "found = heavier * _effective_clusters(point, clusters)",
