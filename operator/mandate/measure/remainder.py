@@ -13,8 +13,8 @@ value, there is None, and the metric is computed on the rest's rows as on any ot
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +56,17 @@ Powers = tuple[float, float, float]
 """Sums of second, third and fourth powers."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What one value of a slice takes away from sums over all rows, by metric: `powers` (4,) of the first to fourth,
+    `mixed` as of `_mixed`; and its rows by class."""
+
+    classes: NDArray[np.intp]
+    powers: Mapping[str, Floats]
+    mixed: Floats
+    expected: float
+
+
 class Remainder:
     """All of a sample's rows, with their points, of which slices are taken away. Rows have no weights or clusters."""
 
@@ -67,25 +78,62 @@ class Remainder:
         self.whole = points
         self.means = {name: point for name, point in points.items() if name in MEANS}
         self.special: dict[str, Callable[[Rows, int | None], Summed | None]] = {
-            "observed_expected": self._observed_expected,
             "roc_auc": self._roc_auc,
             "average_precision": self._average_precision,
             "calibration_slope": self._calibration_slope,
         }
 
-    def without(self, names: Iterable[str], rows: Rows) -> dict[str, Summed]:
-        """Metrics on all rows but `rows` (m,), which are different ones; those that are to be had so."""
+    def taken(self, code: Rows, size: int) -> list[Taken] | None:
+        """What each of `size` values of a slice takes away, going through all rows once; `code` (n,) is each row's.
+
+        Binary only: None elsewhere.
+        """
+        score = self.sample.score
+        if not self.sample.binary or score is None:
+            return None
+
+        def by_value(each: Floats) -> Floats:
+            return np.bincount(code, weights=each, minlength=size)
+
+        classes = np.bincount(code * 2 + self.sample.actual, minlength=2 * size).reshape(-1, 2)
+        powers: dict[str, Floats] = {}
+        for name, point in self.means.items():
+            squares = point.psi * point.psi
+            each = (point.psi, squares, squares * point.psi, squares * squares)
+            powers[name] = np.stack([by_value(power) for power in each], axis=1)
+        mixed, expected = np.zeros((size, 3, 5)), np.zeros(size)
+        if "observed_expected" in self.values:
+            for k, j, product in _products(self._away, score):
+                mixed[:, k - 2, j] = by_value(product)
+            expected = by_value(score)
+        return [
+            Taken(
+                classes=classes[place],
+                powers={name: found[place] for name, found in powers.items()},
+                mixed=mixed[place],
+                expected=float(expected[place]),
+            )
+            for place in range(size)
+        ]
+
+    def without(self, names: Iterable[str], rows: Rows, taken: Taken | None = None) -> dict[str, Summed]:
+        """Metrics on all rows but `rows` (m,), which are different ones; those that are to be had so.
+
+        `taken` is what those rows take away, where it is known.
+        """
         if self.sample.share is not None or 2 * len(rows) > self.total:
             return {}
         known = [name for name in names if name in self.values]
         pairs = self._pairs(rows) if LABELS.intersection(known) else None
-        rarest = self._rarest(rows)
+        rarest = self._rarest(rows, taken)
         found: dict[str, Summed] = {}
         for name in known:
             if name in LABELS:
                 summed = None if pairs is None else _of_labels(name, pairs)
             elif name in MEANS:
-                summed = self._mean(name, self.means[name], rows, rarest)
+                summed = self._mean(name, self.means[name], rows, rarest, taken)
+            elif name == "observed_expected" and self.sample.binary:
+                summed = self._observed_expected(rows, rarest, taken)
             else:
                 summed = self.special[name](rows, rarest) if name in self.special and self.sample.binary else None
             if summed is not None and math.isfinite(summed.value):
@@ -121,7 +169,9 @@ class Remainder:
 
     # Means
 
-    def _mean(self, name: str, point: Point, rows: Rows, rarest: int | None) -> Summed | None:
+    def _mean(
+        self, name: str, point: Point, rows: Rows, rarest: int | None, taken: Taken | None = None
+    ) -> Summed | None:
         """A mean of what each row has by itself: the whole's influence values are its deviations from their mean.
 
         Of a ranking, what each query has, at its first row: they stay whole, here and there.
@@ -135,7 +185,7 @@ class Remainder:
             events = left = point.events - int(np.count_nonzero(point.stratum[rows] >= 0))
             if left < 2:
                 return None
-        one, two, three, four = all_ - _first_powers(point.psi[rows] * slope)
+        one, two, three, four = all_ - (_first_powers(point.psi[rows] * slope) if taken is None else taken.powers[name])
         middle = one / left
         powers = (
             two - left * middle**2,
@@ -155,16 +205,22 @@ class Remainder:
             steady=steady_mean(left) if name in ("mean_absolute_error", "pinball_loss") else point.steady,
         )
 
-    def _observed_expected(self, rows: Rows, events: int | None) -> Summed | None:
+    @property
+    def _away(self) -> Floats:
+        """Each row's positive less what was expected of it."""
+        ratio = self.values["observed_expected"]
+        return self._once("observed less expected", lambda: self.sample.actual - ratio * scores(self.sample))
+
+    def _observed_expected(self, rows: Rows, events: int | None, taken: Taken | None = None) -> Summed | None:
         if events is None:
             return None
         ratio, score, left = self.values["observed_expected"], scores(self.sample), self.total - len(rows)
         expected = self._once("expected", lambda: score.sum(keepdims=True))
-        away = self._once("observed less expected", lambda: self.sample.actual - ratio * score)
+        away = self._away
         all_ = self._once("mixed powers", lambda: _mixed(away, score))
-        some = score[rows]
-        mixed = all_ - _mixed(away[rows], some)
-        mean = (float(expected[0]) - float(some.sum())) / left
+        mixed = all_ - (_mixed(away[rows], score[rows]) if taken is None else taken.mixed)
+        gone = float(score[rows].sum()) if taken is None else taken.expected
+        mean = (float(expected[0]) - gone) / left
         value = (self._positives - int(np.count_nonzero(self.sample.actual[rows]))) / left / mean
         moved = ratio - value
         powers = (
@@ -254,13 +310,14 @@ class Remainder:
     def _score(self, value: float, sums: Sums, events: int, *, steady: float = STEADY_SCORES) -> Summed:
         return Summed(value=value, sums=sums, events=events, unit="minority", step=0.0, steady=steady)
 
-    def _rarest(self, rows: Rows) -> int | None:
+    def _rarest(self, rows: Rows, taken: Taken | None = None) -> int | None:
         """Rows that are left of the rarest class that occurs among them; None where only one does, or none is known."""
         actual = self.actual
         if actual is None:
             return None
         counts = self._once("classes", lambda: np.bincount(actual))
-        left = counts - np.bincount(actual[rows], minlength=len(counts))
+        gone = np.bincount(actual[rows], minlength=len(counts)) if taken is None else taken.classes[: len(counts)]
+        left = counts - gone
         occurring = left[left > 0]
         return int(occurring.min()) if len(occurring) > 1 else None
 
@@ -446,6 +503,14 @@ def _mixed(a: Floats, b: Floats) -> Floats:
         for j in range(k + 1):
             found[k - 2, j] = ups[k - j] @ downs[j]
     return found
+
+
+def _products(a: Floats, b: Floats) -> Iterator[tuple[int, int, Floats]]:
+    """What `_mixed` sums up, one after the other, with k and j."""
+    ups, downs = _up_to(4, a), _up_to(4, b)
+    for k in (2, 3, 4):
+        for j in range(k + 1):
+            yield k, j, ups[k - j] * downs[j]
 
 
 def _faithful(powers: Any, whole: tuple[float, float]) -> bool:
