@@ -337,6 +337,8 @@ def _of_labels(name: str, pairs: Sample) -> Summed | None:
         point = METRICS[name](pairs)
     except UndefinedError:
         return None
+    if not point.step:  # of errors that cost nothing: how many there are would be asked
+        return None
     sizes = np.ones(len(pairs)) if pairs.weight is None else pairs.weight
     share = np.ones(len(pairs)) if pairs.share is None else pairs.share
     count, counted = int(sizes.sum()), point.stratum >= 0

@@ -28,6 +28,8 @@ from .uncertainty import Clusters, Spread, Summed, Sums
 
 Counts = NDArray[np.intp]
 Rows = NDArray[np.intp]
+Powers = tuple[Floats, Floats, Floats]
+"""Sums of second, third and fourth powers, by value."""
 
 TN, FP, FN, TP = range(4)
 """Cells of the table: 2 × actual + answered class."""
@@ -108,7 +110,7 @@ class Column:
     known: NDArray[np.bool_]
     value: Floats
     rows: Counts
-    powers: tuple[Floats, Floats, Floats]
+    powers: Powers
     freedom: Counts
     events: Counts
     step: Floats
@@ -276,11 +278,14 @@ def _classes(actual: NDArray[Any], code: Rows, size: int) -> tuple[Counts, Count
     return found.sum(axis=1), found[:, 1]
 
 
-def _powers(away: Floats, code: Rows, size: int) -> tuple[Floats, Floats, Floats]:
+def _powers(away: Floats, code: Rows, size: int) -> Powers:
     """Sums of second, third and fourth powers by code."""
     squares = away * away
-    second, fourth = (np.bincount(code, weights=each, minlength=size) for each in (squares, squares * squares))
-    return second, np.bincount(code, weights=squares * away, minlength=size), fourth
+
+    def total(each: Floats) -> Floats:
+        return np.asarray(np.bincount(code, weights=each, minlength=size), dtype=np.float64)
+
+    return total(squares), total(squares * away), total(squares * squares)
 
 
 def _of_rows(mine: Column, theirs: Column, code: Rows, size: int) -> tuple[Floats, Floats, Floats, Floats]:
@@ -444,6 +449,7 @@ class _Tables:
         cells = np.arange(4)
         hit = np.array([1.0, 0.0, 0.0, 1.0])
         psi = (hit - right[:, None]) / spread[:, None] + of_actual[:, cells // 2] + of_said[:, cells % 2]
+        psi[self.errors == 0] = 0.0  # and no rounding errors, which could pass for variation
         return self._column(
             (were > 0).all(axis=1) & (said > 0).all(axis=1),
             value,
