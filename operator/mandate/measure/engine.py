@@ -968,7 +968,9 @@ class Judge:
                         quantity = Quantity(metric=metric.name, slice=slices.name, value=value, versus=versus)
                         yield _faulty(quantity, fault, rows=len(rows))
                 continue
-            own = self.numbers(self.mine, rows, given=None if sums is None else sums.own(index))
+            own = self.numbers(
+                self.mine, rows, given=None if sums is None else self._own(sums, index, places, remainder, taken)
+            )
             groups[value] = Group(numbers=own if compared else {}, rows=len(rows), codes=codes)
             theirs = {reference: by_value[index] for reference, by_value in told.items()}
             for estimate in self._alone_and_versus(
@@ -1008,6 +1010,18 @@ class Judge:
         costs = self.costs_fault is None
         names = [metric.name for metric in self.metrics if costs or metric.declaration != "useCase.errorCosts"]
         return Tallies(remainder.sample, code, size, names=names)
+
+    def _own(
+        self, sums: Tallies, index: int, places: Rows, remainder: Remainder | None, taken: Sequence[Taken] | None
+    ) -> dict[str, Tally]:
+        """What sums tell of the model on a slice's value, whose rows are at these `places` of the test rows."""
+        found = sums.own(index)
+        if remainder is not None and taken is not None and all(voice.score is None for voice in self.others.values()):
+            # Only alone: beside another party's, each row's influence is asked for.
+            slope = remainder.calibration_slope(places, taken[index])
+            if slope is not None:
+                found["calibration_slope"] = tallies.told(slope, len(places))
+        return found
 
     def _told(self, sums: Tallies) -> dict[str, list[dict[str, Tally]]]:
         """What sums tell of the references, by value of the slice."""

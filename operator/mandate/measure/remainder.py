@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,12 +26,16 @@ from mandate.evidence.schema import Fault
 from .metrics import METRICS, Floats, Point, Sample, UndefinedError, labels, logistic, probabilities, ranking
 from .metrics.point import STEADY_PRECISIONS, STEADY_SCORES, scores
 from .metrics.regression import steady_mean
-from .uncertainty import Summed, Sums
+from .uncertainty import MIN_MINORITY, Summed, Sums
 
 FAITHFUL = 1e-3
 """The rest's share of a sum over all rows, below which too many digits are lost in taking the slice's away."""
+BLOCK = 1 << 14
+"""Rows whose powers are taken at a time."""
 MAX_STEPS = 1 << 14
 """Different scores of positives up to which average precision has each of them; beyond, steps."""
+VARIES = 1e-6
+"""Determinant over squared trace of a fit's information, below which its digits aren't taken for granted."""
 FINE = 2048
 """A step's rows are at most one in so many of those above it."""
 LABELS = frozenset(name for name, metric in METRICS.items() if metric.__module__ == labels.__name__)
@@ -65,6 +69,8 @@ class Taken:
     powers: Mapping[str, Floats]
     mixed: Floats
     expected: float
+    memo: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
+    """What is found of its rows as it is asked for."""
 
 
 class Remainder:
@@ -77,10 +83,11 @@ class Remainder:
         self.values = {name: point.value for name, point in points.items()}
         self.whole = points
         self.means = {name: point for name, point in points.items() if name in MEANS}
-        self.special: dict[str, Callable[[Rows, int | None], Summed | None]] = {
+        self.special: dict[str, Callable[[Rows, int | None, Taken | None], Summed | None]] = {
             "roc_auc": self._roc_auc,
             "average_precision": self._average_precision,
             "calibration_slope": self._calibration_slope,
+            "observed_expected": self._observed_expected,
         }
 
     def taken(self, code: Rows, size: int) -> list[Taken] | None:
@@ -92,20 +99,21 @@ class Remainder:
         if not self.sample.binary or score is None:
             return None
 
-        def by_value(each: Floats) -> Floats:
-            return np.bincount(code, weights=each, minlength=size)
-
         classes = np.bincount(code * 2 + self.sample.actual, minlength=2 * size).reshape(-1, 2)
-        powers: dict[str, Floats] = {}
-        for name, point in self.means.items():
-            squares = point.psi * point.psi
-            each = (point.psi, squares, squares * point.psi, squares * squares)
-            powers[name] = np.stack([by_value(power) for power in each], axis=1)
+        powers = {name: np.zeros((size, 4)) for name in self.means}
         mixed, expected = np.zeros((size, 3, 5)), np.zeros(size)
-        if "observed_expected" in self.values:
-            for k, j, product in _products(self._away, score):
-                mixed[:, k - 2, j] = by_value(product)
-            expected = by_value(score)
+        for start in range(0, self.total, BLOCK):  # as many as a processor's cache holds with their powers
+            part = slice(start, start + BLOCK)
+            some = code[part]
+            for name, point in self.means.items():
+                away = point.psi[part]
+                squares = away * away
+                for power, each in enumerate((away, squares, squares * away, squares * squares)):
+                    powers[name][:, power] += np.bincount(some, weights=each, minlength=size)
+            if "observed_expected" in self.values:
+                for k, j, product in _products(self._away[part], score[part]):
+                    mixed[:, k - 2, j] += np.bincount(some, weights=product, minlength=size)
+                expected += np.bincount(some, weights=score[part], minlength=size)
         return [
             Taken(
                 classes=classes[place],
@@ -132,10 +140,10 @@ class Remainder:
                 summed = None if pairs is None else _of_labels(name, pairs)
             elif name in MEANS:
                 summed = self._mean(name, self.means[name], rows, rarest, taken)
-            elif name == "observed_expected" and self.sample.binary:
-                summed = self._observed_expected(rows, rarest, taken)
+            elif name in self.special and self.sample.binary:
+                summed = self.special[name](rows, rarest, taken)
             else:
-                summed = self.special[name](rows, rarest) if name in self.special and self.sample.binary else None
+                summed = None
             if summed is not None and math.isfinite(summed.value):
                 found[name] = summed
         return found
@@ -211,7 +219,7 @@ class Remainder:
         ratio = self.values["observed_expected"]
         return self._once("observed less expected", lambda: self.sample.actual - ratio * scores(self.sample))
 
-    def _observed_expected(self, rows: Rows, events: int | None, taken: Taken | None = None) -> Summed | None:
+    def _observed_expected(self, rows: Rows, events: int | None, taken: Taken | None) -> Summed | None:
         if events is None:
             return None
         ratio, score, left = self.values["observed_expected"], scores(self.sample), self.total - len(rows)
@@ -253,7 +261,7 @@ class Remainder:
         above = self._positives - (np.cumsum(hits) - hits / 2)
         return _Side(hits, below, others=self.total - self._positives), _Side(misses, above, others=self._positives)
 
-    def _roc_auc(self, rows: Rows, events: int | None) -> Summed | None:
+    def _roc_auc(self, rows: Rows, events: int | None, _: Taken | None) -> Summed | None:
         """DeLong's placements: a positive's is the negatives below it, less the slice's ones, over the rest's."""
         if events is None or events < 2:
             return None
@@ -278,7 +286,7 @@ class Remainder:
         whole = self.whole["average_precision"]
         return _Steps(group[place], self.sample.actual, whole, hits=hits[known], misses=lost[1:])
 
-    def _average_precision(self, rows: Rows, events: int | None) -> Summed | None:
+    def _average_precision(self, rows: Rows, events: int | None, _: Taken | None) -> Summed | None:
         """As the metric itself, by steps of the scores that positives have."""
         if events is None:
             return None
@@ -297,13 +305,36 @@ class Remainder:
         fit = _Fit(probabilities.logit(self.sample.score), self.sample.actual)
         return fit if fit.converged else None
 
-    def _calibration_slope(self, rows: Rows, events: int | None) -> Summed | None:
-        found = None if events is None or self._slope is None else self._slope.without(rows)
+    def _calibration_slope(self, rows: Rows, events: int | None, taken: Taken | None) -> Summed | None:
+        fit = None if events is None else self._slope
+        found = None if fit is None else fit.without(self._stands_for(fit, rows, taken))
         if found is None or events is None:
             return None
         left = self.total - len(rows)
         value, powers = found
         return self._score(value, _sums(left, powers, scale=math.sqrt(left / (left - 1)), freedom=left - 1), events)
+
+    def calibration_slope(self, rows: Rows, taken: Taken) -> Summed | None:
+        """That of `rows` themselves, by points that stand for them; None where they may not tell it.
+
+        Few rows of a class bound nothing, and a slope much steeper than that of all is beyond what points are made for.
+        """
+        events, count = int(taken.classes.min()), len(rows)
+        if events < MIN_MINORITY or "calibration_slope" not in self.values or self._slope is None:
+            return None
+        found = self._slope.within(self._stands_for(self._slope, rows, taken))
+        if found is None:
+            return None
+        value, powers = found
+        return self._score(value, _sums(count, powers, scale=math.sqrt(count / (count - 1)), freedom=count - 1), events)
+
+    def _stands_for(self, fit: _Fit, rows: Rows, taken: Taken | None) -> Floats:
+        """The weights of points that stand for these rows."""
+        if taken is None:
+            return fit.ranges.points(rows).weight
+        if "slope" not in taken.memo:
+            taken.memo["slope"] = fit.ranges.points(rows).weight
+        return taken.memo["slope"]
 
     # Common
 
@@ -387,9 +418,9 @@ class _Side:
         mean = (self.sum - float(sums[0] @ gone) - float((self.placed[own] - gone[part]).sum())) / left / others
         grown = self.others / others
         shift = grown * self.middle - mean - gone / others
-        found, shifts = _powers(grown * self.away[own] + shift[part]), _up_to(4, shift)
+        found, mixed = _powers(grown * self.away[own] + shift[part]), sums @ _up_to(4, shift).T
         powers = [
-            sum(math.comb(k, j) * grown**j * float(sums[j] @ shifts[k - j]) for j in range(k + 1)) - found[k - 2]
+            sum(math.comb(k, j) * grown**j * float(mixed[j, k - j]) for j in range(k + 1)) - found[k - 2]
             for k in (2, 3, 4)
         ]
         least = (grown**2 * float(self.until[-1, 2]), grown**4 * float(self.until[-1, 4]))
@@ -460,9 +491,27 @@ class _Fit:
         self.ranges, self.points, self.beta = found, found.points(), begun
         self.whole, self.converged = self.points.sums(begun), True
 
-    def without(self, rows: Rows) -> tuple[float, Powers] | None:
-        """The slope, and powers of the rows' influences over their number."""
-        left = replace(self.points, weight=self.points.weight - self.ranges.points(rows).weight)
+    def without(self, gone: Floats) -> tuple[float, Powers] | None:
+        """The slope, and powers of the rows' influences over their number, less those that weights `gone` stand for."""
+        found = self._at(self.points.weight - gone)
+        if found is None:
+            return None
+        slope, powers, sums = found
+        return (
+            (slope, powers) if _faithful((sums[2, 0], 0.0, sums[4, 0]), (self.whole[2, 0], self.whole[4, 0])) else None
+        )
+
+    def within(self, weight: Floats) -> tuple[float, Powers] | None:
+        """The same of the rows alone that `weight` stands for; None where x hardly varies, too."""
+        found = self._at(weight)
+        if found is None:
+            return None
+        slope, powers, sums = found
+        first, second, third = sums[1, :3]
+        return (slope, powers) if first * third - second**2 > VARIES * (first + third) ** 2 else None
+
+    def _at(self, weight: Floats) -> tuple[float, Powers, Floats] | None:
+        left = replace(self.points, weight=weight)
         beta = logistic.fit(left, start=self.beta, steps=20)
         if beta is None or abs(beta[1]) > 2.0 * max(abs(float(self.beta[1])), 1.0):
             return None
@@ -472,9 +521,7 @@ class _Fit:
         powers = [
             sum(math.comb(k, j) * a ** (k - j) * b**j * float(sums[k, j]) for j in range(k + 1)) for k in (2, 3, 4)
         ]
-        if not _faithful((sums[2, 0], 0.0, sums[4, 0]), (self.whole[2, 0], self.whole[4, 0])):
-            return None
-        return float(beta[1]), (powers[0], powers[1], powers[2])
+        return float(beta[1]), (powers[0], powers[1], powers[2]), sums
 
 
 def _up_to(order: int, values: Floats) -> Floats:

@@ -171,6 +171,24 @@ class Column:
         )
 
 
+def told(summed: Summed, rows: int) -> Tally:
+    """A number without a step, on an unbounded scale, that is known by its sums."""
+    spread = Spread(_NONE, summed.sums.freedom)
+    vars(spread)["sums"] = summed.sums
+    found = Tally(
+        value=summed.value,
+        psi=_NONE,
+        stratum=_NOWHERE,
+        events=summed.events,
+        unit=summed.unit,
+        steady=summed.steady,
+        rows=rows,
+        sums=summed.sums,
+    )
+    found.memo["spread"] = (None, spread)
+    return found
+
+
 class Tallies:
     """The values of one slice: `code` (n,) says which of `size` values each row of the model's `sample` has."""
 
