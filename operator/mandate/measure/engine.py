@@ -743,7 +743,7 @@ class Judge:
         """The classes by index; of Binary the negative one, then the positive one."""
         return tuple(sorted(self.classes, key=lambda name: name == task.positive))
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """The task's metrics that are computed from predictions, and for which all is declared."""
         return tuple(metric for metric in metrics_for(self.task) if metric.name in METRICS and self._has(metric))
@@ -1151,6 +1151,8 @@ class Judge:
         place: int | None = None,
     ) -> Iterator[Estimate]:
         """The model against annotators, label by label, on those of the rows that have any."""
+        if not self.panels:
+            return
         chosen = [metric for metric in metrics or self.metrics if metric.needs == "Label"]
         for name, panel in self.panels.items():
             if isinstance(panel, Fault):

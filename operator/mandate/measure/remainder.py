@@ -390,7 +390,7 @@ class _Side:
     """Rows of one class by score: `count` (d,) of them at each, and `placed` (d,), how many others each is ahead of."""
 
     def __init__(self, count: Floats, placed: Floats, *, others: int) -> None:
-        self.placed, self.others, self.rows = placed, others, int(count.sum())
+        self.count, self.placed, self.others, self.rows = count, placed, others, int(count.sum())
         self.sum = float(count @ placed)
         self.middle = self.sum / self.rows / others
         self.away = placed / others - self.middle
@@ -404,12 +404,16 @@ class _Side:
     def without(self, own: Rows, other: Rows, *, above: bool) -> tuple[float, Powers] | None:
         """Mean of the placements, and powers of the deviations, less the rows of this and of the other class at these
         scores. A placement counts others below, or `above`."""
-        own = np.sort(own)  # to be looked up side by side
-        at, times = np.unique(other, return_counts=True)
-        until = np.cumsum(times)
+        own, other = _rising(own), _rising(other)  # to be looked up side by side
+        ends = np.flatnonzero(np.append(other[1:] != other[:-1], True)) if len(other) else other
+        at, until = other[ends], ends + 1
+        times = np.diff(until, prepend=0)
         gone, bound = np.zeros(2 * len(at) + 1), np.zeros(2 * len(at) + 2, dtype=np.intp)
         gone[1::2], gone[2::2] = until - times / 2, until  # at each of their scores, and between it and the next
         bound[1:-1:2], bound[2:-1:2], bound[-1] = at, at + 1, len(self.placed)
+        kept = np.ones(len(bound), dtype=np.bool_)
+        kept[1:-1:2] = self.count[at] > 0  # most scores are of one class alone: there none of this one lies between
+        gone, bound = gone[kept[:-1]], bound[kept]
         if above:
             gone = len(other) - gone
         part = np.searchsorted(bound, own, side="right") - 1
@@ -522,6 +526,11 @@ class _Fit:
             sum(math.comb(k, j) * a ** (k - j) * b**j * float(sums[k, j]) for j in range(k + 1)) for k in (2, 3, 4)
         ]
         return float(beta[1]), (powers[0], powers[1], powers[2]), sums
+
+
+def _rising(places: Rows) -> Rows:
+    """Sorted, which they are where rows are in their scores' order."""
+    return places if (places[1:] >= places[:-1]).all() else np.sort(places)
 
 
 def _up_to(order: int, values: Floats) -> Floats:
