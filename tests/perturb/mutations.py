@@ -1320,16 +1320,16 @@ MUTATIONS = (
                 TALLIES,
                 "(joint * own * other)",
                 "(joint * own * own)",
-                ("recall",),
+                (),
             ),
             (
                 "a covariance of losses with oneself",
                 TALLIES,
                 "mine.away * theirs.away",
                 "mine.away * mine.away",
-                ("log_loss",),
+                (),
             ),
-            ("the other's answers for the model's", TALLIES, "triple // 4 * 2 + triple % 2", "triple // 2", ("f1",)),
+            ("the other's answers for the model's", TALLIES, "triple // 4 * 2 + triple % 2", "triple // 2", ()),
             (
                 "a loss around that of all rows",
                 TALLIES,
@@ -1342,7 +1342,7 @@ MUTATIONS = (
                 TALLIES,
                 "events=np.minimum(positives, rows - positives),\n",
                 "events=np.maximum(positives, rows - positives),\n",
-                ("observed_expected",),
+                (),
             ),
             (
                 "all rows' slope for that of a slice",
