@@ -161,10 +161,10 @@ TOLD = {
     "a container of no type Container": "container belongs to type Container: set both or neither",
     "a baseline without its container": "container belongs to type Container: set both or neither",
     "a container by its tag": 'spec.baselines[2].container.image: Invalid value: "repo/rival:7": ',
-    "a container where the model listens": "'rival-0' is to listen at 8080, where the model listens, the champion may",
-    "a container where the champion listens": "'rival-0' is to listen at 8081, where the model listens, the champion",
-    "two containers on one port": "'rival-0' is to listen at 8082, where the model listens, the champion may (8081), "
-    "or another baseline does; set container.port to another one",
+    "a container where the model listens": "a baseline's container is to listen where the model listens, the champion",
+    "a container where the champion listens": "a baseline's container is to listen where the model listens, the",
+    "two containers on one port": "a baseline's container is to listen where the model listens, the champion may "
+    "(8081), or another baseline does; set container.port to another one",
     "three containers": "at most 2 baselines may be of type Container: put the answers of others into columns",
     "a container that is fed nothing": "a baseline's container needs inputs where model.inputs isn't declared",
     "people without annotations": "a baseline of type Human needs data.annotations: what people said; declare it",

@@ -291,8 +291,6 @@ class ModelDeploymentSpec(Spec):
             cel(
                 f"!has(self.baselines) || self.baselines.all(b, {_PORT_FREE})",
                 f"a baseline's container is to listen where {_PORT_TAKEN}",
-                said=f"self.baselines.map(b, !{_PORT_FREE}, {quoted('b.name')} + ' is to listen at ' + "
-                f"string({_OWN_PORT}) + ', where {_PORT_TAKEN}')[0]",
                 field=".baselines",
             ),
             cel(
