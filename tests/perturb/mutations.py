@@ -1325,16 +1325,16 @@ MUTATIONS = (
             (
                 "a covariance of losses with oneself",
                 TALLIES,
-                "mine.away * theirs.away",
-                "mine.away * mine.away",
+                "own * other)\n\n        second",
+                "own * own)\n\n        second",
                 (),
             ),
             ("the other's answers for the model's", TALLIES, "triple // 4 * 2 + triple % 2", "triple // 2", ()),
             (
                 "a loss around that of all rows",
                 TALLIES,
-                "away = loss - value[code]",
-                "away = loss - loss.mean()",
+                "return loss(part) - value[code]",
+                "return loss(part) - value.mean()",
                 ("brier_score",),
             ),
             (

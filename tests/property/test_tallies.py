@@ -33,6 +33,7 @@ CASES = st.fixed_dictionaries(
         "one_class": st.sampled_from([None, False, True]),
         "all_right": st.booleans(),
         "decimals": st.sampled_from([1, 2, 15]),
+        "scored": st.sampled_from([True, True, True, False]),
         "others": st.lists(st.sampled_from(PARTIES), unique=True, max_size=3),
         "beta": st.sampled_from([None, 0.5, 2.0]),
         "cost": st.sampled_from([None, 1.0, 0.0]),
@@ -49,6 +50,7 @@ CASE = {
     "one_class": None,
     "all_right": False,
     "decimals": 15,
+    "scored": True,
     "others": ["near"],
     "beta": 2.0,
     "cost": 1.0,
@@ -72,6 +74,9 @@ def build(case):
     mine = voice(x - case["middle"])
     if case["all_right"]:
         mine.label[code == size - 1] = actual[code == size - 1]
+    order = np.argsort(mine.score, kind="stable")
+    if not case["scored"]:
+        mine = Voice(label=mine.label, finite=every)
     no_label = Fault(code="NoCutoff", message="no")
     parties = {
         "near": voice(x - case["middle"] + 0.3 * rng.normal(size=rows)),
@@ -93,7 +98,7 @@ def build(case):
         clusters=None,
         weights=None,
         known=None,
-        parts={"train": none, "validation": none, "test": np.argsort(mine.score, kind="stable")},
+        parts={"train": none, "validation": none, "test": order},
         queries=None,
         declared=Declared(beta=case["beta"], costs=costs),
         costs_fault=None,

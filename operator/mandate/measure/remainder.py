@@ -90,7 +90,7 @@ class Remainder:
             "observed_expected": self._observed_expected,
         }
 
-    def taken(self, code: Rows, size: int) -> list[Taken] | None:
+    def taken(self, code: NDArray[Any], size: int) -> list[Taken] | None:
         """What each of `size` values of a slice takes away, going through all rows once; `code` (n,) is each row's.
 
         Binary only: None elsewhere.
@@ -99,12 +99,13 @@ class Remainder:
         if not self.sample.binary or score is None:
             return None
 
-        classes = np.bincount(code * 2 + self.sample.actual, minlength=2 * size).reshape(-1, 2)
+        classes = np.zeros(2 * size, dtype=np.intp)
         powers = {name: np.zeros((size, 4)) for name in self.means}
         mixed, expected = np.zeros((size, 3, 5)), np.zeros(size)
         for start in range(0, self.total, BLOCK):  # as many as a processor's cache holds with their powers
             part = slice(start, start + BLOCK)
-            some = code[part]
+            some = code[part].astype(np.intp)
+            classes += np.bincount(some * 2 + self.sample.actual[part], minlength=2 * size)
             for name, point in self.means.items():
                 away = point.psi[part]
                 squares = away * away
@@ -116,7 +117,7 @@ class Remainder:
                 expected += np.bincount(some, weights=score[part], minlength=size)
         return [
             Taken(
-                classes=classes[place],
+                classes=classes[2 * place : 2 * place + 2],
                 powers={name: found[place] for name, found in powers.items()},
                 mixed=mixed[place],
                 expected=float(expected[place]),

@@ -10,7 +10,7 @@ computed on the value's rows as on any others, which says why. tests/property/te
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mandate.evidence.intervals import Interval, Link
 from mandate.evidence.schema import Support
 
-from . import uncertainty
+from . import remainder, uncertainty
 from .metrics import Declared, Floats, Point, Sample, Unit
 from .metrics.point import STEADY_LABELS, STEADY_SCORES
 from .metrics.probabilities import TINY
@@ -29,7 +29,9 @@ from .uncertainty import Clusters, Spread, Summed, Sums
 Counts = NDArray[np.intp]
 Rows = NDArray[np.intp]
 Powers = tuple[Floats, Floats, Floats]
-"""Sums of second, third and fourth powers, by value."""
+"""Second, third and fourth powers, or sums of them by value."""
+ByRow = Callable[[slice, Rows], Floats]
+"""What each row of a part of the table has, whose values of the slice are given."""
 
 TN, FP, FN, TP = range(4)
 """Cells of the table: 2 × actual + answered class."""
@@ -103,8 +105,8 @@ def paired(a: Point, b: Point, clusters: Clusters | None) -> Interval:
 class Column:
     """One metric by the slice's values. Each is (values,), but for `away`.
 
-    `known`: where it has a value. `away`: contributions by cell, (values, 4), of metrics of labels; deviations by row,
-    (n,), of others, to be multiplied by `scale`.
+    `known`: where it has a value. `away`: contributions by cell, (values, 4), of metrics of labels. `deviations` gives
+    those of some rows, of other metrics, to be multiplied by `scale`.
     """
 
     known: NDArray[np.bool_]
@@ -117,7 +119,8 @@ class Column:
     unit: Unit
     link: Link
     steady: float
-    away: Floats
+    away: Floats | None = None
+    deviations: ByRow | None = None
     scale: Floats | None = None
     proportion: tuple[Counts, Counts] | None = None
 
@@ -193,10 +196,11 @@ class Tallies:
     """The values of one slice: `code` (n,) says which of `size` values each row of the model's `sample` has."""
 
     def __init__(self, sample: Sample, code: NDArray[Any], size: int, *, names: Collection[str]) -> None:
-        self.code, self.size, self.names = code.astype(np.intp), size, names
+        self.code, self.size, self.names = code, size, names
         self.sample = sample
-        self.counts = _table(sample, self.code, size)
-        self.rows, self.positives = _classes(sample.actual, self.code, size)
+        self.counts = self._table(sample)
+        classes = self._counted(sample.actual)
+        self.rows, self.positives = classes.sum(axis=1), classes[:, 1]
         self.mine = self._columns(sample, self.counts)
         rest = None if self.counts is None else self.counts.sum(axis=0) - self.counts
         self.others = {} if rest is None else _labels(rest, sample.declared, names)
@@ -213,7 +217,7 @@ class Tallies:
 
     def theirs(self, sample: Sample) -> list[dict[str, Tally]]:
         """The numbers of another party, which answered the same rows, by value."""
-        columns = self._columns(sample, _table(sample, self.code, self.size))
+        columns = self._columns(sample, self._table(sample))
         joint = None
         found: list[dict[str, Tally]] = [{} for _ in range(self.size)]
         for name, column in columns.items():
@@ -221,9 +225,9 @@ class Tallies:
                 continue
             if name in LABELS:
                 joint = self._joint(sample) if joint is None else joint
-                sums = _of_cells(joint, self.mine[name].away, column.away)
+                sums = _of_cells(joint, self.mine[name], column)
             else:
-                sums = _of_rows(self.mine[name], column, self.code, self.size)
+                sums = self._of_rows(self.mine[name], column)
             for place in np.flatnonzero(column.known):
                 second, third, fourth, cov = (float(each[place]) for each in sums)
                 tally = column.tally(int(place), Beside(second=second, third=third, fourth=fourth, cov=cov))
@@ -242,25 +246,72 @@ class Tallies:
         """(values, 8): how often each actual class, the model's answer and the other's occur together."""
         assert self.sample.label is not None
         assert sample.label is not None
-        cell = ((self.code * 2 + sample.actual) * 2 + self.sample.label) * 2 + sample.label
-        return np.bincount(cell, minlength=8 * self.size).reshape(-1, 8)
+        return self._counted(sample.actual, self.sample.label, sample.label)
+
+    def _table(self, sample: Sample) -> Counts | None:
+        """(values, 4): how often each pair of actual and answered class occurs; None without labels."""
+        return None if sample.label is None else self._counted(sample.actual, sample.label)
+
+    def _counted(self, *bits: NDArray[Any]) -> Counts:
+        """(values, 2 to the number of `bits`): how often each row of bits (n,) occurs; the last one's are next to each
+        other."""
+        found = np.zeros(self.size << len(bits), dtype=np.intp)
+        for part in self._parts():
+            cell = self.code[part].astype(np.intp)
+            for bit in bits:
+                cell = cell * 2 + bit[part]
+            found += np.bincount(cell, minlength=len(found))
+        return found.reshape(self.size, -1)
+
+    def _parts(self) -> list[slice]:
+        """The rows by blocks: whatever is made of them then takes no memory to speak of."""
+        return [slice(start, start + remainder.BLOCK) for start in range(0, len(self.code), remainder.BLOCK)]
+
+    def _summed(self, count: int, each: Callable[[slice, Rows], Sequence[Floats]]) -> list[Floats]:
+        """Sums by value of `count` numbers that each row has."""
+        found = [np.zeros(self.size) for _ in range(count)]
+        for part in self._parts():
+            code = self.code[part].astype(np.intp)
+            for sums, numbers in zip(found, each(part, code), strict=True):
+                sums += np.bincount(code, weights=numbers, minlength=self.size)
+        return found
+
+    def _of_rows(self, mine: Column, theirs: Column) -> tuple[Floats, Floats, Floats, Floats]:
+        """Powers of the difference's contributions, and products, by value."""
+        a, b, scale = mine.deviations, theirs.deviations, mine.scale
+        assert a is not None
+        assert b is not None
+        assert scale is not None
+
+        def each(part: slice, code: Rows) -> Sequence[Floats]:
+            own, other = a(part, code), b(part, code)
+            return (*_powers(own - other), own * other)
+
+        second, third, fourth, cov = self._summed(4, each)
+        return second * scale**2, third * scale**3, fourth * scale**4, cov * scale**2
 
     def _mean(self, name: str, sample: Sample, score: Floats) -> Column:
         """A mean of what each row has, or the ratio of two, with the rows' deviations."""
-        code, rows, positives = self.code, self.rows, self.positives
-        known = (positives > 0) & (positives < rows)
+        rows, positives, actual = self.rows, self.positives, sample.actual
+        known, ratio = (positives > 0) & (positives < rows), name == "observed_expected"
+
+        def loss(part: slice) -> Floats:
+            return score[part] if ratio else _losses(name, actual[part], score[part])
+
+        (total,) = self._summed(1, lambda part, _: (loss(part),))
         with np.errstate(divide="ignore", invalid="ignore"):
-            if name == "observed_expected":
-                expected = np.bincount(code, weights=score, minlength=self.size) / rows
-                known &= expected > 0
-                value = np.where(known, positives / rows / expected, 0.0)
-                away = (sample.actual - value[code] * score) * np.where(known, 1.0 / expected, 0.0)[code]
-            else:
-                loss = _losses(name, sample.actual, score)
-                value = np.where(known, np.bincount(code, weights=loss, minlength=self.size) / rows, 0.0)
-                away = loss - value[code]
+            mean = total / rows
+            known &= (mean > 0) | (not ratio)
+            value = np.where(known, positives / rows / mean if ratio else mean, 0.0)
+            over = np.where(known, 1.0 / mean, 0.0)
             scale = np.where(rows > 1, np.sqrt(rows / (rows - 1)) / rows, 0.0)
-        second, third, fourth = _powers(away, code, self.size)
+
+        def deviations(part: slice, code: Rows) -> Floats:
+            if ratio:
+                return np.asarray((actual[part] - value[code] * score[part]) * over[code], dtype=np.float64)
+            return loss(part) - value[code]
+
+        second, third, fourth = self._summed(3, lambda part, code: _powers(deviations(part, code)))
         return Column(
             known=known & np.isfinite(value),
             value=value,
@@ -272,7 +323,7 @@ class Tallies:
             unit="minority",
             link="Log",
             steady=STEADY_SCORES,
-            away=away,
+            deviations=deviations,
             scale=scale,
         )
 
@@ -283,42 +334,17 @@ def _losses(name: str, actual: NDArray[Any], score: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(np.where(actual, score, 1.0 - score), TINY, 1.0 - TINY)), dtype=np.float64)
 
 
-def _table(sample: Sample, code: Rows, size: int) -> Counts | None:
-    """(values, 4): how often each pair of actual and answered class occurs; None without labels."""
-    if sample.label is None:
-        return None
-    return np.bincount((code * 2 + sample.actual) * 2 + sample.label, minlength=4 * size).reshape(-1, 4)
-
-
-def _classes(actual: NDArray[Any], code: Rows, size: int) -> tuple[Counts, Counts]:
-    """Rows by value, and those of them that are positive."""
-    found = np.bincount(code * 2 + actual, minlength=2 * size).reshape(-1, 2)
-    return found.sum(axis=1), found[:, 1]
-
-
-def _powers(away: Floats, code: Rows, size: int) -> Powers:
-    """Sums of second, third and fourth powers by code."""
+def _powers(away: Floats) -> Powers:
     squares = away * away
-
-    def total(each: Floats) -> Floats:
-        return np.asarray(np.bincount(code, weights=each, minlength=size), dtype=np.float64)
-
-    return total(squares), total(squares * away), total(squares * squares)
+    return squares, squares * away, squares * squares
 
 
-def _of_rows(mine: Column, theirs: Column, code: Rows, size: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Powers of the difference's contributions, and products, by value."""
-    assert mine.scale is not None
-    scale = mine.scale
-    second, third, fourth = _powers(mine.away - theirs.away, code, size)
-    cov = np.bincount(code, weights=mine.away * theirs.away, minlength=size)
-    return second * scale**2, third * scale**3, fourth * scale**4, cov * scale**2
-
-
-def _of_cells(joint: Counts, mine: Floats, theirs: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def _of_cells(joint: Counts, mine: Column, theirs: Column) -> tuple[Floats, Floats, Floats, Floats]:
     """The same, of metrics of labels."""
     triple = np.arange(8)
-    own, other = mine[:, triple // 2], theirs[:, triple // 4 * 2 + triple % 2]
+    assert mine.away is not None
+    assert theirs.away is not None
+    own, other = mine.away[:, triple // 2], theirs.away[:, triple // 4 * 2 + triple % 2]
     away = own - other
     squares = away * away
     powers = ((joint * each).sum(axis=1) for each in (squares, squares * away, squares * squares))
