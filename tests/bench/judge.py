@@ -1,8 +1,9 @@
 """The judge beside others at the same work, in one run: `make bench-judge`.
 
 Every measurement is a process of its own, with the same cores, its files warm in the page cache; import is timed
-apart from work, and work includes reading the files. Of some rounds, taken in turns, the least counts. `--write` puts
-the table of bars into docs/benchmarks.md. What each side puts out, written down before measuring:
+apart from work (pandas' too, which pyarrow imports where it is installed), and work includes reading the files. Of
+some rounds, taken in turns, the least counts. `--write` puts the table of bars into docs/benchmarks.md. What
+each side puts out, written down before measuring:
 
 - Evidently, tables of 24 columns: DataDriftPreset (one distance a column, and how many drifted) and
   ClassificationPreset (accuracy, precision, recall, F1, ROC AUC, log loss, four rates; by label; curves).
@@ -330,6 +331,8 @@ def child(case: str, folder: Path) -> None:
     frugal()  # as the commands do
     for module in HEAVY if case != "read" else HEAVY[2:]:
         importlib.import_module(module)
+    pyarrow, numpy = importlib.import_module("pyarrow"), importlib.import_module("numpy")
+    pyarrow.array(numpy.zeros(1))  # with its first array it imports pandas, if that is there
     imported = time.perf_counter() - START
     start = time.perf_counter()
     with most_anonymous() as anonymous:

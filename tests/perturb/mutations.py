@@ -22,6 +22,7 @@ UNITS = "tests/peers/test_units.py::test_units_are_those_of_a_table_rolled_up_be
 WEIGHTED = f"{WEIGHTS}::test_weighted_values_are_scikit_learns"
 FAIRNESS, LIMITS, ENGINE = "tests/peers/test_fairness.py", "verdict/limits.py", "measure/engine.py"
 REMAINDER = "tests/peers/test_remainder.py"
+TALLIES, TALLIED = "measure/tallies.py", "tests/property/test_tallies.py::test_sums_say_what_rows_say"
 WEAKEST, SEARCH = "tests/peers/test_weakest.py", "measure/weakest.py"
 DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.py", "measure/data/leakage.py"
 
@@ -1307,8 +1308,8 @@ MUTATIONS = (
             ),
             (
                 "the fit",
-                "- self.ranges.points(rows).weight",
-                "- 0.0 * self.ranges.points(rows).weight",
+                "self.points.weight - gone",
+                "self.points.weight - 0.0 * gone",
                 ("Binary-plain",),
                 "calibration_slope",
             ),
@@ -1362,6 +1363,99 @@ MUTATIONS = (
         "return int(occurring.min()) if len(occurring) > 1 else None",
         "return int(occurring.min())",
         f"{REMAINDER}::test_what_has_no_value_has_none_by_sums_either",
+    ),
+    mutation(
+        "scores of two classes taken for those of one",
+        "measure/remainder.py",
+        "kept[1:-1:2] = self.count[at] > 0",
+        "kept[1:-1:2] = self.count[at] < 0",
+        f"{REMAINDER}::test_what_is_left_is_what_its_rows_say[any-Binary-ties]",
+        metrics=("roc_auc",),
+    ),
+    # All values of a slice at once
+    *(
+        mutation(what, file, old, new, TALLIED, metrics=metrics)
+        for what, file, old, new, metrics in (
+            ("precision among actual positives", TALLIES, "(TP,), (FP, TP)", "(TP,), (FN, TP)", ("precision",)),
+            (
+                "balanced accuracy over one stratum",
+                TALLIES,
+                "((TN, FP), (FN, TP)),\n",
+                "(ALL,),\n",
+                ("balanced_accuracy",),
+            ),
+            (
+                "false negatives that count in F as false positives do",
+                TALLIES,
+                "[0.0, 1.0, square,",
+                "[0.0, 1.0, 1.0,",
+                ("f_beta",),
+            ),
+            (
+                "correlation of answers without their own part",
+                TALLIES,
+                "+ of_actual[:, cells // 2] + of_said[:, cells % 2]",
+                "+ of_actual[:, cells // 2]",
+                ("matthews_corrcoef",),
+            ),
+            (
+                "costs of the answered class as the actual one's",
+                TALLIES,
+                "costs.reshape(4)",
+                "costs.T.reshape(4)",
+                ("expected_cost",),
+            ),
+            (
+                "all rows for the rest's, by counts",
+                TALLIES,
+                "sum(axis=0) - self.counts",
+                "sum(axis=0) - 0 * self.counts",
+                ("accuracy",),
+            ),
+            (
+                "a covariance of labels with oneself",
+                TALLIES,
+                "(joint * own * other)",
+                "(joint * own * own)",
+                (),
+            ),
+            (
+                "a covariance of losses with oneself",
+                TALLIES,
+                "own * other)\n\n        second",
+                "own * own)\n\n        second",
+                (),
+            ),
+            ("the other's answers for the model's", TALLIES, "triple // 4 * 2 + triple % 2", "triple // 2", ()),
+            (
+                "a loss around that of all rows",
+                TALLIES,
+                "return loss(part) - value[code]",
+                "return loss(part) - value.mean()",
+                ("brier_score",),
+            ),
+            (
+                "events of the commoner class",
+                TALLIES,
+                "events=np.minimum(positives, rows - positives),\n",
+                "events=np.maximum(positives, rows - positives),\n",
+                (),
+            ),
+            (
+                "all rows' slope for that of a slice",
+                "measure/remainder.py",
+                "self._slope.within(self._stands_for(self._slope, rows, taken))",
+                "self._slope.within(self._slope.points.weight)",
+                ("calibration_slope",),
+            ),
+            (
+                "powers of the last block alone",
+                "measure/remainder.py",
+                "powers[name][:, power] += np.bincount(",
+                "powers[name][:, power] = np.bincount(",
+                ("log_loss",),
+            ),
+        )
     ),
     # What others published
     mutation(

@@ -48,7 +48,7 @@ from mandate.evidence.weakest import Loss, Weakest
 from mandate.evidence.windows import Windows
 from mandate.memory import give_back
 
-from . import baselines, cutoff, people, personal, shared, uncertainty, weakest, windows
+from . import baselines, cutoff, people, personal, shared, tallies, uncertainty, weakest, windows
 from .answers import Answers, Voice, from_columns, hear, truth
 from .containers import Asked, unasked
 from .containers import told as containing
@@ -65,7 +65,7 @@ from .people import Panel, Votes
 from .queries import by_query, inside_clusters, told, whole_queries
 from .references import WITH_WORDS, make, no_history
 from .reliability import reliability
-from .remainder import INFLUENCES, Remainder
+from .remainder import INFLUENCES, Remainder, Taken
 from .revealed import combined, reveal
 from .revealed import told as told_of
 from .sample import sampled
@@ -73,6 +73,7 @@ from .shared import Known, unified
 from .slices import Sliced, assign_all
 from .split import PARTS, Keys, Part, Split
 from .table import MeasureError, Ordered, column, text_codes, texts
+from .tallies import Tallies, Tally
 from .uncertainty import Clusters, Summed
 from .units import OF_LABELS, Units, units
 from .weights import by_class, effective_rows, weigh
@@ -744,7 +745,7 @@ class Judge:
         """The classes by index; of Binary the negative one, then the positive one."""
         return tuple(sorted(self.classes, key=lambda name: name == task.positive))
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """The task's metrics that are computed from predictions, and for which all is declared."""
         return tuple(metric for metric in metrics_for(self.task) if metric.name in METRICS and self._has(metric))
@@ -946,6 +947,9 @@ class Judge:
         code = slices.code[test]
         occurs = np.bincount(slices.code, minlength=slices.found)
         groups: dict[str, Group] = {}
+        sums = self._tallies(code, len(slices.values), remainder)
+        taken = None if sums is None or remainder is None else remainder.taken(sums.code, sums.size)
+        told = {} if sums is None else self._told(sums)
         compared = np.count_nonzero(np.bincount(code)) <= _most_groups(slices)
         for index, (value, places) in enumerate(zip(slices.values, _by_code(code, len(slices.values)), strict=True)):
             rows = test[places]
@@ -967,13 +971,19 @@ class Judge:
                         quantity = Quantity(metric=metric.name, slice=slices.name, value=value, versus=versus)
                         yield _faulty(quantity, fault, rows=len(rows))
                 continue
-            own = self.numbers(self.mine, rows)
+            own = self.numbers(
+                self.mine, rows, given=None if sums is None else self._own(sums, index, places, remainder, taken)
+            )
             groups[value] = Group(numbers=own if compared else {}, rows=len(rows), codes=codes)
-            for estimate in self._alone_and_versus(own, rows, codes, on="test", slice_=slices.name, value=value):
+            theirs = {reference: by_value[index] for reference, by_value in told.items()}
+            for estimate in self._alone_and_versus(
+                own, rows, codes, on="test", slice_=slices.name, value=value, given=theirs
+            ):
                 few = slices.personal and estimate.quantity.versus in self.panels  # of labelled rows alone
                 yield personal.of_enough(estimate) if few else estimate
             rest: Mapping[str, Point | Summed | Fault]
-            rest, codes_of_rest = self._rest(own, places, remainder)
+            known = {} if sums is None else sums.rest(index)
+            rest, codes_of_rest = self._rest(own, places, remainder, known, None if taken is None else taken[index])
             if slices.personal and 0 < self._people(np.delete(test, places)) < FLOOR:
                 fault = personal.too_few("rows" if codes is None else "clusters")
                 rest = dict.fromkeys(rest, fault)
@@ -988,13 +998,58 @@ class Judge:
         """Rows, or the clusters that they are in: what may be one person."""
         return len(rows) if self.clusters is None else len(np.unique(self.clusters[rows]))
 
+    def _tallies(self, code: NDArray[Any], size: int, remainder: Remainder | None) -> Tallies | None:
+        """All values of a slice by sums, where they can tell them: `code` and those who answered are of all test rows.
+
+        A remainder there is only where rows have no weights and no clusters, and the model answered them all.
+        """
+        test = self.parts["test"]
+        if remainder is None or self.task != "Binary":
+            return None
+        if any(voice.fault is None and _unheard(voice, test) is not None for voice in self.others.values()):
+            return None
+        if any(voice.made_up is not None for voice in self.others.values()):
+            return None  # whether there is enough to look back to is asked value by value
+        costs = self.costs_fault is None
+        names = [metric.name for metric in self.metrics if costs or metric.declaration != "useCase.errorCosts"]
+        return Tallies(remainder.sample, code, size, names=names)
+
+    def _own(
+        self, sums: Tallies, index: int, places: Rows, remainder: Remainder | None, taken: Sequence[Taken] | None
+    ) -> dict[str, Tally]:
+        """What sums tell of the model on a slice's value, whose rows are at these `places` of the test rows."""
+        found = sums.own(index)
+        if remainder is not None and taken is not None and all(voice.score is None for voice in self.others.values()):
+            # Only alone: beside another party's, each row's influence is asked for.
+            slope = remainder.calibration_slope(places, taken[index])
+            if slope is not None:
+                found["calibration_slope"] = tallies.told(slope, len(places))
+        return found
+
+    def _told(self, sums: Tallies) -> dict[str, list[dict[str, Tally]]]:
+        """What sums tell of the references, by value of the slice."""
+        test = self.parts["test"]
+        known: dict[tuple[int, int], list[dict[str, Tally]]] = {}
+        found: dict[str, list[dict[str, Tally]]] = {}
+        for reference, voice in self.others.items():
+            if voice.fault is None:
+                key = id(voice.label), id(voice.score)
+                if key not in known:
+                    known[key] = sums.theirs(self._sample(voice, test))
+                found[reference] = known[key]
+        return found
+
     def _rest(
-        self, own: Numbers, places: Rows, remainder: Remainder | None
+        self, own: Numbers, places: Rows, remainder: Remainder | None, known: Mapping[str, Summed], taken: Taken | None
     ) -> tuple[Mapping[str, Point | Summed | Fault], Clusters | None]:
-        """What has a value at these places of the test rows, at all others; and their clusters."""
+        """What has a value at these places of the test rows, at all others, unless it is `known`; and their clusters.
+
+        `taken` is what those places take away from sums over all.
+        """
         asked = [metric for metric in self.metrics if isinstance(own[metric.name], Point)]
-        sums = {} if remainder is None else remainder.without((metric.name for metric in asked), places)
-        found: dict[str, Point | Summed | Fault] = {**sums}
+        names = [metric.name for metric in asked if metric.name not in known]
+        sums = {} if remainder is None else remainder.without(names, places, taken)
+        found: dict[str, Point | Summed | Fault] = {**known, **sums}
         left = [metric for metric in asked if metric.name not in found]
         if not left:
             return found, None
@@ -1002,11 +1057,17 @@ class Judge:
         return found | self.numbers(self.mine, others, metrics=left), self._codes(others)
 
     def numbers(
-        self, voice: Voice, rows: Rows, *, metrics: Sequence[Metric] | None = None, place: int | None = None
+        self,
+        voice: Voice,
+        rows: Rows,
+        *,
+        metrics: Sequence[Metric] | None = None,
+        place: int | None = None,
+        given: Mapping[str, Point] | None = None,
     ) -> Numbers:
         """Every metric, or some, of one party on some rows; with `place`, of that class against all others,
-        or of that quantile."""
-        return dict(self._each(voice, rows, metrics=metrics, place=place))
+        or of that quantile. Those that are `given` aren't computed."""
+        return dict(self._each(voice, rows, metrics=metrics, place=place, given=given))
 
     def _each(
         self,
@@ -1016,8 +1077,10 @@ class Judge:
         metrics: Sequence[Metric] | None = None,
         place: int | None = None,
         known: Known | None = None,
+        given: Mapping[str, Point] | None = None,
     ) -> Iterator[tuple[str, Point | Fault]]:
         """As `numbers`, each computed when it is asked for, unless it is `known` of another voice on these rows."""
+        given = given or {}
         metrics = self.metrics if metrics is None else metrics
         if (fault := _unheard(voice, rows)) is not None:
             yield from ((metric.name, fault) for metric in metrics)
@@ -1029,7 +1092,9 @@ class Judge:
         if place is not None:
             sample = sample.one_quantile(place) if self.task == "Regression" else sample.one_class(place)
         for metric in metrics:
-            if metric.declaration == "useCase.errorCosts" and self.costs_fault is not None:
+            if metric.name in given:
+                yield metric.name, given[metric.name]
+            elif metric.declaration == "useCase.errorCosts" and self.costs_fault is not None:
                 yield metric.name, self.costs_fault
             elif metric.needs == "Label" and voice.unlabelled is not None:
                 yield metric.name, voice.unlabelled
@@ -1064,9 +1129,14 @@ class Judge:
         on: Dataset,
         slice_: str = "overall",
         value: str | None = None,
+        given: Mapping[str, Mapping[str, Tally]],
     ) -> Iterator[Estimate]:
+        """The model and, beside it, each reference, of which some numbers are `given`."""
         known: Known = {}
-        theirs = {reference: self._each(voice, rows, known=known) for reference, voice in self.others.items()}
+        theirs = {
+            reference: self._each(voice, rows, known=known, given=given.get(reference))
+            for reference, voice in self.others.items()
+        }
         for name, point in own.items():
             known.clear()
             others = {reference: dict([next(numbers)]) for reference, numbers in theirs.items()}
@@ -1084,6 +1154,8 @@ class Judge:
         place: int | None = None,
     ) -> Iterator[Estimate]:
         """The model against annotators, label by label, on those of the rows that have any."""
+        if not self.panels:
+            return
         chosen = [metric for metric in metrics or self.metrics if metric.needs == "Label"]
         for name, panel in self.panels.items():
             if isinstance(panel, Fault):
@@ -1157,7 +1229,7 @@ class Judge:
                 yield _faulty(quantity, point, rows=len(rows))
             else:
                 interval = uncertainty.alone(point, codes)
-                supports[name] = uncertainty.support(point, codes)
+                supports[name] = tallies.support(point, codes)
                 yield _estimate(quantity, point, interval, supports[name])
         compared: dict[tuple[str, int], Interval] = {}  # references that say the same have the same number
         for reference, theirs in others.items():
@@ -1170,7 +1242,7 @@ class Judge:
                     yield _faulty(quantity, _named(other, reference), rows=len(rows))
                 else:
                     if (pair := (name, id(other))) not in compared:
-                        compared[pair] = uncertainty.paired(point, other, codes)
+                        compared[pair] = tallies.paired(point, other, codes)
                     yield _estimate(quantity, point, compared[pair], supports[name], reference=other.value)
 
     def _across(self, slices: Sliced, groups: Mapping[str, Group]) -> Iterator[Estimate]:
@@ -1248,7 +1320,7 @@ def _compared(
             return _faulty(quantity, _named(point, side), rows=size)
     assert isinstance(a, Point)
     assert isinstance(b, Point | Summed)
-    return _estimate(quantity, a, uncertainty.apart(a, b, codes), uncertainty.support(a, codes[0]), reference=b.value)
+    return _estimate(quantity, a, uncertainty.apart(a, b, codes), tallies.support(a, codes[0]), reference=b.value)
 
 
 def _unheard(voice: Voice, rows: Rows) -> Fault | None:

@@ -13,8 +13,8 @@ value, there is None, and the metric is computed on the rest's rows as on any ot
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,12 +26,16 @@ from mandate.evidence.schema import Fault
 from .metrics import METRICS, Floats, Point, Sample, UndefinedError, labels, logistic, probabilities, ranking
 from .metrics.point import STEADY_PRECISIONS, STEADY_SCORES, scores
 from .metrics.regression import steady_mean
-from .uncertainty import Summed, Sums
+from .uncertainty import MIN_MINORITY, Summed, Sums
 
 FAITHFUL = 1e-3
 """The rest's share of a sum over all rows, below which too many digits are lost in taking the slice's away."""
+BLOCK = 1 << 14
+"""Rows whose powers are taken at a time."""
 MAX_STEPS = 1 << 14
 """Different scores of positives up to which average precision has each of them; beyond, steps."""
+VARIES = 1e-6
+"""Determinant over squared trace of a fit's information, below which its digits aren't taken for granted."""
 FINE = 2048
 """A step's rows are at most one in so many of those above it."""
 LABELS = frozenset(name for name, metric in METRICS.items() if metric.__module__ == labels.__name__)
@@ -56,6 +60,19 @@ Powers = tuple[float, float, float]
 """Sums of second, third and fourth powers."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What one value of a slice takes away from sums over all rows, by metric: `powers` (4,) of the first to fourth,
+    `mixed` as of `_mixed`; and its rows by class."""
+
+    classes: NDArray[np.intp]
+    powers: Mapping[str, Floats]
+    mixed: Floats
+    expected: float
+    memo: dict[str, Floats] = field(default_factory=dict, repr=False, compare=False)
+    """What is found of its rows as it is asked for."""
+
+
 class Remainder:
     """All of a sample's rows, with their points, of which slices are taken away. Rows have no weights or clusters."""
 
@@ -66,28 +83,68 @@ class Remainder:
         self.values = {name: point.value for name, point in points.items()}
         self.whole = points
         self.means = {name: point for name, point in points.items() if name in MEANS}
-        self.special: dict[str, Callable[[Rows, int | None], Summed | None]] = {
-            "observed_expected": self._observed_expected,
+        self.special: dict[str, Callable[[Rows, int | None, Taken | None], Summed | None]] = {
             "roc_auc": self._roc_auc,
             "average_precision": self._average_precision,
             "calibration_slope": self._calibration_slope,
+            "observed_expected": self._observed_expected,
         }
 
-    def without(self, names: Iterable[str], rows: Rows) -> dict[str, Summed]:
-        """Metrics on all rows but `rows` (m,), which are different ones; those that are to be had so."""
+    def taken(self, code: NDArray[Any], size: int) -> list[Taken] | None:
+        """What each of `size` values of a slice takes away, going through all rows once; `code` (n,) is each row's.
+
+        Binary only: None elsewhere.
+        """
+        score = self.sample.score
+        if not self.sample.binary or score is None:
+            return None
+
+        classes = np.zeros(2 * size, dtype=np.intp)
+        powers = {name: np.zeros((size, 4)) for name in self.means}
+        mixed, expected = np.zeros((size, 3, 5)), np.zeros(size)
+        for start in range(0, self.total, BLOCK):  # as many as a processor's cache holds with their powers
+            part = slice(start, start + BLOCK)
+            some = code[part].astype(np.intp)
+            classes += np.bincount(some * 2 + self.sample.actual[part], minlength=2 * size)
+            for name, point in self.means.items():
+                away = point.psi[part]
+                squares = away * away
+                for power, each in enumerate((away, squares, squares * away, squares * squares)):
+                    powers[name][:, power] += np.bincount(some, weights=each, minlength=size)
+            if "observed_expected" in self.values:
+                for k, j, product in _products(self._away[part], score[part]):
+                    mixed[:, k - 2, j] += np.bincount(some, weights=product, minlength=size)
+                expected += np.bincount(some, weights=score[part], minlength=size)
+        return [
+            Taken(
+                classes=classes[2 * place : 2 * place + 2],
+                powers={name: found[place] for name, found in powers.items()},
+                mixed=mixed[place],
+                expected=float(expected[place]),
+            )
+            for place in range(size)
+        ]
+
+    def without(self, names: Iterable[str], rows: Rows, taken: Taken | None = None) -> dict[str, Summed]:
+        """Metrics on all rows but `rows` (m,), which are different ones; those that are to be had so.
+
+        `taken` is what those rows take away, where it is known.
+        """
         if self.sample.share is not None or 2 * len(rows) > self.total:
             return {}
         known = [name for name in names if name in self.values]
         pairs = self._pairs(rows) if LABELS.intersection(known) else None
-        rarest = self._rarest(rows)
+        rarest = self._rarest(rows, taken)
         found: dict[str, Summed] = {}
         for name in known:
             if name in LABELS:
                 summed = None if pairs is None else _of_labels(name, pairs)
             elif name in MEANS:
-                summed = self._mean(name, self.means[name], rows, rarest)
+                summed = self._mean(name, self.means[name], rows, rarest, taken)
+            elif name in self.special and self.sample.binary:
+                summed = self.special[name](rows, rarest, taken)
             else:
-                summed = self.special[name](rows, rarest) if name in self.special and self.sample.binary else None
+                summed = None
             if summed is not None and math.isfinite(summed.value):
                 found[name] = summed
         return found
@@ -121,7 +178,9 @@ class Remainder:
 
     # Means
 
-    def _mean(self, name: str, point: Point, rows: Rows, rarest: int | None) -> Summed | None:
+    def _mean(
+        self, name: str, point: Point, rows: Rows, rarest: int | None, taken: Taken | None = None
+    ) -> Summed | None:
         """A mean of what each row has by itself: the whole's influence values are its deviations from their mean.
 
         Of a ranking, what each query has, at its first row: they stay whole, here and there.
@@ -135,7 +194,7 @@ class Remainder:
             events = left = point.events - int(np.count_nonzero(point.stratum[rows] >= 0))
             if left < 2:
                 return None
-        one, two, three, four = all_ - _first_powers(point.psi[rows] * slope)
+        one, two, three, four = all_ - (_first_powers(point.psi[rows] * slope) if taken is None else taken.powers[name])
         middle = one / left
         powers = (
             two - left * middle**2,
@@ -155,16 +214,22 @@ class Remainder:
             steady=steady_mean(left) if name in ("mean_absolute_error", "pinball_loss") else point.steady,
         )
 
-    def _observed_expected(self, rows: Rows, events: int | None) -> Summed | None:
+    @property
+    def _away(self) -> Floats:
+        """Each row's positive less what was expected of it."""
+        ratio = self.values["observed_expected"]
+        return self._once("observed less expected", lambda: self.sample.actual - ratio * scores(self.sample))
+
+    def _observed_expected(self, rows: Rows, events: int | None, taken: Taken | None) -> Summed | None:
         if events is None:
             return None
         ratio, score, left = self.values["observed_expected"], scores(self.sample), self.total - len(rows)
         expected = self._once("expected", lambda: score.sum(keepdims=True))
-        away = self._once("observed less expected", lambda: self.sample.actual - ratio * score)
+        away = self._away
         all_ = self._once("mixed powers", lambda: _mixed(away, score))
-        some = score[rows]
-        mixed = all_ - _mixed(away[rows], some)
-        mean = (float(expected[0]) - float(some.sum())) / left
+        mixed = all_ - (_mixed(away[rows], score[rows]) if taken is None else taken.mixed)
+        gone = float(score[rows].sum()) if taken is None else taken.expected
+        mean = (float(expected[0]) - gone) / left
         value = (self._positives - int(np.count_nonzero(self.sample.actual[rows]))) / left / mean
         moved = ratio - value
         powers = (
@@ -197,7 +262,7 @@ class Remainder:
         above = self._positives - (np.cumsum(hits) - hits / 2)
         return _Side(hits, below, others=self.total - self._positives), _Side(misses, above, others=self._positives)
 
-    def _roc_auc(self, rows: Rows, events: int | None) -> Summed | None:
+    def _roc_auc(self, rows: Rows, events: int | None, _: Taken | None) -> Summed | None:
         """DeLong's placements: a positive's is the negatives below it, less the slice's ones, over the rest's."""
         if events is None or events < 2:
             return None
@@ -222,7 +287,7 @@ class Remainder:
         whole = self.whole["average_precision"]
         return _Steps(group[place], self.sample.actual, whole, hits=hits[known], misses=lost[1:])
 
-    def _average_precision(self, rows: Rows, events: int | None) -> Summed | None:
+    def _average_precision(self, rows: Rows, events: int | None, _: Taken | None) -> Summed | None:
         """As the metric itself, by steps of the scores that positives have."""
         if events is None:
             return None
@@ -241,26 +306,50 @@ class Remainder:
         fit = _Fit(probabilities.logit(self.sample.score), self.sample.actual)
         return fit if fit.converged else None
 
-    def _calibration_slope(self, rows: Rows, events: int | None) -> Summed | None:
-        found = None if events is None or self._slope is None else self._slope.without(rows)
+    def _calibration_slope(self, rows: Rows, events: int | None, taken: Taken | None) -> Summed | None:
+        fit = None if events is None else self._slope
+        found = None if fit is None else fit.without(self._stands_for(fit, rows, taken))
         if found is None or events is None:
             return None
         left = self.total - len(rows)
         value, powers = found
         return self._score(value, _sums(left, powers, scale=math.sqrt(left / (left - 1)), freedom=left - 1), events)
 
+    def calibration_slope(self, rows: Rows, taken: Taken) -> Summed | None:
+        """That of `rows` themselves, by points that stand for them; None where they may not tell it.
+
+        Few rows of a class bound nothing, and a slope much steeper than that of all is beyond what points are made for.
+        """
+        events, count = int(taken.classes.min()), len(rows)
+        if events < MIN_MINORITY or "calibration_slope" not in self.values or self._slope is None:
+            return None
+        found = self._slope.within(self._stands_for(self._slope, rows, taken))
+        if found is None:
+            return None
+        value, powers = found
+        return self._score(value, _sums(count, powers, scale=math.sqrt(count / (count - 1)), freedom=count - 1), events)
+
+    def _stands_for(self, fit: _Fit, rows: Rows, taken: Taken | None) -> Floats:
+        """The weights of points that stand for these rows."""
+        if taken is None:
+            return fit.ranges.points(rows).weight
+        if "slope" not in taken.memo:
+            taken.memo["slope"] = fit.ranges.points(rows).weight
+        return taken.memo["slope"]
+
     # Common
 
     def _score(self, value: float, sums: Sums, events: int, *, steady: float = STEADY_SCORES) -> Summed:
         return Summed(value=value, sums=sums, events=events, unit="minority", step=0.0, steady=steady)
 
-    def _rarest(self, rows: Rows) -> int | None:
+    def _rarest(self, rows: Rows, taken: Taken | None = None) -> int | None:
         """Rows that are left of the rarest class that occurs among them; None where only one does, or none is known."""
         actual = self.actual
         if actual is None:
             return None
         counts = self._once("classes", lambda: np.bincount(actual))
-        left = counts - np.bincount(actual[rows], minlength=len(counts))
+        gone = np.bincount(actual[rows], minlength=len(counts)) if taken is None else taken.classes[: len(counts)]
+        left = counts - gone
         occurring = left[left > 0]
         return int(occurring.min()) if len(occurring) > 1 else None
 
@@ -279,6 +368,8 @@ def _of_labels(name: str, pairs: Sample) -> Summed | None:
     try:
         point = METRICS[name](pairs)
     except UndefinedError:
+        return None
+    if not point.step:  # of errors that cost nothing: how many there are would be asked
         return None
     sizes = np.ones(len(pairs)) if pairs.weight is None else pairs.weight
     share = np.ones(len(pairs)) if pairs.share is None else pairs.share
@@ -300,7 +391,7 @@ class _Side:
     """Rows of one class by score: `count` (d,) of them at each, and `placed` (d,), how many others each is ahead of."""
 
     def __init__(self, count: Floats, placed: Floats, *, others: int) -> None:
-        self.placed, self.others, self.rows = placed, others, int(count.sum())
+        self.count, self.placed, self.others, self.rows = count, placed, others, int(count.sum())
         self.sum = float(count @ placed)
         self.middle = self.sum / self.rows / others
         self.away = placed / others - self.middle
@@ -314,12 +405,16 @@ class _Side:
     def without(self, own: Rows, other: Rows, *, above: bool) -> tuple[float, Powers] | None:
         """Mean of the placements, and powers of the deviations, less the rows of this and of the other class at these
         scores. A placement counts others below, or `above`."""
-        own = np.sort(own)  # to be looked up side by side
-        at, times = np.unique(other, return_counts=True)
-        until = np.cumsum(times)
+        own, other = _rising(own), _rising(other)  # to be looked up side by side
+        ends = np.flatnonzero(np.append(other[1:] != other[:-1], True)) if len(other) else other
+        at, until = other[ends], ends + 1
+        times = np.diff(until, prepend=0)
         gone, bound = np.zeros(2 * len(at) + 1), np.zeros(2 * len(at) + 2, dtype=np.intp)
         gone[1::2], gone[2::2] = until - times / 2, until  # at each of their scores, and between it and the next
         bound[1:-1:2], bound[2:-1:2], bound[-1] = at, at + 1, len(self.placed)
+        kept = np.ones(len(bound), dtype=np.bool_)
+        kept[1:-1:2] = self.count[at] > 0  # most scores are of one class alone: there none of this one lies between
+        gone, bound = gone[kept[:-1]], bound[kept]
         if above:
             gone = len(other) - gone
         part = np.searchsorted(bound, own, side="right") - 1
@@ -328,9 +423,9 @@ class _Side:
         mean = (self.sum - float(sums[0] @ gone) - float((self.placed[own] - gone[part]).sum())) / left / others
         grown = self.others / others
         shift = grown * self.middle - mean - gone / others
-        found, shifts = _powers(grown * self.away[own] + shift[part]), _up_to(4, shift)
+        found, mixed = _powers(grown * self.away[own] + shift[part]), sums @ _up_to(4, shift).T
         powers = [
-            sum(math.comb(k, j) * grown**j * float(sums[j] @ shifts[k - j]) for j in range(k + 1)) - found[k - 2]
+            sum(math.comb(k, j) * grown**j * float(mixed[j, k - j]) for j in range(k + 1)) - found[k - 2]
             for k in (2, 3, 4)
         ]
         least = (grown**2 * float(self.until[-1, 2]), grown**4 * float(self.until[-1, 4]))
@@ -401,9 +496,27 @@ class _Fit:
         self.ranges, self.points, self.beta = found, found.points(), begun
         self.whole, self.converged = self.points.sums(begun), True
 
-    def without(self, rows: Rows) -> tuple[float, Powers] | None:
-        """The slope, and powers of the rows' influences over their number."""
-        left = replace(self.points, weight=self.points.weight - self.ranges.points(rows).weight)
+    def without(self, gone: Floats) -> tuple[float, Powers] | None:
+        """The slope, and powers of the rows' influences over their number, less those that weights `gone` stand for."""
+        found = self._at(self.points.weight - gone)
+        if found is None:
+            return None
+        slope, powers, sums = found
+        return (
+            (slope, powers) if _faithful((sums[2, 0], 0.0, sums[4, 0]), (self.whole[2, 0], self.whole[4, 0])) else None
+        )
+
+    def within(self, weight: Floats) -> tuple[float, Powers] | None:
+        """The same of the rows alone that `weight` stands for; None where x hardly varies, too."""
+        found = self._at(weight)
+        if found is None:
+            return None
+        slope, powers, sums = found
+        first, second, third = sums[1, :3]
+        return (slope, powers) if first * third - second**2 > VARIES * (first + third) ** 2 else None
+
+    def _at(self, weight: Floats) -> tuple[float, Powers, Floats] | None:
+        left = replace(self.points, weight=weight)
         beta = logistic.fit(left, start=self.beta, steps=20)
         if beta is None or abs(beta[1]) > 2.0 * max(abs(float(self.beta[1])), 1.0):
             return None
@@ -413,9 +526,12 @@ class _Fit:
         powers = [
             sum(math.comb(k, j) * a ** (k - j) * b**j * float(sums[k, j]) for j in range(k + 1)) for k in (2, 3, 4)
         ]
-        if not _faithful((sums[2, 0], 0.0, sums[4, 0]), (self.whole[2, 0], self.whole[4, 0])):
-            return None
-        return float(beta[1]), (powers[0], powers[1], powers[2])
+        return float(beta[1]), (powers[0], powers[1], powers[2]), sums
+
+
+def _rising(places: Rows) -> Rows:
+    """Sorted, which they are where rows are in their scores' order."""
+    return places if (places[1:] >= places[:-1]).all() else np.sort(places)
 
 
 def _up_to(order: int, values: Floats) -> Floats:
@@ -446,6 +562,14 @@ def _mixed(a: Floats, b: Floats) -> Floats:
         for j in range(k + 1):
             found[k - 2, j] = ups[k - j] @ downs[j]
     return found
+
+
+def _products(a: Floats, b: Floats) -> Iterator[tuple[int, int, Floats]]:
+    """What `_mixed` sums up, one after the other, with k and j."""
+    ups, downs = _up_to(4, a), _up_to(4, b)
+    for k in (2, 3, 4):
+        for j in range(k + 1):
+            yield k, j, ups[k - j] * downs[j]
 
 
 def _faithful(powers: Any, whole: tuple[float, float]) -> bool:
