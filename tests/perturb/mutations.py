@@ -597,9 +597,16 @@ MUTATIONS = (
     mutation(
         "n instead of n - 1",
         UNCERTAINTY,
+        "math.sqrt(rows / (rows - 1)) / rows",
+        "math.sqrt(rows / rows) / rows",
+        f"{VARIANCES}::test_means_have_the_usual_standard_error",
+    ),
+    mutation(
+        "n instead of n - 1 within a class",
+        UNCERTAINTY,
         "np.divide(sizes, sizes - 1,",
         "np.divide(sizes, sizes,",
-        f"{VARIANCES}::test_means_have_the_usual_standard_error",
+        f"{VARIANCES}::test_auc_has_delongs_variance",
     ),
     mutation(
         "rows instead of clusters",

@@ -109,9 +109,8 @@ def test_what_was_not_seen_may_weigh_as_much_as_the_heaviest_row_that_was(sample
         own = sample.share[among]
         trials = point.proportion[1]
         assert 0 < trials <= own.sum() / own.max() * (1 + 1e-9)
-        of_class = name in ("recall", "specificity")
-        hit = sample.label[among][0] if of_class else sample.actual[among][0]
-        unseen = ~among & ((sample.label if of_class else sample.actual) != (hit == (point.value == 1)))
+        told = sample.label if name in ("recall", "specificity") else sample.actual
+        unseen = ~among & (told != told[among][0])
         heavier = measure(name, replace(sample, weight=np.where(unseen, times, 1.0) * sample.weight))
         assert heavier.proportion[1] <= trials * (1 + 1e-6)
 
