@@ -181,7 +181,7 @@ def _beside(folder: Path, *, more: bool) -> int:
     from mandate.measure.data.drift import compare, decided
     from mandate.measure.data.profile import Profile
     from mandate.measure.data.quality import quality
-    from mandate.measure.engine import Judge
+    from mandate.measure.judge import Judge
     from mandate.measure.metrics import Declared
     from mandate.measure.slices import assign_all
     from mandate.measure.split import PARTS, Split, join

@@ -20,7 +20,7 @@ CAUTION, CAREFUL = "measure/caution.py", "tests/peers/test_caution.py"
 REVEALED = "tests/peers/test_revealed.py"
 UNITS = "tests/peers/test_units.py::test_units_are_those_of_a_table_rolled_up_before"
 WEIGHTED = f"{WEIGHTS}::test_weighted_values_are_scikit_learns"
-FAIRNESS, LIMITS, ENGINE = "tests/peers/test_fairness.py", "verdict/limits.py", "measure/engine.py"
+FAIRNESS, LIMITS, JUDGE = "tests/peers/test_fairness.py", "verdict/limits.py", "measure/judge.py"
 REMAINDER = "tests/peers/test_remainder.py"
 TALLIES, TALLIED = "measure/tallies.py", "tests/property/test_tallies.py::test_sums_say_what_rows_say"
 WEAKEST, SEARCH = "tests/peers/test_weakest.py", "measure/weakest.py"
@@ -400,7 +400,7 @@ MUTATIONS = (
     # What is counted or timed
     mutation(
         "finite answers of all parts together",
-        "measure/engine.py",
+        "measure/judge.py",
         "float(np.mean(self.mine.finite[rows]))",
         "float(np.mean(self.mine.finite))",
         f"{FACTS}::test_facts_of_a_run_are_counted",
@@ -417,7 +417,7 @@ MUTATIONS = (
     *(
         mutation(
             f"{name} counted with the others",
-            "measure/engine.py",
+            "measure/estimates.py",
             old,
             new,
             f"{FACTS}::test_findings_about_the_rows_are_counted",
@@ -451,9 +451,9 @@ MUTATIONS = (
     ),
     mutation(
         "rows of all parts for each",
-        "measure/engine.py",
-        'yield _fact("row_count", part, float(rows[part]), rows=rows[part])',
-        'yield _fact("row_count", part, float(sum(rows.values())), rows=rows[part])',
+        "measure/estimates.py",
+        'yield fact("row_count", part, float(rows[part]), rows=rows[part])',
+        'yield fact("row_count", part, float(sum(rows.values())), rows=rows[part])',
         f"{FACTS}::test_rows_and_the_newest_rows_age_are_pandas",
         metrics=("row_count",),
     ),
@@ -1467,7 +1467,7 @@ MUTATIONS = (
     # What others published
     mutation(
         "the largest difference from the mean, for that of two groups",
-        "measure/engine.py",
+        "measure/judge.py",
         "max(values) - min(values),",
         "max(values) - float(np.mean(values)),",
         f"{PUBLISHED}::test_fairlearns_user_guide",
@@ -1707,14 +1707,14 @@ MUTATIONS = (
     # Groups beside each other
     mutation(
         "a ratio of groups upside down",
-        ENGINE,
+        JUDGE,
         "estimate=min(values) / max(values) if ratio",
         "estimate=max(values) / min(values) if ratio",
         f"{FAIRNESS}::test_spreads_are_those_of_the_groups_rates",
     ),
     mutation(
         "equalized odds by the better of two rates",
-        ENGINE,
+        "measure/estimates.py",
         'estimate=min(values) if quantity.shape == "ratio" else max(values)',
         'estimate=max(values) if quantity.shape == "ratio" else min(values)',
         f"{FAIRNESS}::test_equalized_odds_is_the_worse_of_two_rates",
@@ -1722,7 +1722,7 @@ MUTATIONS = (
     ),
     mutation(
         "pairs of one rate only",
-        ENGINE,
+        "measure/estimates.py",
         "pairs += [pair.model_copy",
         "pairs = [pair.model_copy",
         f"{FAIRNESS}::test_equalized_odds_is_the_worse_of_two_rates",
