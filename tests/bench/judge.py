@@ -88,7 +88,9 @@ def prepare_rows(folder: Path, millions: int) -> None:
         writer = None
         for block in range(blocks):
             seed = part * blocks + block
-            found = scored(table(rows=ROWS, numbers=20, texts=4, seed=seed), seed=seed, shift=0.3 * part)
+            # One shift for a whole part: with the block's it would leave late blocks without a negative.
+            shift = 0.3 * part
+            found = scored(table(rows=ROWS, numbers=20, texts=4, seed=seed, shift=shift), seed=seed, shift=shift)
             writer = writer or parquet.ParquetWriter(folder / f"rows{millions}-{part}", found.schema)
             writer.write_table(found)
         if writer is not None:
