@@ -352,7 +352,7 @@ ROWS = (
             "measure.data.distances.holm",
             metrics="changed_columns",
         ),
-        part("advice", "Features and labels, each finding with what to do", "measure.data.parts.examine"),
+        part("advice", "Features and labels, each finding with what to do", "measure.data.parts.compared"),
         part("classifier", "A domain classifier", "measure.data.domain.domain_auc", metrics="domain_auc"),
     ),
     row(

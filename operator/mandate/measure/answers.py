@@ -43,7 +43,14 @@ class Answers:
         columns = self.values.reshape(len(self.values), -1).T
         if columns.dtype.kind not in "fiub":
             columns = np.unique(as_text(self.values).astype("U"), return_inverse=True)[1][None, :]
-        return np.lexsort((*columns, keys))
+        order = np.argsort(keys)
+        ordered = keys[order]
+        alike = np.zeros(len(keys) + 1, dtype=np.bool_)
+        np.equal(ordered[1:], ordered[:-1], out=alike[1:-1])
+        if (tied := np.flatnonzero(alike[1:] | alike[:-1])).size:  # few: by their answers, and as they came
+            rows = np.sort(order[tied])
+            order[tied] = rows[np.lexsort((*columns[:, rows], keys[rows]))]
+        return order
 
 
 @dataclass(frozen=True, kw_only=True)

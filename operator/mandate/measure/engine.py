@@ -34,8 +34,8 @@ from mandate.memory import give_back
 from . import people, personal
 from .answers import Answers
 from .containers import Asked
+from .data import parts
 from .data.domain import domain_auc
-from .data.parts import examine
 from .data.profile import Profile
 from .data.representation import represent
 from .digests import predictions_digest, settings_digest
@@ -118,7 +118,7 @@ def compute(
             measured=measured,
             personal=data.personal,
         )
-        judge, findings, learnt, chosen = prepare(case)
+        judge, findings, learnt, chosen = prepare(case, workers=workers)
         if revealed is not None:
             findings.append(told_of(revealed.known))
         if revealed is None:
@@ -127,7 +127,7 @@ def compute(
             read, as_read = table.select(table.column_names), split
         private = personal.personal(data, salt=split.digest)
         withhold = None if private is None else private.withhold
-        slices = list(assign_all(table, data.slices, train=split.rows("train"), withhold=withhold))
+        slices = list(assign_all(table, data.slices, train=split.rows("train"), withhold=withhold, workers=workers))
         if (note := personal.undeclared(read.column_names, declared=data.personal, task=task)) is not None:
             findings.append(note)
         if rolled is not None:
@@ -139,20 +139,19 @@ def compute(
         scored = table if rolled is None else table.take(pa.array(rolled.last))
         findings += sampled(split)
         give_back()
+        of_data = parts.Asked(
+            target=task.target,
+            features=case.features,
+            regression=task.type in NUMBERS,
+            cluster=task.cluster,
+            time=task.time,
+            by_time=data.split is not None and data.split.method == "Time",
+            in_order=data.split is None or data.split.method == "Time",
+        )
         with workers.here.aside() as submit:
-            examined = submit(
-                examine,
-                read,
-                as_read,
-                target=task.target,
-                features=case.features,
-                regression=task.type in NUMBERS,
-                cluster=task.cluster,
-                time=task.time,
-                by_time=data.split is not None and data.split.method == "Time",
-                in_order=data.split is None or data.split.method == "Time",
-                workers=others(workers),
-            )
+            looks = [
+                submit(look, read, as_read, of_data, workers=others(workers)) for look in (parts.compared, parts.leaked)
+            ]
             searched = submit(judge.weakest, scored, slices, data, model)
             windowed = submit(judge.windowed, scored, data, task)
             said = _votes(annotations, data, table, judge.order(task), task=task)
@@ -179,7 +178,8 @@ def compute(
                 estimates.append(
                     domain_auc(table, split, features=case.features, folds=classifier.folds, cluster=group)
                 )
-            found, weak, (in_windows, over) = examined.result(), searched.result(), windowed.result()
+            found = parts.together(*(look.result() for look in looks))
+            weak, (in_windows, over) = searched.result(), windowed.result()
             estimates += in_windows
             if production is not None:
                 found = represent(found, read, as_read, production, model=model, task=task, data=data, slices=slices)

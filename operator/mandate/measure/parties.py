@@ -35,6 +35,7 @@ from .split import PARTS, Split
 from .table import MeasureError, text_codes
 from .units import OF_LABELS, Units
 from .weights import by_class, effective_rows
+from .work import SERIAL, Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class Labelled:
     weights: Floats | None
 
 
-def prepare(case: Case) -> tuple[Judge, list[str], list[Learnt], Cutoff | None]:
+def prepare(case: Case, *, workers: Workers = SERIAL) -> tuple[Judge, list[str], list[Learnt], Cutoff | None]:
     """The judge of a case; with findings, what baselines learnt, and the cut-off where it was chosen."""
     model, task, rolled = case.model, case.task, case.rolled
     actual, classes = truth(case.table, task, named=model.output.classes if task.type == "Multiclass" else ())
@@ -164,7 +165,9 @@ def prepare(case: Case) -> tuple[Judge, list[str], list[Learnt], Cutoff | None]:
         findings.append(f"task.unit: {before} test rows are {len(parts['test'])} of {rolled.how.column!r}")
     if task.type == "Binary" and mine.fault is None and mine.score is not None:
         # Whatever asks for ranks then needn't sort, slice by slice.
-        parts = {part: rows[np.argsort(mine.score[rows], kind="stable")] for part, rows in parts.items()}
+        score = mine.score
+        ranked = workers.here.map(lambda rows: rows[np.argsort(score[rows], kind="stable")], parts.values())
+        parts = dict(zip(parts, ranked, strict=True))
     queries = None
     if task.query is not None:
         queries = by_query(case.table, task)

@@ -16,6 +16,7 @@ from mandate.evidence.schema import Fault, FoundEdges
 from mandate.evidence.slices import CROSS, MISSING, range_names
 
 from .table import MeasureError, is_numeric, known_codes, numbers
+from .work import SERIAL, Workers
 
 MAX_VALUES = 100
 """More values than this in one slice are no slices but rows."""
@@ -54,14 +55,18 @@ def assign_all(
     *,
     train: NDArray[np.bool_],
     withhold: Callable[[spec.Slice, Sliced], Sliced] | None = None,
+    workers: Workers = SERIAL,
 ) -> tuple[Sliced, ...]:
     """Each row's value of every slice, in the order in which they were declared; `train` (n,) marks training rows.
 
-    Missing is a value of its own. `withhold` renames the values of personal columns, before they are crossed.
+    Missing is a value of its own. `withhold` renames the values of personal columns, before they are crossed. `workers`
+    take a column each.
 
     Raises SliceNotNumeric, EdgesNotRising, MissingColumn, UnknownSlice.
     """
-    plain = {item.name: _by_column(table, item, train=train) for item in declared if item.cross is None}
+    of_columns = [item for item in declared if item.cross is None]
+    coded = workers.here.map(lambda item: _by_column(table, item, train=train), of_columns)
+    plain = {item.name: found for item, found in zip(of_columns, coded, strict=True)}
     if withhold is not None:
         plain = {item.name: withhold(item, plain[item.name]) for item in declared if item.cross is None}
     for item in declared:

@@ -72,7 +72,12 @@ class Split:
 
     def sketch(self, part: Part) -> tuple[str, ...]:
         """The smallest distinct keys of a part as 16 hex digits (bottom-k sketch, Broder 1997)."""
-        return tuple(f"{key:016x}" for key in np.unique(self.keys[self.rows(part)])[:SKETCH_SIZE])
+        keys, size = self.keys[self.rows(part)], SKETCH_SIZE
+        while True:  # a few are sorted sooner than all; keys that occur often may need more of them
+            some = keys if size >= len(keys) else np.partition(keys, size)[:size]
+            if len(smallest := np.unique(some)) >= SKETCH_SIZE or size >= len(keys):
+                return tuple(f"{key:016x}" for key in smallest[:SKETCH_SIZE])
+            size *= 4
 
 
 def row_keys(table: pa.Table, *, target: str, identity: str | None) -> Keys:
