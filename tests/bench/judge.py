@@ -283,13 +283,15 @@ def _compute(
     from mandate.api import spec
     from mandate.measure.answers import from_columns
     from mandate.measure.engine import compute
+    from mandate.measure.shelf import HELD, Shelf
     from mandate.measure.split import join
     from mandate.measure.work import threads
     from mandate.sources import read_table
 
     task = spec.Task(type="Binary", target="y", positive="1", id="id")
     read_ = {part: read_table(file, format="Parquet", spill=spill) for part, file in files.items()}
-    table, split = join(read_, task=task)
+    shelf = HELD if spill is None else Shelf(folder=spill.folder)
+    table, split = join(read_, task=task, shelf=shelf)
     del read_
     features = tuple(name for name in table.column_names if name[0] in "nt")
     model = spec.Model(
@@ -301,7 +303,7 @@ def _compute(
     computed = compute(
         table=table,
         split=split,
-        answers=from_columns(table, ["score"]),
+        answers=from_columns(table, ["score"]).kept(shelf),
         model=model,
         task=task,
         data=spec.Data(
@@ -312,6 +314,7 @@ def _compute(
         champion=None if champion is None else from_columns(read_table(champion, format="Parquet"), ["score"]),
         champion_model=None if champion is None else model,
         workers=threads(len(os.sched_getaffinity(0))),
+        shelf=shelf,
     )
     return len(computed.estimates)
 

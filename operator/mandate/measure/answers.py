@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mandate.api.catalogue import NUMBERS
 from mandate.evidence.schema import Fault
 
 from .metrics import Declared, Floats, Sample
+from .shelf import Shelf
 from .split import Keys
 from .table import MeasureError, as_text, column, is_numeric, numbers, text_codes, texts
 
@@ -37,6 +38,10 @@ class Answers:
     def take(self, rows: NDArray[Any]) -> Answers:
         """The answers of `rows`, in that order."""
         return Answers(values=self.values[rows], keys=None if self.keys is None else self.keys[rows])
+
+    def kept(self, shelf: Shelf) -> Answers:
+        """The same answers, where `shelf` keeps them."""
+        return replace(self, values=shelf.keep(self.values))
 
     def order(self, keys: Keys) -> NDArray[np.intp]:
         """The order by key and, where keys are equal, by answer."""
@@ -98,6 +103,16 @@ class Voice:
             made_up=None if self.made_up is None else self.made_up[rows],
             fault=self.fault,
             unlabelled=self.unlabelled,
+        )
+
+    def kept(self, shelf: Shelf) -> Voice:
+        """The same answers, where `shelf` keeps them."""
+        return replace(
+            self,
+            label=shelf.keep(self.label),
+            score=shelf.keep(self.score),
+            quantiles=shelf.keep(self.quantiles),
+            finite=shelf.keep(self.finite),
         )
 
     def same(self, other: Voice) -> bool:

@@ -13,6 +13,9 @@ from mandate.evidence.measurement import stated
 from .answers import Answers
 from .split import Split
 
+BLOCK = 1 << 20
+"""Rows that are written at a time."""
+
 
 def settings_digest(
     *,
@@ -63,10 +66,12 @@ def _said(record: spec.Spec, *first: str) -> dict[str, Any]:
 
 def predictions_digest(split: Split, answers: Answers) -> str:
     """Digest of the answers row by row, in the order of the rows' keys."""
-    hasher = hashlib.sha256(split.keys.astype(">u8").tobytes())
-    if answers.values.dtype.kind in "fiub":
-        hasher.update(answers.values.astype(">f8").tobytes())
-    else:
+    hasher = hashlib.sha256()
+    numeric = answers.values.dtype.kind in "fiub"
+    for values, kind in ((split.keys, ">u8"), *([(answers.values, ">f8")] if numeric else [])):
+        for start in range(0, len(values), BLOCK):
+            hasher.update(values[start : start + BLOCK].astype(kind).tobytes())
+    if not numeric:
         hasher.update("\x1f".join(map(str, answers.values)).encode())
     return "sha256:" + hasher.hexdigest()
 

@@ -11,7 +11,9 @@ the rows' order nor on the number of cores.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +50,7 @@ from .remainder import Remainder
 from .revealed import combined, reveal
 from .revealed import told as told_of
 from .sample import sampled
+from .shelf import HELD, Shelf
 from .slices import Sliced, assign_all
 from .split import Keys, Split
 from .table import MeasureError, Ordered, column, texts
@@ -73,6 +76,7 @@ def compute(
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
     workers: Workers = SERIAL,
+    shelf: Shelf = HELD,
     production: Profile | None = None,
 ) -> Computed:
     """Measure one model.
@@ -82,14 +86,19 @@ def compute(
     its digest. `containers` holds what baselines of type Container answered for the rows of `table`, by name, or why
     they didn't. `references` are the declared baselines, `error_costs` the costs of wrong answers, `annotations` what
     people said, as `data.annotations` declares it, `production` the profile of what production scores. `workers` do
-    what is cut into tasks; no number depends on them. Raises MeasureError where the inputs can't be measured at all;
-    whatever fails for one number is that number's fault.
+    what is cut into tasks, `shelf` is where lies what is known of every row; no number depends on either. Raises
+    MeasureError where the inputs can't be measured at all; whatever fails for one number is that number's fault.
     """
-    read, order = table, answers.order(split.keys)
+    read, order = table, shelf.keep(answers.order(split.keys))
     if champion is not None:
         champion = _align(champion, order)
     asked = {name: given.ordered(order) for name, given in (containers or {}).items()}
-    table, keys, split, answers = Ordered(table, order), split.keys, split.take(order), answers.take(order)
+    table, keys, split, answers = (
+        Ordered(table, order),
+        split.keys,
+        split.take(order).kept(shelf),
+        answers.take(order).kept(shelf),
+    )
     weights, split = weigh(table, split, task=task)
     measured: NDArray[np.bool_] | None = None
     if (revealed := reveal(table, split, task=task)) is not None:
@@ -118,7 +127,7 @@ def compute(
             measured=measured,
             personal=data.personal,
         )
-        judge, findings, learnt, chosen = prepare(case, workers=workers)
+        judge, findings, learnt, chosen = prepare(case, workers=workers, shelf=shelf)
         if revealed is not None:
             findings.append(told_of(revealed.known))
         if revealed is None:
@@ -132,6 +141,7 @@ def compute(
             findings.append(note)
         if rolled is not None:
             slices = [rolled.sliced(sliced, timed=task.time is not None) for sliced in slices]
+        slices = [replace(sliced, code=shelf.keep(sliced.code)) for sliced in slices]
         if judge.queries is not None:
             whole_queries(judge.queries, split, slices, task)
         findings += judge.left_out()
@@ -149,11 +159,18 @@ def compute(
             in_order=data.split is None or data.split.method == "Time",
         )
         with workers.here.aside() as submit:
-            looks = [
-                submit(look, read, as_read, of_data, workers=others(workers)) for look in (parts.compared, parts.leaked)
-            ]
-            searched = submit(judge.weakest, scored, slices, data, model)
-            windowed = submit(judge.windowed, scored, data, task)
+            compared = submit(parts.compared, read, as_read, of_data, workers=others(workers))
+
+            def by_rows(judge: Judge = judge) -> list[Future[Any]]:
+                """What takes much memory beside what is kept."""
+                return [
+                    submit(parts.leaked, read, as_read, of_data, workers=others(workers), shelf=shelf),
+                    submit(judge.weakest, scored, slices, data, model),
+                    submit(judge.windowed, scored, data, task),
+                ]
+
+            # Where memory is short it isn't done beside what takes most of it.
+            pending = by_rows() if shelf is HELD else []
             said = _votes(annotations, data, table, judge.order(task), task=task)
             judge, words = _with_people(judge, said, references, split)
             learnt += words
@@ -164,6 +181,7 @@ def compute(
                     "they know neither task.weight nor data.sampling"
                 )
             overall, remainder = judge.overall()
+            leaked, searched, windowed = pending or by_rows()
             sliced_ = [submit(_listed, judge, sliced, remainder) for sliced in slices]
             estimates = [
                 *judge.facts(as_read),
@@ -178,7 +196,7 @@ def compute(
                 estimates.append(
                     domain_auc(table, split, features=case.features, folds=classifier.folds, cluster=group)
                 )
-            found = parts.together(*(look.result() for look in looks))
+            found = parts.together(compared.result(), leaked.result())
             weak, (in_windows, over) = searched.result(), windowed.result()
             estimates += in_windows
             if production is not None:

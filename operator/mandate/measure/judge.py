@@ -41,6 +41,7 @@ from .references import no_history
 from .reliability import reliability
 from .remainder import INFLUENCES, Remainder, Taken
 from .shared import Known
+from .shelf import HELD, Shelf
 from .slices import Sliced
 from .split import Part, Split
 from .tallies import Tallies, Tally
@@ -100,6 +101,8 @@ class Judge:
     """By baseline of type Human: the judge of annotators' labels, and the row that each label is of."""
     ahead: Forecasts | None = None
     """Of a Forecast."""
+    shelf: Shelf = HELD
+    """Where lies what is kept of every row."""
 
     def order(self, task: spec.Task) -> tuple[str, ...]:
         """The classes by index; of Binary the negative one, then the positive one."""
@@ -147,7 +150,7 @@ class Judge:
         kept: Numbers = {}
         # One metric after the other: influence values of all rows are as large as a column, and there are many metrics.
         for name in (metric.name for metric in self.metrics):
-            found = {part: next(numbers)[1] for part, numbers in mine.items()}
+            found = {part: self._kept(next(numbers)[1]) for part, numbers in mine.items()}
             for part, rows in self.parts.items():
                 others = {reference: dict([next(numbers)]) for reference, numbers in theirs[part].items()}
                 estimates += self._beside({name: found[part]}, others, rows, codes[part], on=part)
@@ -157,14 +160,24 @@ class Judge:
             both = (codes["train"], codes["test"])
             estimates.append(_compared(quantity, train, test, both, sizes=sizes, named=("train", "test")))
             give_back()
-            kept[name] = test if name in INFLUENCES or isinstance(test, Fault) else _without_rows(test)
+            if not isinstance(test, Fault):  # in any case without what was found from its influences
+                test = replace(test) if name in INFLUENCES else _without_rows(test)
+            kept[name] = test
         for part, rows in self.parts.items():
             estimates += self._beside_people(rows, on=part)
         rows = self.parts["test"]
         in_order = self.ahead is not None and self.ahead.blocks is not None
         if self.weights is not None or self.clusters is not None or in_order or not self._answered(rows):
             return estimates, None
-        return estimates, Remainder(self._sample(self.mine, rows), kept)
+        remainder = Remainder(self._sample(self.mine, rows), kept, shelf=self.shelf)
+        if self.shelf is not HELD:  # what is made of all rows takes much memory: not beside other work, then
+            remainder.ready()
+        return estimates, remainder
+
+    def _kept(self, point: Point | Fault) -> Point | Fault:
+        if isinstance(point, Fault):
+            return point
+        return replace(point, psi=self.shelf.keep(point.psi), stratum=self.shelf.keep(point.stratum))
 
     def left_out(self) -> Iterator[str]:
         """Findings about what isn't measured since there is too much of it."""
@@ -256,7 +269,8 @@ class Judge:
         if self.task == "Ranking" or not self._answered(rows):  # a ranking's rows have no loss of their own
             return None
         columns = asked.columns if asked.columns is not None else model.inputs.columns if model.inputs else ()
-        train = np.isin(np.arange(table.num_rows), self.parts["train"])
+        train = np.zeros(table.num_rows, dtype=np.bool_)
+        train[self.parts["train"]] = True
         kind: Loss = asked.loss or ("AbsoluteError" if self.task in NUMBERS else "Error")
         sample = self._sample(self.mine, rows)
         if sample.label is None if kind == "Error" else sample.score is None:
@@ -265,7 +279,7 @@ class Judge:
         if not np.isfinite(losses.sum()):
             return None  # answers and truth so far apart that the loss overflows
         axes, left_out = weakest.axes(
-            table, slices, data.slices, columns, train=train, test=rows, personal=data.personal
+            table, slices, data.slices, columns, train=train, test=rows, personal=data.personal, shelf=self.shelf
         )
         return weakest.search(
             losses,
@@ -475,9 +489,9 @@ class Judge:
         return self.mine.fault is None and (self.mine.finite is None or bool(self.mine.finite[rows].all()))
 
     def _sample(self, voice: Voice, rows: Rows) -> Sample:
-        sample = voice.sample(
-            self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights
-        )
+        own = voice.sample(self.actual, rows, classes=len(self.classes), declared=self.declared, weights=self.weights)
+        keep = self.shelf.keep
+        sample = replace(own, actual=keep(own.actual), label=keep(own.label), score=keep(own.score))
         if self.queries is not None:
             sample = replace(sample, query=self.queries[rows])
         return sample if self.ahead is None else self.ahead.beside(sample, rows)

@@ -31,6 +31,7 @@ from .metrics.point import average, shares
 from .queries import by_query, inside_clusters, told
 from .references import WITH_WORDS, make
 from .shared import unified
+from .shelf import HELD, Shelf
 from .split import PARTS, Split
 from .table import MeasureError, text_codes
 from .units import OF_LABELS, Units
@@ -82,7 +83,9 @@ class Labelled:
     weights: Floats | None
 
 
-def prepare(case: Case, *, workers: Workers = SERIAL) -> tuple[Judge, list[str], list[Learnt], Cutoff | None]:
+def prepare(
+    case: Case, *, workers: Workers = SERIAL, shelf: Shelf = HELD
+) -> tuple[Judge, list[str], list[Learnt], Cutoff | None]:
     """The judge of a case; with findings, what baselines learnt, and the cut-off where it was chosen."""
     model, task, rolled = case.model, case.task, case.rolled
     actual, classes = truth(case.table, task, named=model.output.classes if task.type == "Multiclass" else ())
@@ -102,7 +105,7 @@ def prepare(case: Case, *, workers: Workers = SERIAL) -> tuple[Judge, list[str],
         )
 
     def heard(given: Answers, by: spec.Model = model) -> Voice:
-        return hear(given, rows=case.table.num_rows, task=task, output=by.output, classes=classes)
+        return hear(given, rows=case.table.num_rows, task=task, output=by.output, classes=classes).kept(shelf)
 
     others, learnt, findings = _references(case, by_row, by_unit, heard, classes=classes, ahead=ahead)
     if case.champion is not None:
@@ -141,7 +144,7 @@ def prepare(case: Case, *, workers: Workers = SERIAL) -> tuple[Judge, list[str],
             mine = cutoff.apply(mine, chosen)
         others, learnt = chooser.others(others, case.references, learnt)
     parts = {part: np.flatnonzero(case.split.rows(part) & some) for part in PARTS}
-    others = {name: _other(name, other, mine) for name, other in others.items()}
+    others = {name: _other(name, other, mine).kept(shelf) for name, other in others.items()}
     if clusters is not None:
         both = np.intersect1d(clusters[parts["train"]], clusters[parts["test"]])
         if len(both):
@@ -168,6 +171,7 @@ def prepare(case: Case, *, workers: Workers = SERIAL) -> tuple[Judge, list[str],
         score = mine.score
         ranked = workers.here.map(lambda rows: rows[np.argsort(score[rows], kind="stable")], parts.values())
         parts = dict(zip(parts, ranked, strict=True))
+    parts = {part: shelf.keep(rows) for part, rows in parts.items()}
     queries = None
     if task.query is not None:
         queries = by_query(case.table, task)
@@ -194,6 +198,7 @@ def prepare(case: Case, *, workers: Workers = SERIAL) -> tuple[Judge, list[str],
         ),
         costs_fault=costs if isinstance(costs, Fault) else None,
         ahead=ahead,
+        shelf=shelf,
     )
     return judge, findings, learnt, chosen
 

@@ -112,7 +112,8 @@ def quantile_edges(values: NDArray[np.float64], ranges: int) -> tuple[float, ...
     The k-th edge is the value with k n // ranges values before it in their order, unless nothing lies below it. Rounded
     down to a tenth of the narrowest range's order of magnitude: an edge is seldom the value of one row.
     """
-    finite = np.sort(values[np.isfinite(values)])
+    finite = values[np.isfinite(values)]
+    finite.sort()
     if not len(finite):
         return ()
     places = [k * len(finite) // ranges for k in range(1, ranges)]
@@ -161,7 +162,7 @@ def _by_column(table: pa.Table, declared: spec.Slice, *, train: NDArray[np.bool_
                 f"data.slices {declared.name!r}: column {column!r} isn't numeric; remove edges and quantiles",
             )
         return _by_range(declared, numbers(table, column), train=train)
-    texts, code = known_codes(table, column)
+    texts, code = known_codes(table, column, narrow=True)
     return _sliced(declared, texts, code, missing=bool((code == len(texts)).any()))
 
 
@@ -209,7 +210,7 @@ def _crossed(declared: spec.Slice, first: Sliced, second: Sliced) -> Sliced:
             fault=hindered.fault,
             personal=personal,
         )
-    pairs, code = np.unique(first.code * second.found + second.code, return_inverse=True)
+    pairs, code = np.unique(first.code.astype(np.intp) * second.found + second.code, return_inverse=True)
     if len(pairs) > MAX_VALUES:
         return replace(_sliced(declared, range(len(pairs)), code), personal=personal)
     texts = [f"{first.values[pair // second.found]}{CROSS}{second.values[pair % second.found]}" for pair in pairs]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from mandate.api.criteria import seconds
 from mandate.evidence.canonical import canonical
 
 from .overlap import overlap
+from .shelf import HELD, Shelf
 from .table import MeasureError, column, texts
 from .work import SERIAL, Workers
 
@@ -54,6 +55,10 @@ class Split:
     def take(self, rows: NDArray[np.intp]) -> Split:
         """The same split with its rows in another order."""
         return Split(part=self.part[rows], keys=self.keys[rows], digest=self.digest)
+
+    def kept(self, shelf: Shelf) -> Split:
+        """The same split, where `shelf` keeps what is of every row."""
+        return replace(self, keys=shelf.keep(self.keys))
 
     def counts(self) -> dict[str, int]:
         """Rows per part, and `none` for the rest."""
@@ -162,8 +167,11 @@ def divide(table: pa.Table, *, how: spec.Split, task: spec.Task) -> Split:
     return _checked(part, keys)
 
 
-def join(tables: Mapping[Part, pa.Table], *, task: spec.Task) -> tuple[pa.Table, Split]:
-    """Parts that were given one by one, as one table with its split; only columns that all parts have are kept."""
+def join(tables: Mapping[Part, pa.Table], *, task: spec.Task, shelf: Shelf = HELD) -> tuple[pa.Table, Split]:
+    """Parts that were given one by one, as one table with its split; only columns that all parts have are kept.
+
+    `shelf` is where the rows' keys lie.
+    """
     given = [part for part in PARTS if part in tables]
     names = [name for name in tables["test"].column_names if all(name in tables[part].column_names for part in given)]
     try:
@@ -176,7 +184,7 @@ def join(tables: Mapping[Part, pa.Table], *, task: spec.Task) -> tuple[pa.Table,
     keys = np.concatenate(
         [row_keys(tables[part].select(names), target=task.target, identity=task.id) for part in given]
     )
-    return table, _checked(part, keys)
+    return table, _checked(part, keys).kept(shelf)
 
 
 def _checked(part: NDArray[np.int8], keys: Keys) -> Split:

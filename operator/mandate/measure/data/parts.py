@@ -24,6 +24,7 @@ from mandate.evidence.data import (
 )
 from mandate.memory import give_back
 
+from ..shelf import HELD, Shelf
 from ..split import PARTS, Part, Split
 from ..table import MeasureError, text_codes
 from ..table import column as column_of
@@ -88,7 +89,7 @@ def together(*looks: Seen) -> DataEvidence:
     )
 
 
-def leaked(table: pa.Table, split: Split, asked: Asked, *, workers: Workers = SERIAL) -> Seen:
+def leaked(table: pa.Table, split: Split, asked: Asked, *, workers: Workers = SERIAL, shelf: Shelf = HELD) -> Seen:
     """What leaks between parts. The result depends neither on the rows' order nor on `workers`."""
     features, _ = asked.readable(table)
     findings, unasked = leakage(
@@ -101,6 +102,7 @@ def leaked(table: pa.Table, split: Split, asked: Asked, *, workers: Workers = SE
         time=asked.time,
         in_order=asked.in_order,
         workers=workers,
+        shelf=shelf,
     )
     return Seen(findings=findings, unasked=unasked)
 
