@@ -109,31 +109,41 @@ def compute(
         weights, measured = combined(weights, revealed, rows), revealed.measured[rows]
         table, split, answers = table.take(pa.array(rows)), revealed.split.take(rows), answers.take(rows)
     rolled = units(table, split, task=task)
-    with threadpool_limits(limits=1, user_api="blas"):
-        case = Case(
-            table=table,
-            split=split,
-            answers=answers,
-            model=model,
-            task=task,
-            references=references,
-            error_costs=error_costs,
-            champion=champion,
-            champion_model=champion_model,
-            containers=asked,
-            weights=weights,
-            sampling=data.sampling,
-            rolled=rolled,
-            measured=measured,
-            personal=data.personal,
-        )
+    case = Case(
+        table=table,
+        split=split,
+        answers=answers,
+        model=model,
+        task=task,
+        references=references,
+        error_costs=error_costs,
+        champion=champion,
+        champion_model=champion_model,
+        containers=asked,
+        weights=weights,
+        sampling=data.sampling,
+        rolled=rolled,
+        measured=measured,
+        personal=data.personal,
+    )
+    if revealed is None:
+        as_read = _as_read(split, order, keys)
+    else:  # rows that don't count are no rows of the data either
+        read, as_read = table.select(table.column_names), split
+    of_data = parts.Asked(
+        target=task.target,
+        features=case.features,
+        regression=task.type in NUMBERS,
+        cluster=task.cluster,
+        time=task.time,
+        by_time=data.split is not None and data.split.method == "Time",
+        in_order=data.split is None or data.split.method == "Time",
+    )
+    with threadpool_limits(limits=1, user_api="blas"), workers.here.aside() as submit:
+        compared = submit(parts.compared, read, as_read, of_data, workers=others(workers))
         judge, findings, learnt, chosen = prepare(case, workers=workers, shelf=shelf)
         if revealed is not None:
             findings.append(told_of(revealed.known))
-        if revealed is None:
-            as_read = _as_read(split, order, keys)
-        else:  # rows that don't count are no rows of the data either
-            read, as_read = table.select(table.column_names), split
         private = personal.personal(data, salt=split.digest)
         withhold = None if private is None else private.withhold
         slices = list(assign_all(table, data.slices, train=split.rows("train"), withhold=withhold, workers=workers))
@@ -149,62 +159,49 @@ def compute(
         scored = table if rolled is None else table.take(pa.array(rolled.last))
         findings += sampled(split)
         give_back()
-        of_data = parts.Asked(
-            target=task.target,
-            features=case.features,
-            regression=task.type in NUMBERS,
-            cluster=task.cluster,
-            time=task.time,
-            by_time=data.split is not None and data.split.method == "Time",
-            in_order=data.split is None or data.split.method == "Time",
-        )
-        with workers.here.aside() as submit:
-            compared = submit(parts.compared, read, as_read, of_data, workers=others(workers))
 
-            def by_rows(judge: Judge = judge) -> list[Future[Any]]:
-                """What takes much memory beside what is kept."""
-                return [
-                    submit(parts.leaked, read, as_read, of_data, workers=others(workers), shelf=shelf),
-                    submit(judge.weakest, scored, slices, data, model),
-                    submit(judge.windowed, scored, data, task),
-                ]
-
-            # Where memory is short it isn't done beside what takes most of it.
-            pending = by_rows() if shelf is HELD else []
-            said = _votes(annotations, data, table, judge.order(task), task=task)
-            judge, words = _with_people(judge, said, references, split)
-            learnt += words
-            if isinstance(said, Votes) and judge.weights is not None:
-                noise = ", label_noise" if data.annotations is not None and data.annotations.independent else ""
-                findings.append(
-                    f"cohen_kappa and fleiss_kappa{noise} are of the rows that people labelled, each counting alike: "
-                    "they know neither task.weight nor data.sampling"
-                )
-            overall, remainder = judge.overall()
-            leaked, searched, windowed = pending or by_rows()
-            sliced_ = [submit(_listed, judge, sliced, remainder) for sliced in slices]
-            estimates = [
-                *judge.facts(as_read),
-                *overall,
-                *judge.by_class(),
-                *judge.by_quantile(task.quantiles or ()),
-                *judge.by_horizon(),
-                *judge.agreement(said, noise=data.annotations is not None and data.annotations.independent),
+        def by_rows(judge: Judge = judge) -> list[Future[Any]]:
+            """What takes much memory beside what is kept."""
+            return [
+                submit(parts.leaked, read, as_read, of_data, workers=others(workers), shelf=shelf),
+                submit(judge.weakest, scored, slices, data, model),
+                submit(judge.windowed, scored, data, task),
             ]
-            if (classifier := data.domain_classifier) is not None:
-                group = task.cluster or task.query
-                estimates.append(
-                    domain_auc(table, split, features=case.features, folds=classifier.folds, cluster=group)
-                )
-            found = parts.together(compared.result(), leaked.result())
-            weak, (in_windows, over) = searched.result(), windowed.result()
-            estimates += in_windows
-            if production is not None:
-                found = represent(found, read, as_read, production, model=model, task=task, data=data, slices=slices)
-            if private is not None:
-                found = private.data(found)
-            estimates += data_facts(found, split, production=production is not None)
-            estimates += (estimate for each in sliced_ for estimate in each.result())
+
+        # Where memory is short it isn't done beside what takes most of it.
+        pending = by_rows() if shelf is HELD else []
+        said = _votes(annotations, data, table, judge.order(task), task=task)
+        judge, words = _with_people(judge, said, references, split)
+        learnt += words
+        if isinstance(said, Votes) and judge.weights is not None:
+            noise = ", label_noise" if data.annotations is not None and data.annotations.independent else ""
+            findings.append(
+                f"cohen_kappa and fleiss_kappa{noise} are of the rows that people labelled, each counting alike: "
+                "they know neither task.weight nor data.sampling"
+            )
+        overall, remainder = judge.overall()
+        leaked, searched, windowed = pending or by_rows()
+        sliced_ = [submit(_listed, judge, sliced, remainder) for sliced in slices]
+        estimates = [
+            *judge.facts(as_read),
+            *overall,
+            *judge.by_class(),
+            *judge.by_quantile(task.quantiles or ()),
+            *judge.by_horizon(),
+            *judge.agreement(said, noise=data.annotations is not None and data.annotations.independent),
+        ]
+        if (classifier := data.domain_classifier) is not None:
+            group = task.cluster or task.query
+            estimates.append(domain_auc(table, split, features=case.features, folds=classifier.folds, cluster=group))
+        found = parts.together(compared.result(), leaked.result())
+        weak, (in_windows, over) = searched.result(), windowed.result()
+        estimates += in_windows
+        if production is not None:
+            found = represent(found, read, as_read, production, model=model, task=task, data=data, slices=slices)
+        if private is not None:
+            found = private.data(found)
+        estimates += data_facts(found, split, production=production is not None)
+        estimates += (estimate for each in sliced_ for estimate in each.result())
     computed = Computed(
         task=task.type,
         inputs=Inputs(

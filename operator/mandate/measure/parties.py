@@ -107,7 +107,7 @@ def prepare(
     def heard(given: Answers, by: spec.Model = model) -> Voice:
         return hear(given, rows=case.table.num_rows, task=task, output=by.output, classes=classes).kept(shelf)
 
-    others, learnt, findings = _references(case, by_row, by_unit, heard, classes=classes, ahead=ahead)
+    others, learnt, findings = _references(case, by_row, by_unit, heard, classes=classes, ahead=ahead, workers=workers)
     if case.champion is not None:
         different = case.champion.keys is not None and not np.array_equal(case.champion.keys, case.split.keys)
         others[CHAMPION] = (
@@ -219,67 +219,84 @@ def _references(
     *,
     classes: tuple[str, ...],
     ahead: Forecasts | None,
+    workers: Workers,
 ) -> tuple[dict[str, Voice], list[Learnt], list[str]]:
-    """What the declared baselines answer, by name; what they learnt, and findings."""
-    model, task = case.model, case.task
-    others: dict[str, Voice] = {}
-    learnt: list[Learnt] = []
-    findings: list[str] = []
-    for reference in case.references:
+    """What the declared baselines answer, by name; what they learnt, and findings. `workers` take one each."""
+    # Human baselines are heard on rows of their own.
+    asked = [each for each in case.references if each.type != "Human" or case.task.type not in KINDS["Human"].tasks]
+
+    def answered(reference: spec.Baseline) -> tuple[Voice, list[Learnt], list[str]]:
         # What is made of labels alone is made of the units', whose shares and means are others than the rows'.
         on = by_unit if reference.type in OF_LABELS else by_row
-        train = on.split.rows("train")
-        if reference.type == "Human" and task.type in KINDS["Human"].tasks:
-            continue  # heard on rows of their own
-        if reference.type == "Column":
-            others[reference.name] = heard(from_columns(case.table, [reference.column or ""]))
-        elif reference.type == "Container":
-            found = case.containers.get(reference.name) or unasked(reference)
-            others[reference.name] = heard(found.said) if isinstance(found.said, Answers) else Voice(fault=found.said)
-            learnt += containing(reference, found)
-        elif KINDS[reference.type].fitted and model.inputs is None:
-            # The table holds only columns that something else names: a fit on those would be easy to beat.
-            others[reference.name] = Voice(
-                fault=Fault(
-                    code="NoInputs",
-                    message=f"baseline {reference.type} is found on model.inputs.columns, and none are declared; "
-                    "declare the columns that the model was fed",
-                )
-            )
-        elif KINDS[reference.type].trained and not train.any():
-            others[reference.name] = Voice(
-                fault=Fault(code="NoTrainingRows", message=f"baseline {reference.type} needs training rows")
-            )
-        elif reference.type in WITH_WORDS:
-            others[reference.name], words = make(
-                reference,
-                on.table,
-                on.split,
-                on.actual,
-                task=task,
-                features=case.features,
-                classes=classes,
-                cutoff=float(model.output.cutoff),
-                weights=on.weights,
-                origin=None if ahead is None else ahead.origin,
-                personal=case.personal,
-            )
-            if words:
-                learnt.append(Learnt(baseline=reference.name, words=words))
-        else:
-            others[reference.name] = _baseline(
-                reference,
-                on.table,
-                case.features,
-                on.actual,
-                train,
-                weights=on.weights,
-                cutoff=float(model.output.cutoff),
-                classes=len(classes),
-                quantiles=case.quantiles,
-                findings=findings,
-            )
-    return others, learnt, findings
+        return _reference(case, reference, on, heard, classes=classes, ahead=ahead, workers=workers)
+
+    found = dict(zip((each.name for each in asked), workers.here.map(answered, asked), strict=True))
+    return (
+        {name: voice for name, (voice, _, _) in found.items()},
+        [learnt for _, each, _ in found.values() for learnt in each],
+        [finding for _, _, each in found.values() for finding in each],
+    )
+
+
+def _reference(
+    case: Case,
+    reference: spec.Baseline,
+    on: Labelled,
+    heard: Callable[[Answers], Voice],
+    *,
+    classes: tuple[str, ...],
+    ahead: Forecasts | None,
+    workers: Workers,
+) -> tuple[Voice, list[Learnt], list[str]]:
+    """What one baseline answers, what it learnt `on` these rows, and findings."""
+    train = on.split.rows("train")
+    if reference.type == "Column":
+        return heard(from_columns(case.table, [reference.column or ""])), [], []
+    if reference.type == "Container":
+        found = case.containers.get(reference.name) or unasked(reference)
+        voice = heard(found.said) if isinstance(found.said, Answers) else Voice(fault=found.said)
+        return voice, list(containing(reference, found)), []
+    if KINDS[reference.type].fitted and case.model.inputs is None:
+        # The table holds only columns that something else names: a fit on those would be easy to beat.
+        message = (
+            f"baseline {reference.type} is found on model.inputs.columns, and none are declared; "
+            "declare the columns that the model was fed"
+        )
+        return Voice(fault=Fault(code="NoInputs", message=message)), [], []
+    if KINDS[reference.type].trained and not train.any():
+        message = f"baseline {reference.type} needs training rows"
+        return Voice(fault=Fault(code="NoTrainingRows", message=message)), [], []
+    cutoff = float(case.model.output.cutoff)
+    if reference.type in WITH_WORDS:
+        voice, words = make(
+            reference,
+            on.table,
+            on.split,
+            on.actual,
+            task=case.task,
+            features=case.features,
+            classes=classes,
+            cutoff=cutoff,
+            weights=on.weights,
+            origin=None if ahead is None else ahead.origin,
+            personal=case.personal,
+        )
+        return voice, [Learnt(baseline=reference.name, words=words)] if words else [], []
+    findings: list[str] = []
+    voice = _baseline(
+        reference,
+        on.table,
+        case.features,
+        on.actual,
+        train,
+        weights=on.weights,
+        cutoff=cutoff,
+        classes=len(classes),
+        quantiles=case.quantiles,
+        findings=findings,
+        workers=workers,
+    )
+    return voice, [], findings
 
 
 def _sampled(
@@ -365,6 +382,7 @@ def _baseline(
     classes: int,
     quantiles: Sequence[float] | None,
     findings: list[str],
+    workers: Workers,
 ) -> Voice:
     finite = np.ones(len(actual), dtype=np.bool_)
     regression = actual.dtype.kind == "f"
@@ -395,7 +413,7 @@ def _baseline(
                 return Voice(fault=Fault(code="NoFeatures", message=message))
             if regression:
                 return Voice(score=baselines.ridge(matrix, actual, train, weight), finite=finite)
-            score, converged = baselines.logistic(matrix, actual, train, weight, classes=classes)
+            score, converged = baselines.logistic(matrix, actual, train, weight, classes=classes, workers=workers)
             if not converged:
                 findings.append(
                     f"baseline {reference.name!r}: not converged after {baselines.MAX_ITERATIONS} iterations, so it "
