@@ -32,6 +32,8 @@ GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "thresho
 CUTOFF = "tests/peers/test_cutoff.py"
 NOISE, NOISY = "measure/noise.py", "tests/peers/test_noise.py"
 WINDOWS, WINDOWED = "measure/windows.py", "tests/peers/test_windows.py"
+JUDGE, BETTER = "verdict/judge.py", "tests/property/test_verdict.py::test_a_better_number_never_makes_a_verdict_worse"
+RIGHTER = "tests/property/test_verdict.py::test_another_right_answer_never_makes_a_verdict_worse"
 
 
 @dataclass(frozen=True)
@@ -2024,4 +2026,31 @@ MUTATIONS = (
         "back = steps.place - ahead + 1",
         f"{FORECAST}::test_what_looks_back_from_a_horizon_sees_only_what_was_known_at_the_origin",
     ),
+    # Verdicts that get worse as numbers get better
+    mutation(
+        "a limit met from its wrong side",
+        JUDGE,
+        "elif lower >= low and upper <= high:",
+        "elif lower <= low or upper >= high:",
+        BETTER,
+        RIGHTER,
+    ),
+    mutation("above what was asked is a miss", JUDGE, "if upper < low or", "if upper > low or", BETTER, RIGHTER),
+    mutation(
+        "a lead that must be none",
+        JUDGE,
+        "if lower > 0 or (lower == 0 and not strict):",
+        "if upper < 0 or (lower == 0 and not strict):",
+        BETTER,
+        RIGHTER,
+    ),
+    mutation(
+        "a gap in the wrong direction",
+        JUDGE,
+        'return -1 if metric.better == "Lower" else 1',
+        'return 1 if metric.better == "Lower" else -1',
+        BETTER,
+        RIGHTER,
+    ),
+    mutation("limits of a lead upside down", LIMITS, "value - reach, value + reach", "-value, value", BETTER),
 )
