@@ -41,8 +41,8 @@ UNANSWERED = (
 @dataclass(frozen=True, kw_only=True)
 class Required:
     """From which levels on what is asked; None where it never is. `undeclared`: lineage fields that say nothing;
-    `promised`: whether it is declared how fast answers must come; `covered`: whether a fallback is declared. That it was
-    drilled is nothing that evidence of a model can say: the ladder asks it before Automate."""
+    `promised`: whether it is declared how fast answers must come; `covered`: whether a fallback is declared. That it
+    was drilled is nothing that evidence of a model can say: the ladder asks it before Automate."""
 
     labels: Level | None = None
     lineage: Level | None = None

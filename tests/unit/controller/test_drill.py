@@ -320,6 +320,7 @@ def test_only_an_answer_of_the_fallback_that_is_declared_now_proves_it(drill: Ob
     usual: Object = {"at": "2026-01-02T00:00:00Z", "by": "ann", "service": "rule", "port": 80, "reason": "Known"}
     record = None if drill is None else FallbackDrill(**(usual | {"message": "for the test"} | drill))
     found = undrilled(record, understood(asking().mdep))
-    assert found.startswith(words) and bool(found) == bool(words)
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
     bare = understood(declared("1"))
     assert undrilled(record, bare) == "spec.useCase.fallback isn't declared"
