@@ -202,12 +202,16 @@ def _data(
         *lines,
         "  # Without gates the built-in ones for the task apply; `mandate evaluate` lists them.",
         f"  autonomy: {{target: {options.level}}}",
-        *([_PROMISE] if served else []),
+        *([_PROMISE, _FALLBACK] if served else []),
     ]
 
 
 _PROMISE = (
     "  serving: {latency: {p99: 100ms, load: 50/s}}  # how fast answers must come, at how many requests per second"
+)
+_FALLBACK = (
+    "  # What answers where no model may; Suggest asks for it, Automate for a drill of it:\n"
+    "  # useCase: {fallback: {serviceRef: {name: NAME, port: 8080}}}"
 )
 
 
