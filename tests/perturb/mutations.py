@@ -32,7 +32,7 @@ GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "thresho
 CUTOFF = "tests/peers/test_cutoff.py"
 NOISE, NOISY = "measure/noise.py", "tests/peers/test_noise.py"
 WINDOWS, WINDOWED = "measure/windows.py", "tests/peers/test_windows.py"
-JUDGE, BETTER = "verdict/judge.py", "tests/property/test_verdict.py::test_a_better_number_never_makes_a_verdict_worse"
+VERDICT, BETTER = "verdict/judge.py", "tests/property/test_verdict.py::test_a_better_number_never_makes_a_verdict_worse"
 RIGHTER = "tests/property/test_verdict.py::test_another_right_answer_never_makes_a_verdict_worse"
 
 
@@ -2029,16 +2029,16 @@ MUTATIONS = (
     # Verdicts that get worse as numbers get better
     mutation(
         "a limit met from its wrong side",
-        JUDGE,
+        VERDICT,
         "elif lower >= low and upper <= high:",
         "elif lower <= low or upper >= high:",
         BETTER,
         RIGHTER,
     ),
-    mutation("above what was asked is a miss", JUDGE, "if upper < low or", "if upper > low or", BETTER, RIGHTER),
+    mutation("above what was asked is a miss", VERDICT, "if upper < low or", "if upper > low or", BETTER, RIGHTER),
     mutation(
         "a lead that must be none",
-        JUDGE,
+        VERDICT,
         "if lower > 0 or (lower == 0 and not strict):",
         "if upper < 0 or (lower == 0 and not strict):",
         BETTER,
@@ -2046,7 +2046,7 @@ MUTATIONS = (
     ),
     mutation(
         "a gap in the wrong direction",
-        JUDGE,
+        VERDICT,
         'return -1 if metric.better == "Lower" else 1',
         'return 1 if metric.better == "Lower" else -1',
         BETTER,
