@@ -2053,4 +2053,19 @@ MUTATIONS = (
         RIGHTER,
     ),
     mutation("limits of a lead upside down", LIMITS, "value - reach, value + reach", "-value, value", BETTER),
+    # Rows' order and sketch
+    mutation(
+        "rows of equal keys in no order of their own",
+        "measure/answers.py",
+        "order[tied] = rows[np.lexsort((*columns[:, rows], keys[rows]))]",
+        "order[tied] = rows",
+        "tests/property/test_order.py::test_rows_are_in_the_order_of_keys_then_of_answers_then_as_they_came",
+    ),
+    mutation(
+        "a sketch of the first keys for the smallest",
+        "measure/split.py",
+        "np.partition(keys, size)[:size]",
+        "keys[:size]",
+        "tests/property/test_order.py::test_a_sketch_is_of_the_smallest_different_keys",
+    ),
 )

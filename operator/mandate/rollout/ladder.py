@@ -586,7 +586,8 @@ def _missing(holder: Holder, state: State, inputs: Inputs, clock: _Clock) -> tup
     if level in rules.approvals and level not in inputs.approved.get(holder.revision, frozenset()):
         found.append(Missing(f"nobody approved {level} yet"))
     if rules.drill and level == "Automate" and inputs.undrilled:
-        found.append(Missing(f"the fallback isn't proven to answer: {inputs.undrilled}; ask for a drill"))
+        words = f"the fallback isn't proven to answer: {inputs.undrilled}; ask for one with kubectl mandate drill"
+        found.append(Missing(words))
     return tuple(found)
 
 
