@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         command = [options.browser, *OPTIONS, f"--user-data-dir={folder}", "about:blank"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
+        own = {**os.environ, "TMPDIR": folder}  # where it leaves files even when it is ended in good order
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=own) as browser:
             try:
                 picture, found = asyncio.run(
                     photograph(listening(Path(folder, "DevToolsActivePort"), browser), options)
