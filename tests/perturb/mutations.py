@@ -409,6 +409,13 @@ MUTATIONS = (
         metrics=("finite_answers",),
     ),
     mutation(
+        "rows of the training alone for those of all earlier parts",
+        "measure/split.py",
+        "earlier = (self.part != NONE) & (self.part < place)",
+        "earlier = self.part == 0",
+        f"{FACTS}::test_rows_of_the_test_that_were_learnt_or_chosen_on_count_once_each",
+    ),
+    mutation(
         "a training row that is forgotten",
         "measure/split.py",
         "overlap(self.keys[self.rows(one)], ",

@@ -134,7 +134,7 @@ class Judge:
                     count = len(rows) if answers is None else crossed(answers[rows])
                     yield fact("crossed_quantiles", part, float(count), rows=len(rows))
         test = len(self.parts["test"])
-        yield fact("shared_rows", "test", float(split.shared("train", "test")), rows=test)
+        yield fact("shared_rows", "test", float(split.repeated("test")), rows=test)
 
     def overall(self) -> tuple[list[Estimate], Remainder | None]:
         """All parts as a whole, and train against test; and what slices of the test rows leave over, if sums tell."""

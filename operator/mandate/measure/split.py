@@ -71,6 +71,16 @@ class Split:
             self._shared[one, other] = found.shared
         return self._shared[one, other]
 
+    def repeated(self, part: Part, *, workers: Workers = SERIAL) -> int:
+        """Rows of `part` whose key also occurs in a part before it: a model has learnt them, or its cut-off was chosen
+        on them. A row that occurs in two such parts counts once."""
+        place = PARTS.index(part)
+        before = [one for one in PARTS[:place] if (self.part == PARTS.index(one)).any()]
+        if len(before) <= 1:
+            return self.shared(before[0], part, workers=workers) if before else 0
+        earlier = (self.part != NONE) & (self.part < place)
+        return overlap(self.keys[earlier], self.keys[self.rows(part)], workers=workers).shared
+
     @cached_property
     def _shared(self) -> dict[tuple[Part, Part], int]:
         return {}
