@@ -258,8 +258,11 @@ class ModelDeploymentSpec(Spec):
                 field=".model.output.choose.metric",
             ),
             cel(
-                _each_gate("g.metric != 'cost_per_million' || (has(self.serving) && has(self.serving.prices))"),
-                "a gate on cost_per_million needs serving.prices; declare it",
+                _each_gate(
+                    "!(g.metric in ['cost_per_million', 'used_cost_per_million']) || "
+                    "(has(self.serving) && has(self.serving.prices))"
+                ),
+                "a gate on cost_per_million or used_cost_per_million needs serving.prices; declare it",
                 field=".gates",
             ),
             cel(
