@@ -126,8 +126,8 @@ def test_what_a_server_can_do_is_measured_on_request(declared, claims):
     rate = measured.saturated.rate
     most = (cpu.estimate * 0.04 + memory / 1024 / rate * 0.005) / 3600 * 1e6
     assert (cpu.estimate * 0.04) / 3600 * 1e6 < use.estimate <= most * (1 + 1e-9)
-    assert len(measured.peaks.mib) == found["memory_peak"].support.rows == 10
-    assert measured.peaks.mib[-1] == pytest.approx(memory, rel=0.05)
+    assert len(measured.peaks.mib) == found["memory_peak"].support.rows >= 1 + 10 + 3
+    assert measured.peaks.mib[-1] == pytest.approx(memory, rel=0.01)
 
 
 @pytest.mark.row("L2/starts")

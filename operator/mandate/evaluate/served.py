@@ -95,9 +95,8 @@ async def over_http(
             estimates = [*service.measured(loads, timeout=limits.loaded, requests=fed.rows)]
             found = None
             if "Capacity" in spec.service:
-                found = await capacity.measure(send, capacity.Effort(), timeout=limits.loaded, usage=usage)
+                found = await capacity.measure(send, capacity.Effort(), timeout=limits.loaded, usage=account)
                 estimates += service.capacity(found, rows=size, serving=spec.serving)
-                peaks += found.memory or ()
             estimates += service.used(before, await usage(), first_answer=first_answer, peaks=peaks)
             seconds["load"] = time.monotonic() - start
         survived = None

@@ -288,7 +288,10 @@ class Saturated(_Record):
 
 
 class Peaks(_Record):
-    """The most memory that the server had used so far, in MiB, at the end of each block of load, in order."""
+    """The most memory that the server had used so far, in MiB, at the end of each block of load, in order.
+
+    Where capacity was measured, its search counts as a block, and so does each run at random moments.
+    """
 
     mib: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1, max_length=1000)
 

@@ -97,11 +97,15 @@ async def measure(
     clock: Callable[[], float] = time.monotonic,
     own: Callable[[], float] = time.process_time,
 ) -> Capacity:
-    """Find the capacity and the highest rate that holds. `own` is this process's CPU time in seconds."""
+    """Find the capacity and the highest rate that holds.
+
+    `usage` is asked before the first block and after each, and after each run; `own` is this process's CPU time in
+    seconds.
+    """
     start, start_own = clock(), own()
     found = await _saturated(send, effort, usage=usage, clock=clock)
     found = replace(found, own=(own() - start_own) / (clock() - start))
-    held = None if found.rate == 0 else await _held(send, found, effort, timeout=timeout, clock=clock)
+    held = None if found.rate == 0 else await _held(send, found, effort, timeout=timeout, usage=usage, clock=clock)
     return replace(found, held=held)
 
 
@@ -185,6 +189,7 @@ async def _held(
     effort: Effort,
     *,
     timeout: float,  # noqa: ASYNC109  # per request
+    usage: Account,
     clock: Callable[[], float],
 ) -> float | None:
     patience = effort.behind * effort.run + found.under_way / found.rate
@@ -198,7 +203,7 @@ async def _held(
             warm_up=0,
             timeout=timeout,
         )
-        if holds(await run(send, plan, clock=clock), patience=patience):
+        if holds(await run(send, plan, clock=clock, after=usage), patience=patience):
             return rate
     return None
 

@@ -985,10 +985,8 @@ def _peaks_note(seen: Peaks) -> str:
     if seen.rising:
         return f"Memory: still rising in block {seen.last} of {blocks}, to {most}: it may need more than was seen."
     share = f"{int(100 * seen.covered(alpha=0.05))}%"
-    return (
-        f"Memory: {most} at most over {blocks} blocks of load, reached in block {seen.last}; with 95% confidence {share} "
-        "of such blocks need no more."
-    )
+    reached = f"Memory: {most} at most over {blocks} blocks of load, reached in block {seen.last}"
+    return f"{reached}; with 95% confidence {share} of such blocks need no more."
 
 
 def _starts_note(seen: Starts) -> str:
