@@ -66,7 +66,8 @@ TOLD = {
     "blindShare 100% leaves none",
     "F-beta without its beta": "a gate on f_beta needs task.beta; declare it",
     "an expected cost without costs": "a gate on expected_cost needs useCase.errorCosts; declare it",
-    "a cost per million without prices": "a gate on cost_per_million needs serving.prices; declare it",
+    "a cost per million without prices": "a gate on cost_per_million or used_cost_per_million needs serving.prices; "
+    "declare it",
     "a price below nothing": "should match",
     "a load for throughput": "load belongs to latencies, crashes and failed_requests",
     "equalized odds of one group": "equalized_odds compares groups: set across to a slice, and as to ",

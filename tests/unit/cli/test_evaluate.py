@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from mandate.cli import manifest
+from mandate.cli.evaluate import starts
 from mandate.evaluate.on_dask import DaskError
 from mandate.evidence.schema import Evidence
 from mandate.measure.work import Workers
