@@ -316,7 +316,8 @@ def test_cold_starts_have_scipys_interval_of_the_median(count: int):
         test = {side: stats.quantile_test(seconds, p=0.5, alternative=side) for side in ("less", "greater")}
         high = test["less"].confidence_interval(1 - level).high
         low = test["greater"].confidence_interval(1 - level).low
-        assert (lower, upper) == (low if np.isfinite(low) else None, high if np.isfinite(high) else None), level
+        exact = (low if np.isfinite(low) else None, high if np.isfinite(high) else None)
+        assert (lower, upper) == exact, ("cold_start", level)
 
 
 def test_the_share_of_blocks_below_the_peak_is_that_of_scipys_largest_of_n():

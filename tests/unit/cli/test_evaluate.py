@@ -263,5 +263,6 @@ def test_the_predictor_is_started_again_and_again_where_a_gate_asks_how_long_tha
 ) -> None:
     """16 starts: 0.5 ** 16 is below the share of alpha that the thirtieth look has."""
     gate = {"name": "quick", "metric": metric, "require": {"Shadow": "<= 9s"}}
-    project.manifest(gates=[gate | ({"load": "50/s"} if metric == "latency_p99" else {})])
+    model = copy.deepcopy(SPEC["model"]) | {"source": {"uri": "model.onnx", "format": "ONNX"}}
+    project.manifest(model=model, **gates(PASSING, gate | ({"load": "50/s"} if metric == "latency_p99" else {})))
     assert starts(manifest.read(project.folder / "model.yaml")) == often
