@@ -306,7 +306,7 @@ def test_a_ranking_is_taken(kubectl: Kubectl) -> None:
         assert result.returncode != 0
         assert words in result.stderr, result.stderr
     served = RANKING | {"model": {**GOOD["model"], "output": {"name": "score", "kind": "Value"}}}
-    assert "measured on model.source.columns only" in apply(kubectl, deployment(served, "ranking")).stderr
+    assert apply(kubectl, deployment(served, "ranking")).returncode == 0
 
 
 def test_the_largest_spec_is_still_within_the_rules_budget(kubectl: Kubectl) -> None:

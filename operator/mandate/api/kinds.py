@@ -175,11 +175,6 @@ class ModelDeploymentSpec(Spec):
                 field=".model",
             ),
             cel(
-                "self.task.type != 'Ranking' || has(self.model.source.columns)",
-                "a Ranking task is measured on model.source.columns only: a served model answers row by row",
-                field=".model.source",
-            ),
-            cel(
                 "has(self.task.quantiles) == "
                 "(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Quantiles')",
                 "task.quantiles belongs to model.output.kind Quantiles: set both or neither",

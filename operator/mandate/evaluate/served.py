@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.inference import capacity, probes, robustness
-from mandate.inference.answers import BATCH_ROWS, alike
+from mandate.inference.answers import BATCH_ROWS, REPEATED, alike, check_own, some
 from mandate.inference.client import Limits, Usage, connect
 from mandate.inference.errors import InferenceError
 from mandate.inference.load import Plan, Send, run
@@ -23,8 +23,6 @@ from .predict import Predicted, inputs_of
 
 RECOVERY = 30.0
 """Seconds that a container has to come back after bad input."""
-REPEATED = 1e-3
-"""How far answers to the same question may differ: servers that join requests round otherwise from time to time."""
 ONCE = "an evaluation's container starts once: nothing here may start it again"
 ONCE_HERE = "no gate asks for cold_start, so the server was started once"
 _LOAD_ROWS = 500
@@ -68,6 +66,10 @@ async def over_http(
                 await client.ask(first, output=output, task=spec.task, rows=size)
                 first_answer = time.monotonic() - began
             values = await client.predict(fed, output=output, task=spec.task, metadata=metadata)
+            for row in some(fed.rows) if spec.task.type == "Ranking" else ():
+                body = client.body(fed.alone(row), 0, size, output=output, metadata=metadata)
+                alone = await client.ask(body, output=output, task=spec.task, rows=size)
+                check_own(alone, values[row : row + 1], row=row)
             seconds["predict"] = time.monotonic() - start
         with failing("Load", field="spec.loads"):
             start = time.monotonic()
