@@ -22,27 +22,23 @@ evaluate() {
   [ -s "$4" ] || { echo "screenshots: mandate evaluate -f $1 ended with $code" >&2; exit 1; }
 }
 
-# picture PAGE IMAGE WIDTH HEIGHT [BROWSER OPTION…].
+# picture PAGE IMAGE [OPTION…]: of hack/picture.py, which refuses pages that are wider than their window.
 picture() {
-  local page=$1 image=$2 width=$3 height=$4
-  shift 4
-  chrome --window-size="$width,$height" --screenshot="$images/$image.png" "$@" "file://$page"
-  echo "$images/$image.png"
-}
-
-chrome() {
-  "$browser" --headless=new --no-sandbox --disable-gpu --hide-scrollbars --no-first-run \
-    --disable-background-networking --run-all-compositor-stages-before-draw --virtual-time-budget=2000 \
-    --user-data-dir="$work/profile" "$@" >/dev/null 2>&1
+  local page=$1 image=$2
+  shift 2
+  .venv/bin/python hack/picture.py "$browser" "$page" "$image" "$@"
+  echo "$image"
 }
 
 mkdir -p "$images"
 credit=$work/credit.html
 evaluate examples/credit/credit.yaml examples/credit/data examples/credit/models "$credit"
-picture "$credit" credit-light 1000 1150
-picture "$credit" credit-dark 1000 1150 --blink-settings=preferredColorScheme=0
-picture "$credit" credit-phone 500 1100
-chrome --no-pdf-header-footer --print-to-pdf="$work/credit.pdf" "file://$credit"
+phone=(--phone --width 390 --height 844)
+picture "$credit" "$images/credit-light.png"
+picture "$credit" "$images/credit-dark.png" --scheme dark
+picture "$credit" "$images/credit-phone.png" "${phone[@]}"
+picture "$credit" "$work/credit-phone-dark.png" "${phone[@]}" --scheme dark
+picture "$credit" "$work/credit.pdf"
 for page in 1 2; do
   pdftoppm -r 80 -f "$page" -l "$page" -singlefile -png "$work/credit.pdf" "$images/credit-print-$page"
   echo "$images/credit-print-$page.png"
@@ -51,6 +47,7 @@ done
 flights=out/flights
 if [ -f "$flights/data/flights.parquet" ] && [ -f "$flights/models/flights/1/model.onnx" ]; then
   evaluate examples/flights/flights-v1.yaml "$flights/data" "$flights/models" "$work/flights.html"
-  picture "$work/flights.html" flights-light 1000 1150
+  picture "$work/flights.html" "$images/flights-light.png"
+  picture "$work/flights.html" "$work/flights-phone.png" "${phone[@]}"
 fi
 find "$images" -name '*.png' -size +300k -print | sed 's/^/too large: /' | { ! grep .; }

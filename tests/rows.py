@@ -101,7 +101,7 @@ ROWS = (
             metrics="accuracy balanced_accuracy precision recall f1 f_beta precision_weighted f1_weighted "
             "matthews_corrcoef top_k_accuracy false_positive_rate specificity negative_predictive_value",
         ),
-        part("by-class", "One class of several against all others", "measure.engine.Judge.by_class"),
+        part("by-class", "One class of several against all others", "measure.judge.Judge.by_class"),
         part("cost", "Errors in money", metrics="expected_cost"),
         part("scores", "Order and size of probabilities", metrics="roc_auc average_precision log_loss brier_score"),
         part(
@@ -246,12 +246,12 @@ ROWS = (
         "The model beats the baseline by a margin",
         part("paired", "Paired intervals", "measure.uncertainty.paired"),
         part("margin", "A margin, absolute or relative", "verdict.limits.contrast_limits"),
-        part("slices", "Overall and per slice", "measure.engine.Judge.sliced"),
+        part("slices", "Overall and per slice", "measure.judge.Judge.sliced"),
     ),
     row(
         "T1",
         "From training metrics to those of scoring",
-        part("parts", "The same metrics on train, validation and test", "measure.engine.Judge.overall"),
+        part("parts", "The same metrics on train, validation and test", "measure.judge.Judge.overall"),
         part(
             "windows",
             "Spread over windows of production's length, with its normal range; each window gated",
@@ -259,7 +259,7 @@ ROWS = (
             "measure.windows.measure",
             "measure.windows.normal_range",
         ),
-        part("horizons", "Per horizon of a forecast, one or each gated", "measure.engine.Judge.by_horizon"),
+        part("horizons", "Per horizon of a forecast, one or each gated", "measure.judge.Judge.by_horizon"),
         part("age", "Growth of the error with the time since training", metrics="error_growth"),
     ),
     row(
@@ -352,7 +352,7 @@ ROWS = (
             "measure.data.distances.holm",
             metrics="changed_columns",
         ),
-        part("advice", "Features and labels, each finding with what to do", "measure.data.parts.examine"),
+        part("advice", "Features and labels, each finding with what to do", "measure.data.parts.compared"),
         part("classifier", "A domain classifier", "measure.data.domain.domain_auc", metrics="domain_auc"),
     ),
     row(
@@ -375,7 +375,7 @@ ROWS = (
     row(
         "D3",
         "Representation",
-        part("parts", "Values of a slice that only some parts have are told", "measure.engine.Judge.unseen"),
+        part("parts", "Values of a slice that only some parts have are told", "measure.judge.Judge.unseen"),
         part(
             "production",
             "Groups that production has and training lacks, by its rows or a profile of them",
@@ -481,7 +481,7 @@ ROWS = (
         part(
             "spreads",
             "Differences and ratios over groups",
-            "measure.engine.Judge",
+            "measure.judge.Judge",
             metrics="selection_rate equalized_odds",
         ),
         part("all-pairs", "Pass when every pair does", "measure.uncertainty.all_pairs", "verdict.limits.spread_limits"),

@@ -31,15 +31,17 @@ from mandate.measure.work import Workers, threads
 T = TypeVar("T")
 
 
-def table(*, rows: int, numbers: int, texts: int, seed: int) -> pa.Table:
-    """Normal and skewed numbers in turn, some rounded, some with gaps; texts of 30 values; one column shifts."""
+def table(*, rows: int, numbers: int, texts: int, seed: int, shift: float | None = None) -> pa.Table:
+    """Normal and skewed numbers in turn, some rounded, some with gaps; texts of 30 values; one column is moved by
+    `shift` (0.3 for each of `seed`)."""
     rng = np.random.default_rng(seed)
+    moved = 0.3 * seed if shift is None else shift
     columns: dict[str, pa.Array] = {}
     for index in range(numbers):
         values = rng.normal(size=rows) if index % 2 else rng.lognormal(size=rows)
         values = np.round(values, 2) if index % 4 == 3 else values
         mask = rng.random(rows) < 0.05 if index % 5 == 0 else None
-        columns[f"n{index}"] = pa.array(values + (0.3 * seed if index == 1 else 0.0), mask=mask)
+        columns[f"n{index}"] = pa.array(values + (moved if index == 1 else 0.0), mask=mask)
     names = np.array([f"value {index}" for index in range(30)])
     for index in range(texts):
         columns[f"t{index}"] = pa.array(names[rng.integers(0, len(names), rows)])

@@ -62,11 +62,14 @@ def output(*command: str) -> str:
 
 def snapshot() -> dict[str, object]:
     """What a node could leave behind on the host: everything but processes."""
-    rules = [line for line in output("iptables-save").splitlines() if not line.startswith("#")]
+    # A node installs what it lacks: a machine without iptables has no rules of its.
+    saved = output("iptables-save") if shutil.which("iptables-save") else ""
+    rules = [line for line in saved.splitlines() if not line.startswith("#")]
+    routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()]
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {
-        "interfaces": sorted(link["ifname"] for link in json.loads(output("ip", "-json", "link"))),
-        "routes": sorted(route["dst"] for route in json.loads(output("ip", "-json", "route"))),
+        "interfaces": sorted(os.listdir("/sys/class/net")),
+        "routes": sorted((name, destination) for name, destination, *_ in routes),
         # Packet counters change by themselves.
         "rules": [line.split(" [")[0] for line in rules],
         "mounts": sorted(fields[4] for fields in mounts if not fields[4].startswith(OTHERS_MOUNTS)),

@@ -128,7 +128,7 @@ TOLD = {
     "a class of which no row was kept": "kept must be above 0",
     "the truth as weight": "'risk' is target or id; name the column that says how much a row counts for",
     "a holdout and propensities": "set holdout or propensity, not both",
-    "a gate called as what stands beside gates": "revealed-labels, declared-lineage and declared-latency are taken",
+    "a gate called as what stands beside gates": "declared-latency and declared-fallback are taken",
     "a latency beside gates": "serving.latency is for the built-in gates",
     "a latency of what isn't served": "columns of answers aren't served",
     "clipping of nothing": "minPropensity belongs to propensity: set both, or leave it out",

@@ -36,7 +36,7 @@ from mandate.verdict.judge import share_of_alpha
 from mandate.verdict.limits import beta_limits, contrast_limits, student_limits
 from tests.peers import dependent
 from tests.peers.cell import Cell, Draw, Population
-from tests.peers.parts import Line, Parts, code
+from tests.peers.parts import PUBLISHED, Line, Parts, code
 from tests.peers.parts import write as write_lines
 
 SIZES = (50, 200, 1000)
@@ -427,6 +427,8 @@ def main() -> int:
     options = parser.parse_args()
     settings = {"repeats": str(options.repeats), "seed": str(options.seed), "code": code("calibration")}
     parts = Parts(folder=options.parts, table="calibration", settings=settings)
+    if known := parts.adopt(PUBLISHED / "calibration.csv"):
+        print(f"{known} cells are published already, by the same code")
     asked = [(place, _asked(cell, options.metric)) for place, cell in enumerate(cells()) if options.only in cell.name]
     asked = [(place, cell) for place, cell in asked if cell.metrics]
     print(f"{combinations([cell for _, cell in asked]):,} combinations of {len(asked)} cells, {options.repeats:,} each")

@@ -44,6 +44,10 @@ def code(table: str) -> str:
     return found.hexdigest()[:12]
 
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "contributor"
+"""Where the tables stand that the page is made from."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """A folder of parts of one table, and the settings by which their lines count; no folder, and nothing is kept."""
@@ -65,6 +69,20 @@ class Parts:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write([*self.found(name), *(dict(line) | dict(self.settings) for line in lines)], path)
+
+    def adopt(self, published: Path) -> int:
+        """Take over the cells of a published table that aren't in the folder, where they are of the same settings: a
+        run goes on where another machine's ended. How many there were."""
+        if self.folder is None or not published.exists():
+            return 0
+        cells: dict[str, list[Line]] = {}
+        for line in read(published):
+            if all(line.get(key) == said for key, said in self.settings.items()):
+                cells.setdefault(line["cell"], []).append(line)
+        taken = [name for name in cells if not self.found(name)]
+        for name in taken:
+            self.keep(name, cells[name])
+        return len(taken)
 
     def _path(self, name: str) -> Path | None:
         if self.folder is None:

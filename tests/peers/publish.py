@@ -23,7 +23,7 @@ from tests.peers import coverage, parts
 from tests.peers.coverage import ALLOWANCE, LOOKS
 from tests.peers.parts import Line
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "contributor"
+FOLDER = parts.PUBLISHED
 
 SIDES = {"Higher": ("lower",), "Lower": ("upper",), "Nearest": ("lower", "upper")}
 """Which limits pass a gate, by the metric's better side: of either side where there is none."""

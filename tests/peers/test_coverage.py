@@ -149,6 +149,20 @@ def test_the_check_goes_on_where_a_run_was_stopped(quick, monkeypatch):
     assert coverage.lines(first) == coverage.lines(whole)[1:]
 
 
+def test_the_check_goes_on_from_what_is_published_by_the_same_code(quick, tmp_path):
+    kept, how = quick
+    table, folder = tmp_path / "calibration.csv", tmp_path / "elsewhere"
+    cell = replace(coverage.binary_cell(rows=50, prevalence=0.5, distance=1.0), metrics=["accuracy", "recall"])
+    coverage._run(cell, kept, **how)
+    parts.write(parts.every(tmp_path, "calibration"), table)
+    assert replace(kept, folder=folder, settings={**kept.settings, "code": "abd"}).adopt(table) == 0
+    assert not folder.exists()
+    elsewhere = replace(kept, folder=folder)
+    assert elsewhere.adopt(tmp_path / "missing.csv") == 0
+    assert (elsewhere.adopt(table), elsewhere.adopt(table)) == (1, 0)
+    assert parts.every(folder, "calibration") == parts.every(tmp_path, "calibration") != []
+
+
 def test_the_check_finds_anew_what_other_code_found(quick):
     kept, how = quick
     cell = replace(coverage.binary_cell(rows=50, prevalence=0.5, distance=1.0), metrics=["recall"])

@@ -59,6 +59,19 @@ def test_facts_of_a_run_are_counted():
     assert found["shared_rows", "test"] == sum(count for row, count in test.items() if row in train)
 
 
+def test_rows_of_the_test_that_were_learnt_or_chosen_on_count_once_each():
+    rng = np.random.default_rng(2)
+    rows = {"train": 60, "validation": 30, "test": 90}
+    tables = {part: pa.table({"x": rng.integers(0, 60, n), "y": rng.integers(0, 2, n)}) for part, n in rows.items()}
+    _, split = join(tables, task=spec.Task(type="Binary", target="y", positive="1"))
+    seen = {part: [tuple(row.values()) for row in table.to_pylist()] for part, table in tables.items()}
+    known = {*seen["train"], *seen["validation"]}
+    only = [sum(row in seen[part] for row in seen["test"]) for part in ("train", "validation")]
+    assert max(only) < split.repeated("test") == sum(row in known for row in seen["test"]) < sum(only)
+    assert split.repeated("validation") == sum(row in seen["train"] for row in seen["validation"])
+    assert split.repeated("train") == 0
+
+
 def test_findings_about_the_rows_are_counted():
     rng = np.random.default_rng(5)
     columns = {f"x{i}": rng.normal(size=2000) for i in range(4)} | {"y": rng.integers(0, 2, 2000)}

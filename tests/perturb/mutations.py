@@ -20,7 +20,7 @@ CAUTION, CAREFUL = "measure/caution.py", "tests/peers/test_caution.py"
 REVEALED = "tests/peers/test_revealed.py"
 UNITS = "tests/peers/test_units.py::test_units_are_those_of_a_table_rolled_up_before"
 WEIGHTED = f"{WEIGHTS}::test_weighted_values_are_scikit_learns"
-FAIRNESS, LIMITS, ENGINE = "tests/peers/test_fairness.py", "verdict/limits.py", "measure/engine.py"
+FAIRNESS, LIMITS, JUDGE = "tests/peers/test_fairness.py", "verdict/limits.py", "measure/judge.py"
 REMAINDER = "tests/peers/test_remainder.py"
 TALLIES, TALLIED = "measure/tallies.py", "tests/property/test_tallies.py::test_sums_say_what_rows_say"
 WEAKEST, SEARCH = "tests/peers/test_weakest.py", "measure/weakest.py"
@@ -32,6 +32,8 @@ GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "thresho
 CUTOFF = "tests/peers/test_cutoff.py"
 NOISE, NOISY = "measure/noise.py", "tests/peers/test_noise.py"
 WINDOWS, WINDOWED = "measure/windows.py", "tests/peers/test_windows.py"
+VERDICT, BETTER = "verdict/judge.py", "tests/property/test_verdict.py::test_a_better_number_never_makes_a_verdict_worse"
+RIGHTER = "tests/property/test_verdict.py::test_another_right_answer_never_makes_a_verdict_worse"
 
 
 @dataclass(frozen=True)
@@ -400,11 +402,18 @@ MUTATIONS = (
     # What is counted or timed
     mutation(
         "finite answers of all parts together",
-        "measure/engine.py",
+        "measure/judge.py",
         "float(np.mean(self.mine.finite[rows]))",
         "float(np.mean(self.mine.finite))",
         f"{FACTS}::test_facts_of_a_run_are_counted",
         metrics=("finite_answers",),
+    ),
+    mutation(
+        "rows of the training alone for those of all earlier parts",
+        "measure/split.py",
+        "earlier = (self.part != NONE) & (self.part < place)",
+        "earlier = self.part == 0",
+        f"{FACTS}::test_rows_of_the_test_that_were_learnt_or_chosen_on_count_once_each",
     ),
     mutation(
         "a training row that is forgotten",
@@ -417,7 +426,7 @@ MUTATIONS = (
     *(
         mutation(
             f"{name} counted with the others",
-            "measure/engine.py",
+            "measure/estimates.py",
             old,
             new,
             f"{FACTS}::test_findings_about_the_rows_are_counted",
@@ -451,9 +460,9 @@ MUTATIONS = (
     ),
     mutation(
         "rows of all parts for each",
-        "measure/engine.py",
-        'yield _fact("row_count", part, float(rows[part]), rows=rows[part])',
-        'yield _fact("row_count", part, float(sum(rows.values())), rows=rows[part])',
+        "measure/estimates.py",
+        'yield fact("row_count", part, float(rows[part]), rows=rows[part])',
+        'yield fact("row_count", part, float(sum(rows.values())), rows=rows[part])',
         f"{FACTS}::test_rows_and_the_newest_rows_age_are_pandas",
         metrics=("row_count",),
     ),
@@ -1491,7 +1500,7 @@ MUTATIONS = (
     # What others published
     mutation(
         "the largest difference from the mean, for that of two groups",
-        "measure/engine.py",
+        "measure/judge.py",
         "max(values) - min(values),",
         "max(values) - float(np.mean(values)),",
         f"{PUBLISHED}::test_fairlearns_user_guide",
@@ -1731,14 +1740,14 @@ MUTATIONS = (
     # Groups beside each other
     mutation(
         "a ratio of groups upside down",
-        ENGINE,
+        JUDGE,
         "estimate=min(values) / max(values) if ratio",
         "estimate=max(values) / min(values) if ratio",
         f"{FAIRNESS}::test_spreads_are_those_of_the_groups_rates",
     ),
     mutation(
         "equalized odds by the better of two rates",
-        ENGINE,
+        "measure/estimates.py",
         'estimate=min(values) if quantity.shape == "ratio" else max(values)',
         'estimate=max(values) if quantity.shape == "ratio" else min(values)',
         f"{FAIRNESS}::test_equalized_odds_is_the_worse_of_two_rates",
@@ -1746,7 +1755,7 @@ MUTATIONS = (
     ),
     mutation(
         "pairs of one rate only",
-        ENGINE,
+        "measure/estimates.py",
         "pairs += [pair.model_copy",
         "pairs = [pair.model_copy",
         f"{FAIRNESS}::test_equalized_odds_is_the_worse_of_two_rates",
@@ -2047,5 +2056,47 @@ MUTATIONS = (
         "back = steps.place - ahead",
         "back = steps.place - ahead + 1",
         f"{FORECAST}::test_what_looks_back_from_a_horizon_sees_only_what_was_known_at_the_origin",
+    ),
+    # Verdicts that get worse as numbers get better
+    mutation(
+        "a limit met from its wrong side",
+        VERDICT,
+        "elif lower >= low and upper <= high:",
+        "elif lower <= low or upper >= high:",
+        BETTER,
+        RIGHTER,
+    ),
+    mutation("above what was asked is a miss", VERDICT, "if upper < low or", "if upper > low or", BETTER, RIGHTER),
+    mutation(
+        "a lead that must be none",
+        VERDICT,
+        "if lower > 0 or (lower == 0 and not strict):",
+        "if upper < 0 or (lower == 0 and not strict):",
+        BETTER,
+        RIGHTER,
+    ),
+    mutation(
+        "a gap in the wrong direction",
+        VERDICT,
+        'return -1 if metric.better == "Lower" else 1',
+        'return 1 if metric.better == "Lower" else -1',
+        BETTER,
+        RIGHTER,
+    ),
+    mutation("limits of a lead upside down", LIMITS, "value - reach, value + reach", "-value, value", BETTER),
+    # Rows' order and sketch
+    mutation(
+        "rows of equal keys in no order of their own",
+        "measure/answers.py",
+        "order[tied] = rows[np.lexsort((*columns[:, rows], keys[rows]))]",
+        "order[tied] = rows",
+        "tests/property/test_order.py::test_rows_are_in_the_order_of_keys_then_of_answers_then_as_they_came",
+    ),
+    mutation(
+        "a sketch of the first keys for the smallest",
+        "measure/split.py",
+        "np.partition(keys, size)[:size]",
+        "keys[:size]",
+        "tests/property/test_order.py::test_a_sketch_is_of_the_smallest_different_keys",
     ),
 )

@@ -12,7 +12,7 @@ from mandate.api.catalogue import metrics_for
 from mandate.evidence.schema import Fault
 from mandate.measure import remainder as remainders
 from mandate.measure.answers import Voice
-from mandate.measure.engine import Judge
+from mandate.measure.judge import Judge
 from mandate.measure.metrics import Declared
 from mandate.measure.slices import Sliced
 

@@ -325,7 +325,7 @@ _METRICS = (
     Metric(name="finite_answers", title="Finite answers", better="Higher", tasks=TASKS, fact=True, groups=False),
     Metric(
         name="shared_rows",
-        title="Rows shared between train and test",
+        title="Rows shared with train or validation",
         better="Lower",
         tasks=TASKS,
         high=math.inf,

@@ -21,7 +21,8 @@ CHAMPION = "champion"
 REST = "rest"
 OVERALL = "overall"
 REVEALED_LABELS, DECLARED_LINEAGE, DECLARED_LATENCY = "revealed-labels", "declared-lineage", "declared-latency"
-BESIDE_GATES = (REVEALED_LABELS, DECLARED_LINEAGE, DECLARED_LATENCY)
+DECLARED_FALLBACK = "declared-fallback"
+BESIDE_GATES = (REVEALED_LABELS, DECLARED_LINEAGE, DECLARED_LATENCY, DECLARED_FALLBACK)
 """What stands beside the gates, under names that no gate may have."""
 
 DURATION_SECONDS = {

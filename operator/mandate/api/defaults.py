@@ -6,6 +6,9 @@ from .criteria import Level
 from .kinds import ModelDeploymentSpec
 from .spec import EACH, Baseline, Gate, Require
 
+PLACES = 10
+"""Of a ranking that count, where task.topK doesn't say."""
+
 
 def effective(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
     """The spec with what it leaves out filled in; a spec that declares gates is returned as it is."""
@@ -13,7 +16,10 @@ def effective(spec: ModelDeploymentSpec) -> ModelDeploymentSpec:
         return spec
     declared = {baseline.name for baseline in spec.baselines}
     added = tuple(baseline for baseline in default_baselines(spec) if baseline.name not in declared)
-    return spec.model_copy(update={"gates": default_gates(spec), "baselines": (*spec.baselines, *added)})
+    filled: dict[str, object] = {"gates": default_gates(spec), "baselines": (*spec.baselines, *added)}
+    if spec.task.type == "Ranking" and spec.task.top_k is None:
+        filled["task"] = spec.task.model_copy(update={"top_k": PLACES})
+    return spec.model_copy(update=filled)
 
 
 def are_built_in(spec: ModelDeploymentSpec) -> bool:
@@ -150,12 +156,12 @@ def _classes(spec: ModelDeploymentSpec) -> list[Gate]:
 
 
 def _ranking(spec: ModelDeploymentSpec) -> list[Gate]:
-    """Of all places, or of the first k where the spec says how many count.
+    """Of the first k places, 10 where the spec doesn't say how many count.
 
     Held against a random order, and against popularity where that is declared: only the user can say which columns
     name an item.
     """
-    metric = "ndcg" if spec.task.top_k is None else "ndcg_at_k"
+    metric = "ndcg_at_k"
     others = {"beats-random": "random"}
     popular = next((baseline.name for baseline in spec.baselines if baseline.type == "Popularity"), None)
     if popular is not None:

@@ -941,6 +941,9 @@ class Lineage(Spec):
 class Readiness(Spec):
     """What must be declared or known of the data, and from which level on; missing, that level doesn't hold."""
 
+    fallback: Level | None = None
+    """From this level on, useCase.fallback must be declared; and nobody rises to Automate before a drill of it was
+    answered. The built-in gates ask it from Suggest on, of a model that is served."""
     labels: Level | None = None
     """From this level on, numbers must be of everyone, not of those alone whose label a decision revealed: task.labels
     needs a holdout or a propensity. Tier High asks it from Suggest on, wherever task.labels is declared."""

@@ -27,6 +27,8 @@ from .progress import progress
 
 MAX_CLASSES = 20
 """Numbers with more distinct values than this are a Regression target."""
+MAX_EDGE = 1e15
+"""Edges of slices have at most 15 digits before the point."""
 _ID = re.compile(r"(^|_)(id|uuid|guid)$|_(key|number|no)$", re.IGNORECASE)
 _TIME = re.compile(r"(^|_)(time|timestamp|date|datetime|at|day)$", re.IGNORECASE)
 _HORIZON = re.compile(r"^(h|horizon|lead(_time)?|(steps?_)?ahead)$", re.IGNORECASE)
@@ -200,12 +202,16 @@ def _data(
         *lines,
         "  # Without gates the built-in ones for the task apply; `mandate evaluate` lists them.",
         f"  autonomy: {{target: {options.level}}}",
-        *([_PROMISE] if served else []),
+        *([_PROMISE, _FALLBACK] if served else []),
     ]
 
 
 _PROMISE = (
     "  serving: {latency: {p99: 100ms, load: 50/s}}  # how fast answers must come, at how many requests per second"
+)
+_FALLBACK = (
+    "  # What answers where no model may; Suggest asks for it, Automate for a drill of it:\n"
+    "  # useCase: {fallback: {serviceRef: {name: NAME, port: 8080}}}"
 )
 
 
@@ -309,10 +315,17 @@ def _slice(table: pa.Table, name: str) -> str:
     """Numbers at their quartiles, other columns by value."""
     parts = [f"name: {_yaml(_safe(name))}", f"column: {_yaml(name)}"]
     if is_numeric(table, name) and pc.count_distinct(column(table, name)).as_py() > MAX_CLASSES:
-        quartiles = pc.quantile(column(table, name), [0.25, 0.5, 0.75]).to_pylist()
-        edges = dict.fromkeys(f"{value:.0f}" for value in quartiles)
-        parts.append(f"edges: [{', '.join(json.dumps(edge) for edge in edges)}]")
+        edges = _whole(pc.quantile(column(table, name), [0.25, 0.5, 0.75]).to_pylist())
+        parts.append("quantiles: 4" if edges is None else f"edges: [{', '.join(map(json.dumps, edges))}]")
     return f"{{{', '.join([*parts, 'sensitive: true'])}}}"
+
+
+def _whole(quartiles: Sequence[float]) -> list[str] | None:
+    """Whole numbers, which people read; None where they wouldn't keep the quartiles apart, or have too many digits."""
+    if any(abs(value) >= MAX_EDGE for value in quartiles):
+        return None
+    edges = dict.fromkeys(str(round(value)) for value in quartiles)
+    return list(edges) if len(edges) == len(set(quartiles)) else None
 
 
 def _reached(table: Path, *, out: Path | None) -> str:

@@ -198,7 +198,7 @@ def _evaluate(commands: Commands[argparse.ArgumentParser]) -> None:
         type=_bytes,
         metavar="BYTES",
         help="map tables that would take more than half of this, such as 1500Mi, from a file in TMPDIR instead of "
-        "holding them; keys and metrics of each row still lie in memory; the evidence is the same",
+        "holding them, and what is known of each of their rows with them; the evidence is the same",
     )
     command.add_argument(
         "--dask",

@@ -84,7 +84,7 @@ def same_measurement(declared: Manifest, evidence: Evidence, *, name: str) -> No
 
 def same_settings(declared: Manifest, evidence: Evidence, *, name: str) -> None:
     """What the manifest declares to be measured must be what was. Raises InputError."""
-    from mandate.measure.engine import settings_digest
+    from mandate.measure.digests import settings_digest
 
     spec, inputs = declared.spec, evidence.computed.inputs
     asked = settings_digest(

@@ -210,6 +210,16 @@ def drill_findings(drill: FallbackDrill | None, spec: ModelDeploymentSpec | None
     return (Finding("FallbackDrilled", "True" if drill.answered else "False", drill.reason, words),)
 
 
+def undrilled(drill: FallbackDrill | None, spec: ModelDeploymentSpec) -> str:
+    """Why the fallback that is declared now isn't known to answer; empty only where its last drill was answered."""
+    if spec.use_case.fallback is None:
+        return f"{FIELD} isn't declared"
+    found = next(iter(drill_findings(drill, spec)), None)
+    if found is None:
+        return "no drill is on record"
+    return "" if found.status == "True" else found.message
+
+
 def _may_be_enrolled(namespace: Object | None) -> bool:
     """Whether the operator's NetworkPolicy lets it reach Pods there; nobody knows of one that it may not read."""
     return namespace is None or LABEL_ENFORCE in (namespace["metadata"].get("labels") or {})

@@ -10,7 +10,7 @@ from mandate.api.kinds import ModelDeploymentSpec
 from mandate.controller import replay, routing
 from mandate.controller.assess import Assessment, Judged, blocking, model_digest
 from mandate.controller.choice import asked_of, evaluation_of, status_of
-from mandate.controller.drill import told
+from mandate.controller.drill import told, undrilled
 from mandate.controller.pods import records_by_sidecar
 from mandate.controller.serve import Observed, recorded
 from mandate.controller.snapshot import LiveQuestion, LiveUnavailable, ModelSnapshot
@@ -83,6 +83,7 @@ def inputs(
         alone=snapshot.alone,
         verbs=verbs,
         drilled=drilled,
+        undrilled=undrilled(status_of(snapshot.mdep).drill, spec),
         true=observed.true,
         ready=observed.ready,
         broken=observed.broken,
@@ -92,7 +93,12 @@ def inputs(
 
 def _rules(spec: ModelDeploymentSpec) -> Rules:
     """Routes divide. A Service leads to one revision as a whole, and the shares of others aren't ours."""
-    return rules_of(spec.autonomy, effective(spec).gates, whole=spec.serving.gateway is None)
+    return rules_of(
+        spec.autonomy,
+        effective(spec).gates,
+        whole=spec.serving.gateway is None,
+        drill=required(spec).fallback is not None,
+    )
 
 
 def criteria_of(snapshot: ModelSnapshot, holder: Holder, *, spec: ModelDeploymentSpec) -> ModelDeploymentSpec | None:

@@ -20,6 +20,7 @@ from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.spec import ModelSource
 from mandate.evidence.schema import Evidence, Starts
 from mandate.inference.errors import InferenceError
+from mandate.measure.shelf import HELD, Shelf
 from mandate.measure.work import SERIAL, Workers
 from mandate.sources import Reader, Spill
 
@@ -53,10 +54,17 @@ def evaluate_locally(
     """Evidence as the Job would find it; `reader` reads what is behind a URI, `now` is what rows' age is reckoned from.
 
     A model file runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
+<<<<<<< HEAD
     process on the loopback interface, and they are measured; it is started `starts` times for cold_start. Baselines
     that are containers answer at their URLs in `baselines`, by name. `stage` is told what is being done, in words.
     `workers` do what is cut into tasks, and large tables are mapped from a file where `spill` says so; the evidence
     depends on neither. Raises EvaluationError.
+=======
+    process on the loopback interface, and they are measured. Baselines that are containers answer at their URLs in
+    `baselines`, by name. `stage` is told what is being done, in words. `workers` do
+    what is cut into tasks, and large tables, with what is known of their rows, lie in files where `spill` says so; the
+    evidence depends on neither. Raises EvaluationError.
+>>>>>>> origin/HEAD
     """
     start = time.monotonic()
     source = spec.model.source
@@ -70,6 +78,9 @@ def evaluate_locally(
     containers.need_addresses(spec, addresses)
     stage("reading the data")
     rows = data.load(spec, reader=reader, spill=spill)
+    shelf = _shelf(rows, spill)
+    with failing("Measure", field="spec.data"):
+        rows = replace(rows, split=rows.split.kept(shelf))
     prepared = time.monotonic() - start
     stage("serving the model and asking it" if serve and source.uri else "asking the model")
     if source.uri is None:
@@ -93,7 +104,25 @@ def evaluate_locally(
         asking = containers.ask(spec, rows, addresses=addresses, model="model", limits=Limits(), container=False)
         predicted = replace(predicted, containers=asyncio.run(asking))
     stage("measuring")
-    return evidence(spec, rows, predicted, isolation="Unknown", seconds={"prepare": prepared}, now=now, workers=workers)
+    with failing("Measure", field="spec.data"):
+        predicted = replace(predicted, answers=predicted.answers.kept(shelf))
+    return evidence(
+        spec,
+        rows,
+        predicted,
+        isolation="Unknown",
+        seconds={"prepare": prepared},
+        now=now,
+        workers=workers,
+        shelf=shelf,
+    )
+
+
+def _shelf(rows: Rows, spill: Spill | None) -> Shelf:
+    """Beside a table that is too large to be held, what is known of each of its rows is in files, too."""
+    if spill is None or rows.table.nbytes <= spill.most:
+        return HELD
+    return Shelf(folder=spill.folder or Path(tempfile.gettempdir()))
 
 
 async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader, starts: int) -> Predicted:

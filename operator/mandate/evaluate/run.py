@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evidence.schema import Evidence, Measured
 from mandate.measure.engine import compute
+from mandate.measure.shelf import HELD, Shelf
 from mandate.measure.work import SERIAL, Workers
 
 from . import age
@@ -36,11 +37,13 @@ def evidence(
     seconds: Mapping[str, float],
     now: datetime,
     workers: Workers = SERIAL,
+    shelf: Shelf = HELD,
 ) -> Evidence:
     """Compute the evidence of answers that were had; `seconds` are the earlier stages'. Raises EvaluationError.
 
     `now` has a time zone. Only how old the rows are is held against it, which is no part of what is computed.
-    `workers` do what is cut into tasks; the evidence doesn't depend on them.
+    `workers` do what is cut into tasks, `shelf` is where lies what is known of every row; the evidence depends on
+    neither.
     """
     start = time.monotonic()
     with failing("Measure", field="spec"):
@@ -60,6 +63,7 @@ def evidence(
             data_digests=rows.digests,
             annotations=rows.annotations,
             workers=workers,
+            shelf=shelf,
             production=rows.production,
         )
         newest, ages = ({}, ()) if spec.task.time is None else age.ages(rows, time=spec.task.time, now=now)

@@ -66,7 +66,7 @@ def evaluation_spec(
         model_deployment=name,
         revision=key(revision_digest(name, spec)),
         model=spec.model,
-        task=spec.task,
+        task=complete.task,
         data=spec.data.model_copy(update={"lineage": None}),  # told, not measured
         baselines=complete.baselines,
         error_costs=spec.use_case.error_costs,

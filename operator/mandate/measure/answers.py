@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mandate.api.catalogue import NUMBERS
 from mandate.evidence.schema import Fault
 
 from .metrics import Declared, Floats, Sample
+from .shelf import Shelf
 from .split import Keys
 from .table import MeasureError, as_text, column, is_numeric, numbers, text_codes, texts
 
@@ -38,12 +39,23 @@ class Answers:
         """The answers of `rows`, in that order."""
         return Answers(values=self.values[rows], keys=None if self.keys is None else self.keys[rows])
 
+    def kept(self, shelf: Shelf) -> Answers:
+        """The same answers, where `shelf` keeps them."""
+        return replace(self, values=shelf.keep(self.values))
+
     def order(self, keys: Keys) -> NDArray[np.intp]:
         """The order by key and, where keys are equal, by answer."""
         columns = self.values.reshape(len(self.values), -1).T
         if columns.dtype.kind not in "fiub":
             columns = np.unique(as_text(self.values).astype("U"), return_inverse=True)[1][None, :]
-        return np.lexsort((*columns, keys))
+        order = np.argsort(keys)
+        ordered = keys[order]
+        alike = np.zeros(len(keys) + 1, dtype=np.bool_)
+        np.equal(ordered[1:], ordered[:-1], out=alike[1:-1])
+        if (tied := np.flatnonzero(alike[1:] | alike[:-1])).size:  # few: by their answers, and as they came
+            rows = np.sort(order[tied])
+            order[tied] = rows[np.lexsort((*columns[:, rows], keys[rows]))]
+        return order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +103,16 @@ class Voice:
             made_up=None if self.made_up is None else self.made_up[rows],
             fault=self.fault,
             unlabelled=self.unlabelled,
+        )
+
+    def kept(self, shelf: Shelf) -> Voice:
+        """The same answers, where `shelf` keeps them."""
+        return replace(
+            self,
+            label=shelf.keep(self.label),
+            score=shelf.keep(self.score),
+            quantiles=shelf.keep(self.quantiles),
+            finite=shelf.keep(self.finite),
         )
 
     def same(self, other: Voice) -> bool:

@@ -21,6 +21,7 @@ from .matrix import Design, OneHot
 from .metrics import Floats
 from .metrics.point import average, tally, weighed
 from .table import is_numeric, numbers, text_codes
+from .work import SERIAL, Workers
 
 MAX_CATEGORIES = 50
 """One-hot columns per feature: the most frequent in training, ties by name; others share the all-zero code."""
@@ -116,7 +117,13 @@ def ridge(matrix: Design, actual: Floats, train: NDArray[np.bool_], weight: Floa
 
 
 def logistic(
-    matrix: Design, actual: NDArray[Any], train: NDArray[np.bool_], weight: Floats | None = None, *, classes: int
+    matrix: Design,
+    actual: NDArray[Any],
+    train: NDArray[np.bool_],
+    weight: Floats | None = None,
+    *,
+    classes: int,
+    workers: Workers = SERIAL,
 ) -> tuple[Floats, bool]:
     """Probabilities of a penalised logistic fit and whether it converged within MAX_ITERATIONS.
 
@@ -149,7 +156,7 @@ def logistic(
         return value, ((seen.T @ weighed(error, column) + penalty) / size).ravel()
 
     if binary and columns <= NEWTON_COLUMNS:
-        weights, converged = _newton(seen, penalised[:, 0], weight, loss)
+        weights, converged = _newton(seen, penalised[:, 0], weight, loss, workers=workers)
         return matrix.each(lambda rows: _sigmoid(rows @ weights), ones=True), converged
     from scipy import optimize
 
@@ -165,21 +172,32 @@ def logistic(
 
 
 def _newton(
-    seen: Floats, penalised: Floats, weight: Floats | None, loss: Callable[[Floats], tuple[float, Floats]]
+    seen: Floats,
+    penalised: Floats,
+    weight: Floats | None,
+    loss: Callable[[Floats], tuple[float, Floats]],
+    *,
+    workers: Workers,
 ) -> tuple[Floats, bool]:
-    """Minimise the binary `loss` by Newton's method with halved steps; whether it came to rest."""
+    """Minimise the binary `loss` by Newton's method with halved steps; whether it came to rest.
+
+    `workers` take blocks of rows, which are added up in their order.
+    """
     weights = np.zeros(seen.shape[1])
     value, gradient = loss(weights)
-    heavy = np.empty((min(NEWTON_ROWS, len(seen)), seen.shape[1]))  # one for all blocks
+
+    def curved(start: int) -> Floats:
+        block = seen[start : start + NEWTON_ROWS]
+        probability = _sigmoid(block @ weights)
+        curvature = probability * (1.0 - probability)
+        if weight is not None:
+            curvature *= weight[start : start + NEWTON_ROWS]
+        return np.asarray(block.T @ (block * curvature[:, None]))
+
     for _ in range(MAX_ITERATIONS):
         hessian = np.diag(penalised)
-        for start in range(0, len(seen), NEWTON_ROWS):
-            block = seen[start : start + NEWTON_ROWS]
-            probability = _sigmoid(block @ weights)
-            curvature = probability * (1.0 - probability)
-            if weight is not None:
-                curvature *= weight[start : start + NEWTON_ROWS]
-            hessian += block.T @ np.multiply(block, curvature[:, None], out=heavy[: len(block)])
+        for part in workers.here.map(curved, range(0, len(seen), NEWTON_ROWS)):
+            hessian += part
         # A trace of the identity keeps a perfectly separated intercept solvable.
         step = np.linalg.solve(hessian / len(seen) + 1e-12 * np.eye(len(weights)), gradient)
         decrement = float(gradient @ step)

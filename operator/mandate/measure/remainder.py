@@ -26,12 +26,15 @@ from mandate.evidence.schema import Fault
 from .metrics import METRICS, Floats, Point, Sample, UndefinedError, labels, logistic, probabilities, ranking
 from .metrics.point import STEADY_PRECISIONS, STEADY_SCORES, scores
 from .metrics.regression import steady_mean
+from .shelf import HELD, Shelf
 from .uncertainty import MIN_MINORITY, Summed, Sums
 
 FAITHFUL = 1e-3
 """The rest's share of a sum over all rows, below which too many digits are lost in taking the slice's away."""
 BLOCK = 1 << 14
 """Rows whose powers are taken at a time."""
+MIXED = 1 << 20
+"""Rows whose powers and products are there at a time, ten numbers each."""
 MAX_STEPS = 1 << 14
 """Different scores of positives up to which average precision has each of them; beyond, steps."""
 VARIES = 1e-6
@@ -76,9 +79,10 @@ class Taken:
 class Remainder:
     """All of a sample's rows, with their points, of which slices are taken away. Rows have no weights or clusters."""
 
-    def __init__(self, sample: Sample, whole: Mapping[str, Point | Fault]) -> None:
+    def __init__(self, sample: Sample, whole: Mapping[str, Point | Fault], *, shelf: Shelf = HELD) -> None:
+        self.shelf = shelf
         self.sample, self.total = sample, len(sample)
-        self.actual = sample.actual.astype(np.intp) if sample.actual.dtype.kind != "f" else None
+        self.actual = shelf.keep(sample.actual.astype(np.intp)) if sample.actual.dtype.kind != "f" else None
         points = {name: point for name, point in whole.items() if isinstance(point, Point)}
         self.values = {name: point.value for name, point in points.items()}
         self.whole = points
@@ -89,6 +93,15 @@ class Remainder:
             "calibration_slope": self._calibration_slope,
             "observed_expected": self._observed_expected,
         }
+
+    def ready(self) -> None:
+        """Prepare now what is of all rows, rather than with the first slice that is taken away."""
+        if self.sample.share is not None or not self.sample.binary or self.sample.score is None:
+            return
+        prepared = {"roc_auc": "_placements", "average_precision": "_steps", "calibration_slope": "_slope"}
+        for name in prepared:
+            if name in self.values:
+                getattr(self, prepared[name])
 
     def taken(self, code: NDArray[Any], size: int) -> list[Taken] | None:
         """What each of `size` values of a slice takes away, going through all rows once; `code` (n,) is each row's.
@@ -157,7 +170,7 @@ class Remainder:
         size = self.sample.classes
         if self.actual is None or self.sample.label is None or size**2 > self.total:
             return None
-        cell = self.actual * size + self.sample.label
+        cell = self.shelf.keep(self.actual * size + self.sample.label)
         return cell, np.bincount(cell, minlength=size**2)
 
     def _pairs(self, rows: Rows) -> Sample | None:
@@ -252,15 +265,20 @@ class Remainder:
     def _ranked(self) -> tuple[Rows, Floats, Floats]:
         """Each row's place among the distinct scores, and the positives and negatives at each."""
         place, count = self.sample.ranks
+        place = self.shelf.keep(place)
         hits = np.bincount(place[self.sample.actual], minlength=count).astype(np.float64)
-        return place, hits, np.bincount(place, minlength=count) - hits
+        misses = np.bincount(place, minlength=count) - hits
+        return place, self.shelf.keep(hits), self.shelf.keep(misses)
 
     @cached_property
     def _placements(self) -> tuple[_Side, _Side]:
         _, hits, misses = self._ranked
         below = np.cumsum(misses) - misses / 2
         above = self._positives - (np.cumsum(hits) - hits / 2)
-        return _Side(hits, below, others=self.total - self._positives), _Side(misses, above, others=self._positives)
+        return (
+            _Side(hits, self.shelf.keep(below), others=self.total - self._positives, shelf=self.shelf),
+            _Side(misses, self.shelf.keep(above), others=self._positives, shelf=self.shelf),
+        )
 
     def _roc_auc(self, rows: Rows, events: int | None, _: Taken | None) -> Summed | None:
         """DeLong's placements: a positive's is the negatives below it, less the slice's ones, over the rest's."""
@@ -282,10 +300,11 @@ class Remainder:
     def _steps(self) -> _Steps:
         place, hits, misses = self._ranked
         known = hits > 0
-        group = np.cumsum(known, dtype=np.intp)
+        group = self.shelf.empty(len(known), np.intp)
+        np.cumsum(known, out=group)
         lost: Floats = np.bincount(group, weights=misses, minlength=int(group[-1]) + 1).astype(np.float64)
         whole = self.whole["average_precision"]
-        return _Steps(group[place], self.sample.actual, whole, hits=hits[known], misses=lost[1:])
+        return _Steps(group[place], self.sample.actual, whole, hits=hits[known], misses=lost[1:], shelf=self.shelf)
 
     def _average_precision(self, rows: Rows, events: int | None, _: Taken | None) -> Summed | None:
         """As the metric itself, by steps of the scores that positives have."""
@@ -355,7 +374,7 @@ class Remainder:
 
     def _once(self, name: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         if name not in self._known:
-            self._known[name] = compute()
+            self._known[name] = self.shelf.keep(compute())
         return self._known[name]
 
     @cached_property
@@ -390,13 +409,14 @@ def _of_labels(name: str, pairs: Sample) -> Summed | None:
 class _Side:
     """Rows of one class by score: `count` (d,) of them at each, and `placed` (d,), how many others each is ahead of."""
 
-    def __init__(self, count: Floats, placed: Floats, *, others: int) -> None:
+    def __init__(self, count: Floats, placed: Floats, *, others: int, shelf: Shelf = HELD) -> None:
         self.count, self.placed, self.others, self.rows = count, placed, others, int(count.sum())
         self.sum = float(count @ placed)
         self.middle = self.sum / self.rows / others
-        self.away = placed / others - self.middle
-        self.until = np.zeros((len(count) + 1, 5))
+        self.away: Floats = shelf.keep(placed / others - self.middle)
+        self.until: Floats = shelf.empty((len(count) + 1, 5), np.float64)
         """Sums of the deviations' powers over the scores before each, side by side: they are asked for together."""
+        self.until[0] = 0.0
         each = count.copy()
         for power in range(5):
             np.cumsum(each, out=self.until[1:, power])
@@ -440,12 +460,17 @@ class _Steps:
     lie evenly over a step, and what that does to the whole's own number is taken off each rest's, which differs little.
     """
 
-    def __init__(self, group: Rows, actual: NDArray[np.bool_], whole: Point, *, hits: Floats, misses: Floats) -> None:
-        above = np.cumsum((hits + misses)[::-1])[::-1]
-        if len(hits) <= MAX_STEPS:
-            level = np.arange(len(hits))
-        else:  # one by one where there are few rows above
-            level = np.where(above < FINE, above, FINE * (1.0 + np.log(above / FINE))).astype(np.intp)
+    def __init__(
+        self,
+        group: Rows,
+        actual: NDArray[np.bool_],
+        whole: Point,
+        *,
+        hits: Floats,
+        misses: Floats,
+        shelf: Shelf = HELD,
+    ) -> None:
+        level = np.arange(len(hits)) if len(hits) <= MAX_STEPS else _levels(hits, misses)
         begins = np.diff(level, prepend=level[0] + 1) != 0
         start = np.flatnonzero(begins)
         sizes = np.diff(start, append=len(hits))
@@ -453,7 +478,10 @@ class _Steps:
         self.within = (sizes + 1) / (2 * sizes)
         """What share of a step's rows is above one of them, and itself, on average."""
         step = np.concatenate([[0], np.cumsum(begins)])
-        self.cell = 2 * step[group] + actual
+        cell = step[group]
+        cell *= 2
+        cell += actual
+        self.cell: Rows = shelf.keep(cell)
         """Each row's step, from 1 on, and 0 below all positives; and whether it is positive."""
         self.off, self.grown, self.moved = 0.0, np.ones(3), 0.0
         positives, none = int(hits.sum()), np.empty(0, dtype=np.intp)
@@ -529,6 +557,18 @@ class _Fit:
         return float(beta[1]), (powers[0], powers[1], powers[2]), sums
 
 
+def _levels(hits: Floats, misses: Floats) -> Rows:
+    """Which step each score of positives is in: one by one where there are few rows above. In place: they are many."""
+    above = (hits + misses)[::-1]
+    np.cumsum(above, out=above)
+    level = above[::-1] / FINE
+    np.log(level, out=level)
+    level += 1.0
+    level *= FINE
+    np.copyto(level, above[::-1], where=above[::-1] < FINE)
+    return level.astype(np.intp)
+
+
 def _rising(places: Rows) -> Rows:
     """Sorted, which they are where rows are in their scores' order."""
     return places if (places[1:] >= places[:-1]).all() else np.sort(places)
@@ -545,9 +585,13 @@ def _up_to(order: int, values: Floats) -> Floats:
 
 def _powers(away: Floats, times: Floats | None = None) -> Powers:
     """Of `away` (n,), each of them so many `times`."""
-    squares = away * away
-    second = squares if times is None else squares * times
-    return float(second.sum()), float(second @ away), float(second @ squares)
+    found = np.zeros(3)
+    for start in range(0, len(away), MIXED):
+        some = away[start : start + MIXED]
+        squares = some * some
+        second = squares if times is None else squares * times[start : start + MIXED]
+        found += (second.sum(), second @ some, second @ squares)
+    return float(found[0]), float(found[1]), float(found[2])
 
 
 def _first_powers(away: Floats) -> Floats:
@@ -557,10 +601,11 @@ def _first_powers(away: Floats) -> Floats:
 def _mixed(a: Floats, b: Floats) -> Floats:
     """(3, 5): sums of a^(k - j) b^j for k of 2, 3, 4 and j up to k."""
     found = np.zeros((3, 5))
-    ups, downs = _up_to(4, a), _up_to(4, b)
-    for k in (2, 3, 4):
-        for j in range(k + 1):
-            found[k - 2, j] = ups[k - j] @ downs[j]
+    for start in range(0, len(a), MIXED):
+        ups, downs = _up_to(4, a[start : start + MIXED]), _up_to(4, b[start : start + MIXED])
+        for k in (2, 3, 4):
+            for j in range(k + 1):
+                found[k - 2, j] += ups[k - j] @ downs[j]
     return found
 
 

@@ -9,6 +9,8 @@ from .split import PARTS, Keys, Split
 
 FITTED_ROWS = 1 << 20
 """Rows of each part at most."""
+BLOCK = 1 << 20
+"""Rows whose keys are mixed at a time."""
 _APART = np.uint64(0x6D616E64617465)
 """Sets the draw apart from whatever else is drawn by keys: the split, the sketch of its rows."""
 
@@ -22,7 +24,9 @@ def fitted_rows(split: Split, *, limit: int = FITTED_ROWS) -> NDArray[np.intp]:
     if not sampled(split, limit=limit):
         return np.argsort(split.keys, kind="stable")
     kept = np.zeros(len(split.keys), dtype=np.bool_)
-    hashed = mix(split.keys ^ _APART)
+    hashed = np.empty_like(split.keys)
+    for start in range(0, len(hashed), BLOCK):
+        hashed[start : start + BLOCK] = mix(split.keys[start : start + BLOCK] ^ _APART)
     for part in PARTS:
         rows = np.flatnonzero(split.rows(part))
         if len(rows) > limit:

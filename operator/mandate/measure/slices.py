@@ -16,6 +16,7 @@ from mandate.evidence.schema import Fault, FoundEdges
 from mandate.evidence.slices import CROSS, MISSING, range_names
 
 from .table import MeasureError, is_numeric, known_codes, numbers
+from .work import SERIAL, Workers
 
 MAX_VALUES = 100
 """More values than this in one slice are no slices but rows."""
@@ -54,14 +55,18 @@ def assign_all(
     *,
     train: NDArray[np.bool_],
     withhold: Callable[[spec.Slice, Sliced], Sliced] | None = None,
+    workers: Workers = SERIAL,
 ) -> tuple[Sliced, ...]:
     """Each row's value of every slice, in the order in which they were declared; `train` (n,) marks training rows.
 
-    Missing is a value of its own. `withhold` renames the values of personal columns, before they are crossed.
+    Missing is a value of its own. `withhold` renames the values of personal columns, before they are crossed. `workers`
+    take a column each.
 
     Raises SliceNotNumeric, EdgesNotRising, MissingColumn, UnknownSlice.
     """
-    plain = {item.name: _by_column(table, item, train=train) for item in declared if item.cross is None}
+    of_columns = [item for item in declared if item.cross is None]
+    coded = workers.here.map(lambda item: _by_column(table, item, train=train), of_columns)
+    plain = {item.name: found for item, found in zip(of_columns, coded, strict=True)}
     if withhold is not None:
         plain = {item.name: withhold(item, plain[item.name]) for item in declared if item.cross is None}
     for item in declared:
@@ -107,7 +112,8 @@ def quantile_edges(values: NDArray[np.float64], ranges: int) -> tuple[float, ...
     The k-th edge is the value with k n // ranges values before it in their order, unless nothing lies below it. Rounded
     down to a tenth of the narrowest range's order of magnitude: an edge is seldom the value of one row.
     """
-    finite = np.sort(values[np.isfinite(values)])
+    finite = values[np.isfinite(values)]
+    finite.sort()
     if not len(finite):
         return ()
     places = [k * len(finite) // ranges for k in range(1, ranges)]
@@ -156,7 +162,7 @@ def _by_column(table: pa.Table, declared: spec.Slice, *, train: NDArray[np.bool_
                 f"data.slices {declared.name!r}: column {column!r} isn't numeric; remove edges and quantiles",
             )
         return _by_range(declared, numbers(table, column), train=train)
-    texts, code = known_codes(table, column)
+    texts, code = known_codes(table, column, narrow=True)
     return _sliced(declared, texts, code, missing=bool((code == len(texts)).any()))
 
 
@@ -204,7 +210,7 @@ def _crossed(declared: spec.Slice, first: Sliced, second: Sliced) -> Sliced:
             fault=hindered.fault,
             personal=personal,
         )
-    pairs, code = np.unique(first.code * second.found + second.code, return_inverse=True)
+    pairs, code = np.unique(first.code.astype(np.intp) * second.found + second.code, return_inverse=True)
     if len(pairs) > MAX_VALUES:
         return replace(_sliced(declared, range(len(pairs)), code), personal=personal)
     texts = [f"{first.values[pair // second.found]}{CROSS}{second.values[pair % second.found]}" for pair in pairs]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from mandate.api.criteria import seconds
 from mandate.evidence.canonical import canonical
 
 from .overlap import overlap
+from .shelf import HELD, Shelf
 from .table import MeasureError, column, texts
 from .work import SERIAL, Workers
 
@@ -55,6 +56,10 @@ class Split:
         """The same split with its rows in another order."""
         return Split(part=self.part[rows], keys=self.keys[rows], digest=self.digest)
 
+    def kept(self, shelf: Shelf) -> Split:
+        """The same split, where `shelf` keeps what is of every row."""
+        return replace(self, keys=shelf.keep(self.keys))
+
     def counts(self) -> dict[str, int]:
         """Rows per part, and `none` for the rest."""
         return {part: int(self.rows(part).sum()) for part in PARTS} | {"none": int((self.part == NONE).sum())}
@@ -66,13 +71,28 @@ class Split:
             self._shared[one, other] = found.shared
         return self._shared[one, other]
 
+    def repeated(self, part: Part, *, workers: Workers = SERIAL) -> int:
+        """Rows of `part` whose key also occurs in a part before it: a model has learnt them, or its cut-off was chosen
+        on them. A row that occurs in two such parts counts once."""
+        place = PARTS.index(part)
+        before = [one for one in PARTS[:place] if (self.part == PARTS.index(one)).any()]
+        if len(before) <= 1:
+            return self.shared(before[0], part, workers=workers) if before else 0
+        earlier = (self.part != NONE) & (self.part < place)
+        return overlap(self.keys[earlier], self.keys[self.rows(part)], workers=workers).shared
+
     @cached_property
     def _shared(self) -> dict[tuple[Part, Part], int]:
         return {}
 
     def sketch(self, part: Part) -> tuple[str, ...]:
         """The smallest distinct keys of a part as 16 hex digits (bottom-k sketch, Broder 1997)."""
-        return tuple(f"{key:016x}" for key in np.unique(self.keys[self.rows(part)])[:SKETCH_SIZE])
+        keys, size = self.keys[self.rows(part)], SKETCH_SIZE
+        while True:  # a few are sorted sooner than all; keys that occur often may need more of them
+            some = keys if size >= len(keys) else np.partition(keys, size)[:size]
+            if len(smallest := np.unique(some)) >= SKETCH_SIZE or size >= len(keys):
+                return tuple(f"{key:016x}" for key in smallest[:SKETCH_SIZE])
+            size *= 4
 
 
 def row_keys(table: pa.Table, *, target: str, identity: str | None) -> Keys:
@@ -157,8 +177,11 @@ def divide(table: pa.Table, *, how: spec.Split, task: spec.Task) -> Split:
     return _checked(part, keys)
 
 
-def join(tables: Mapping[Part, pa.Table], *, task: spec.Task) -> tuple[pa.Table, Split]:
-    """Parts that were given one by one, as one table with its split; only columns that all parts have are kept."""
+def join(tables: Mapping[Part, pa.Table], *, task: spec.Task, shelf: Shelf = HELD) -> tuple[pa.Table, Split]:
+    """Parts that were given one by one, as one table with its split; only columns that all parts have are kept.
+
+    `shelf` is where the rows' keys lie.
+    """
     given = [part for part in PARTS if part in tables]
     names = [name for name in tables["test"].column_names if all(name in tables[part].column_names for part in given)]
     try:
@@ -171,7 +194,7 @@ def join(tables: Mapping[Part, pa.Table], *, task: spec.Task) -> tuple[pa.Table,
     keys = np.concatenate(
         [row_keys(tables[part].select(names), target=task.target, identity=task.id) for part in given]
     )
-    return table, _checked(part, keys)
+    return table, _checked(part, keys).kept(shelf)
 
 
 def _checked(part: NDArray[np.int8], keys: Keys) -> Split:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from mandate.evidence.slices import MISSING
 
+BLOCK = 1 << 20
+"""Rows that are texts at a time."""
+
 
 class MeasureError(Exception):
     """The inputs can't be measured. `code` is CamelCase and stable; the message says where, what and what to do."""
@@ -71,7 +74,10 @@ class Ordered:
 def column(table: pa.Table, name: str) -> pa.Array:
     """One column in one piece, dictionaries decoded; raises MissingColumn."""
     _known(table, name)
-    values = table.column(name)
+    return _in_one(table.column(name))
+
+
+def _in_one(values: pa.ChunkedArray) -> pa.Array:
     values = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
     if isinstance(values, pa.ChunkedArray):
         values = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], type=values.type)
@@ -96,6 +102,20 @@ def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
             raise MeasureError("NotNumeric", f"column {name!r} holds {values.type}, expected numbers")
     result: NDArray[np.float64] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return result
+
+
+def numbers_at(table: pa.Table, name: str, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """A numeric column at the places `rows` (m,), (m,) float64, missing as NaN; raises as `numbers`. A block at a time,
+    so that there is little in memory beside what is given back."""
+    _known(table, name)
+    of, places = (table.table, table.rows) if isinstance(table, Ordered) else (table, None)
+    column_ = of.column(name)
+    found = np.empty(len(rows), dtype=np.float64)
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK]
+        values = column_.take(pa.array(some if places is None else places[some]))
+        found[start : start + BLOCK] = numbers(pa.table({name: values}), name)
+    return found
 
 
 def is_numeric(table: pa.Table, name: str) -> bool:
@@ -129,19 +149,33 @@ def text_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.
     return (*found, MISSING) if len(code) and int(code.max()) == len(found) else found, code
 
 
-def known_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.intp]]:
-    """Sorted distinct texts of a column and each row's index into them; where it is missing, their number."""
-    if isinstance(table, Ordered) and table.whole:  # numbers are put into order sooner than texts
-        names_, code = known_codes(table.table, name)
-        return names_, code[table.rows]
-    encoded = texts(column(table, name), name=name).dictionary_encode()
-    names: list[str] = encoded.dictionary.to_pylist()
-    order = sorted(range(len(names)), key=names.__getitem__)
-    rank = np.empty(len(names) + 1, dtype=np.intp)
-    rank[order] = np.arange(len(names))
-    rank[len(names)] = len(names)
-    place = pc.fill_null(encoded.indices, len(names)).to_numpy(zero_copy_only=False)
-    return tuple(names[i] for i in order), rank[place]
+def known_codes(table: pa.Table, name: str, *, narrow: bool = False) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """Sorted distinct texts of a column and each row's index into them; where it is missing, their number.
+
+    With `narrow` the indices are of as few bytes as hold them.
+    """
+    whole = isinstance(table, Ordered) and table.whole  # numbers are put into order sooner than texts
+    names, rank, place = short_codes(table.table if whole else table, name)
+    if narrow:
+        rank = rank.astype(np.min_scalar_type(-len(names) - 1))
+    return names, rank[place[table.rows]] if whole else rank[place]
+
+
+def short_codes(table: pa.Table, name: str) -> tuple[tuple[str, ...], NDArray[np.intp], NDArray[np.int32]]:
+    """As `known_codes`, in half the memory: `place` (n,) of each row, and `rank` of each place, the code."""
+    _known(table, name)
+    values = table.column(name)
+    known: dict[str, int] = {}
+    place = np.empty(len(values), dtype=np.int32)
+    for start in range(0, len(values), BLOCK):  # texts of all rows would take many times what their codes do
+        encoded = texts(_in_one(values.slice(start, BLOCK)), name=name).dictionary_encode()
+        own = [known.setdefault(text, len(known)) for text in encoded.dictionary.to_pylist()]
+        found = pc.fill_null(encoded.indices, len(own)).to_numpy(zero_copy_only=False)
+        place[start : start + BLOCK] = np.array([*own, -1], dtype=np.int32)[found]
+    names = tuple(sorted(known))
+    rank = np.full(len(names) + 1, len(names), dtype=np.intp)  # the last one is of what is missing
+    rank[[known[text] for text in names]] = np.arange(len(names))
+    return names, rank, place
 
 
 def as_text(values: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -32,8 +32,9 @@ from mandate.evidence.weakest import MAX_LISTED, Loss, Side, Weakest, WeakSlice
 
 from .metrics import Floats, Sample
 from .metrics.probabilities import TINY
+from .shelf import HELD, Shelf
 from .slices import Codes, Sliced, edge_text, quantile_edges, ranges, value_names
-from .table import MeasureError, is_numeric, known_codes, numbers
+from .table import MeasureError, is_numeric, known_codes, numbers_at
 from .uncertainty import MIN_CLUSTERS, Clusters, Spread
 
 LEVEL = 0.05
@@ -62,6 +63,10 @@ class Axis:
     name: str
     values: tuple[str, ...]
     code: NDArray[np.signedinteger]
+
+    def kept(self, shelf: Shelf) -> Axis:
+        """The same, where `shelf` keeps the codes."""
+        return replace(self, code=shelf.keep(self.code))
 
     @cached_property
     def sides(self) -> tuple[Side, ...]:
@@ -113,18 +118,19 @@ def axes(
     train: NDArray[np.bool_],
     test: NDArray[np.intp],
     personal: Collection[str] = (),
+    shelf: Shelf = HELD,
 ) -> tuple[tuple[Axis, ...], tuple[str, ...]]:
     """The `declared` slices but crosses, then further `columns`; and in words what was left out.
 
     A slice that has too many values is searched by its column. Edges of numbers come from the rows that `train` (n,)
     marks, or from the test rows where it marks none; `test` holds indices. Columns in `personal` are searched as slices
-    only, whose values have names that tell nothing.
+    only, whose values have names that tell nothing. `shelf` is where their codes lie.
     """
     found: dict[str, Axis] = {}
     names, said = [], []
     for item, of in zip(slices, declared, strict=True):
         if of.column is not None and item.fault is None:
-            found[item.name] = _most(item.name, item.values, item.code[test])
+            found[item.name] = _most(item.name, item.values, item.code[test]).kept(shelf)
         elif of.column is not None:
             names.append(of.column)
     sliced = {of.column for item, of in zip(slices, declared, strict=True) if item.fault is None}
@@ -140,7 +146,7 @@ def axes(
     for name in kept:
         label = name if name not in found else f"column {name}"
         try:
-            found[label] = _column(table, name, label, known=known, test=test)
+            found[label] = _column(table, name, label, known=known, test=test).kept(shelf)
         except (MeasureError, pa.ArrowNotImplementedError) as error:
             said.append(f"column {name[:64]!r}: {error}"[:512])
     return tuple(found.values()), tuple(said[:8])
@@ -239,10 +245,9 @@ def _largest(counts: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.int
 
 def _column(table: pa.Table, name: str, label: str, *, known: NDArray[np.bool_], test: NDArray[np.intp]) -> Axis:
     if is_numeric(table, name):
-        found = numbers(table, name)
-        tested = found[test]
+        tested = numbers_at(table, name, test)
         if any(len(np.unique(some)) > BINS for some in (tested[: 100 * BINS], tested)):  # most columns show it soon
-            edges = quantile_edges(found[known], BINS)
+            edges = quantile_edges(numbers_at(table, name, np.flatnonzero(known)), BINS)
             return _most(label, *ranges(tested, edges, range_names([edge_text(edge) for edge in edges])))
     texts, code = known_codes(table, name)
     kept, place = _largest(np.bincount(code[test], minlength=len(texts) + 1))

@@ -56,7 +56,10 @@ class Serial:
 
         def submit(function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
             done: Future[Any] = Future()
-            done.set_result(function(*arguments, **options))
+            try:
+                done.set_result(function(*arguments, **options))
+            except Exception as error:  # as of threads: told when its result is asked for
+                done.set_exception(error)
             return done
 
         yield submit

@@ -39,6 +39,7 @@ class Rules:
     """What the spec says about climbing. `steps` rise and end at 100; a provider without shares has (100,).
 
     `live` are the levels at which gates ask something of live rows; `approvals` those that need a person's sign-off.
+    `drill`: before Automate, the fallback must have answered a drill.
     """
 
     target: Level
@@ -49,6 +50,7 @@ class Rules:
     on_degradation: Degradation = "Demote"
     live: frozenset[Level] = frozenset()
     approvals: frozenset[Level] = frozenset()
+    drill: bool = False
 
     def __post_init__(self) -> None:
         rising = all(later > earlier for earlier, later in pairwise(self.steps))
@@ -144,7 +146,8 @@ class Inputs:
     nothing can be seen of a revision in use, for those that are missing in `seen`; `alone` why nothing is seen of one
     beside the champion. `true` is what the provider reads back, `ready` the revisions with a Pod that is ready,
     `broken` those that can't work, and why, `misdrawn` those whose share of the requests isn't as declared.
-    `drilled`: a drill is seen to once it is known what came of it.
+    `drilled`: a drill is seen to once it is known what came of it. `undrilled`: why the fallback isn't known to answer,
+    in words; empty only where the last drill of it was answered.
     """
 
     revision: str = ""
@@ -158,6 +161,7 @@ class Inputs:
     approved: Mapping[str, frozenset[Level]] = field(default_factory=dict)
     verbs: tuple[Verb, ...] = ()
     drilled: Drilled | None = None
+    undrilled: str = "no drill is on record"
     true: Shares = field(default_factory=Shares)
     ready: frozenset[str] = frozenset()
     broken: Mapping[str, str] = field(default_factory=dict)

@@ -4,8 +4,8 @@
 
 `step` is level-triggered: it is given everything that is known, and says who stands where afterwards. The same step
 again at the same instant changes nothing. A step up needs the verdict on test evidence, what the present level must
-have seen in use, the live gates, the approvals, and that nothing is paused; a step down needs one reason. `promote`
-skips the time that a rung must last, never evidence.
+have seen in use, the live gates, the approvals, for Automate a drill of the fallback where it is asked, and that
+nothing is paused; a step down needs one reason. `promote` skips the time that a rung must last, never evidence.
 
 Clocks: nothing is reckoned from a moment before the last one on record, and nobody rises while the clock stands before
 it. So a clock that goes backwards makes waits longer, never shorter.
@@ -585,6 +585,9 @@ def _missing(holder: Holder, state: State, inputs: Inputs, clock: _Clock) -> tup
         found.append(Missing(f"its share isn't as declared: {inputs.misdrawn[holder.revision]}"))
     if level in rules.approvals and level not in inputs.approved.get(holder.revision, frozenset()):
         found.append(Missing(f"nobody approved {level} yet"))
+    if rules.drill and level == "Automate" and inputs.undrilled:
+        words = f"the fallback isn't proven to answer: {inputs.undrilled}; ask for one with kubectl mandate drill"
+        found.append(Missing(words))
     return tuple(found)
 
 

@@ -23,7 +23,12 @@ WHOLE = (100,)
 
 
 def rules_of(
-    autonomy: Autonomy, gates: tuple[Gate, ...], *, whole: bool, approvals: frozenset[Level] = frozenset()
+    autonomy: Autonomy,
+    gates: tuple[Gate, ...],
+    *,
+    whole: bool,
+    approvals: frozenset[Level] = frozenset(),
+    drill: bool = False,
 ) -> Rules:
     """The rules in a spec; `whole` where the provider can't divide traffic."""
     return Rules(
@@ -35,6 +40,7 @@ def rules_of(
         on_degradation=autonomy.on_degradation,
         live=live_levels(gates),
         approvals=approvals,
+        drill=drill,
     )
 
 

@@ -43,7 +43,7 @@ def settings_digest(spec: ModelDeploymentSpec, evidence: Evidence) -> str:
         "sampling": spec.data.sampling,
     }
     output = stated(spec.model.output.model_copy(update={"cutoff": "0.5", "choose": None}))
-    said = {"task": stated(spec.task), "output": output, "cutoff": str(cutoff)}
+    said = {"task": stated(effective(spec).task), "output": output, "cutoff": str(cutoff)}
     said |= {} if spec.data.windows is None else {"windows": stated(spec.data.windows)}
     return digest(said | {name: sorted(map(digest, map(stated, items))) for name, items in listed.items()})
 

@@ -49,6 +49,8 @@ ON_THE_LIMIT = 100.0
 """From this multiple of the present sample on, more rows are no advice: the value sits on the limit …"""
 FEASIBLE = 10_000
 """… unless this many would do."""
+NOTHING = 1e-9
+"""A gap of at most this share of its standard error would take some 10^19 times the sample: it is the limit itself."""
 
 CUT_OFF = "cut_off"
 """Metric of the gate that holds a chosen cut-off to the declared one; no metric of the catalogue."""
@@ -443,7 +445,7 @@ def _compared(
     lead = (lower + upper) / 2
     needed, unit, advice = None, "rows", ""
     if verdict == "Inconclusive":
-        needed, unit, advice = _grow(estimate, growth_to_decide(gap=lead, se=_se(lower, upper, alpha), alpha=alpha))
+        needed, unit, advice = _grow(estimate, _times(gap=lead, se=_se(lower, upper, alpha), alpha=alpha))
     elif verdict == "Fail":
         advice = f"; what may help: {remedy(estimate.quantity, too_low=True)}"
     words = {"Pass": "meets", "Fail": "misses", "Inconclusive": "can't be told from"}[verdict]
@@ -532,7 +534,7 @@ def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower
             return size / interval.trials
         case StudentT() as interval:
             gap = link(interval.link, end) - interval.centre
-            return growth_to_decide(gap=gap, se=interval.se, alpha=alpha) if math.isfinite(gap) else 0.0
+            return _times(gap=gap, se=interval.se, alpha=alpha) if math.isfinite(gap) else 0.0
         case AllPairs(pairs=pairs):
             # In the pairs' own scale: every pair that still reaches over the limit must come inside.
             limit = -math.log(end) if estimate.quantity.shape == "ratio" else end
@@ -541,7 +543,7 @@ def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower
             ]
             return max(
                 (
-                    growth_to_decide(gap=limit - gap, se=interval.se, alpha=alpha)
+                    _times(gap=limit - gap, se=interval.se, alpha=alpha)
                     for gap, interval in reach
                     if max(map(abs, student_limits(interval, alpha))) > limit
                 ),
@@ -552,7 +554,12 @@ def _growth(estimate: Estimate, value: float, end: float, *, alpha: float, lower
                 return math.inf
             # Limits of a quantile lie as far off as its tail is long: the side that straddles tells.
             far = upper - value if end >= value else value - lower
-            return growth_to_decide(gap=end - value, se=far / -normal_quantile(alpha), alpha=alpha)
+            return _times(gap=end - value, se=far / -normal_quantile(alpha), alpha=alpha)
+
+
+def _times(*, gap: float, se: float, alpha: float) -> float:
+    """How many times the present sample decides; infinite where the gap is next to nothing beside its error."""
+    return math.inf if abs(gap) <= NOTHING * se else growth_to_decide(gap=gap, se=se, alpha=alpha)
 
 
 def _se(lower: float, upper: float, alpha: float) -> float:

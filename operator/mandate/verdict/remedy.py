@@ -28,7 +28,7 @@ _TOO_HIGH = {
     "false_positive_rate": "raise model.output.cutoff, or train on more rows of this kind",
     "expected_cost": "let model.output.choose find the cut-off that costs least on the validation rows",
     "error_growth": "train again more often, or on columns that tell what changes with time",
-    "shared_rows": "take the shared rows out of training, and train again",
+    "shared_rows": "take the shared rows out of training and validation, and train again",
     "changed_columns": "look at what the report says of each column: its source, its unit, how the rows were divided",
     "label_noise": "have a third person settle the rows on which the target and annotators differ",
     "leaks": "take out what the report's findings name, and train again",

@@ -1,11 +1,11 @@
-"""What a level requires beside its gates: numbers that are of everyone, a declared lineage, a promised latency."""
+"""What a level requires beside its gates: numbers of everyone, a declared lineage, latency and fallback."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mandate.api.criteria import DECLARED_LATENCY, DECLARED_LINEAGE, LEVELS, REVEALED_LABELS, Level
+from mandate.api.criteria import DECLARED_FALLBACK, DECLARED_LATENCY, DECLARED_LINEAGE, LEVELS, REVEALED_LABELS, Level
 from mandate.api.defaults import are_built_in
 from mandate.api.kinds import ModelDeploymentSpec, VerdictWord
 from mandate.api.spec import RiskTier
@@ -17,6 +17,7 @@ TITLES = {
     "revealed_labels": "Numbers are of everyone",
     "declared_lineage": "Lineage declared",
     "declared_latency": "Latency declared",
+    "declared_fallback": "Fallback declared",
 }
 """By what stands where a gate has its metric."""
 STEPS = {
@@ -31,18 +32,25 @@ UNPROMISED = (
     "not declared: how fast answers must come, and under which load; declare it, such as "
     "serving.latency: {p99: 40ms, load: 50/s}"
 )
+UNANSWERED = (
+    "not declared: what answers where no model may; declare it, such as "
+    "useCase.fallback: {serviceRef: {name: rules, port: 8080}}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Required:
     """From which levels on what is asked; None where it never is. `undeclared`: lineage fields that say nothing;
-    `promised`: whether it is declared how fast answers must come."""
+    `promised`: whether it is declared how fast answers must come; `covered`: whether a fallback is declared. That it
+    was drilled is nothing that evidence of a model can say: the ladder asks it before Automate."""
 
     labels: Level | None = None
     lineage: Level | None = None
     undeclared: tuple[str, ...] = ()
     latency: Level | None = None
     promised: bool = False
+    fallback: Level | None = None
+    covered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +69,17 @@ def required(spec: ModelDeploymentSpec) -> Required:
     """What a spec requires."""
     built_in: Level | None = "Suggest" if spec.model.source.columns is None and are_built_in(spec) else None
     promised = spec.serving.latency is not None or any(gate.metric == "latency_p99" for gate in spec.gates)
+    covered = spec.use_case.fallback is not None
     if (asked := spec.readiness) is None:
-        return Required(latency=built_in, promised=promised)
+        return Required(latency=built_in, promised=promised, fallback=built_in, covered=covered)
     return Required(
         labels=asked.labels,
         lineage=asked.lineage,
         undeclared=undeclared(spec),
         latency=asked.latency or built_in,
         promised=promised,
+        fallback=asked.fallback or built_in,
+        covered=covered,
     )
 
 
@@ -122,6 +133,15 @@ def found(asks: Required, evidence: Evidence, *, level: Level, tier: RiskTier) -
             verdict="Pass" if asks.promised else "Inconclusive",
             requirement="declared",
             message="it is declared how fast answers must come" if asks.promised else UNPROMISED,
+            asked=True,
+        )
+    if _from(asks.fallback, level):
+        yield Found(
+            name=DECLARED_FALLBACK,
+            metric="declared_fallback",
+            verdict="Pass" if asks.covered else "Inconclusive",
+            requirement="declared",
+            message="it is declared what answers where no model may" if asks.covered else UNANSWERED,
             asked=True,
         )
 

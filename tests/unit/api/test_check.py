@@ -117,7 +117,9 @@ def test_rankings_are_good_specs_and_have_default_gates() -> None:
     }
     plain = {**ranking("task.topK", ...), "gates": [], "baselines": []}
     default = effective(load_spec(plain))
-    assert [gate.metric for gate in default.gates] == ["finite_answers", "shared_rows", "ndcg", "ndcg"]
+    assert [gate.metric for gate in default.gates] == ["finite_answers", "shared_rows", "ndcg_at_k", "ndcg_at_k"]
+    assert default.task.top_k == 10
+    assert evaluation_spec("search", load_spec(plain)).task.top_k == 10
     assert "random" in {baseline.name for baseline in default.baselines}
 
 

@@ -33,6 +33,26 @@ def test_a_table_becomes_a_manifest_that_runs(project: Project) -> None:
     assert project.run("evaluate", "-f", "new.yaml") in (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("ages", "expected"),
+    [
+        ([20 + row % 60 for row in range(240)], {"edges": ["35", "50", "64"]}),
+        ([(row % 60 - 30) / 300 for row in range(240)], {"quantiles": 4}),  # as scaled columns are
+        ([(row % 60 - 30) * 1e17 for row in range(240)], {"quantiles": 4}),
+        ([7 if row % 4 else row for row in range(240)], {"edges": ["7"]}),
+    ],
+)
+def test_a_slice_of_numbers_has_edges_that_keep_its_quartiles_apart(
+    project: Project, ages: list[float], expected: dict[str, object]
+) -> None:
+    lines = [f"{age},{row},{'good' if row % 3 else 'bad'}" for row, age in enumerate(ages)]
+    project.write("a.csv", "\n".join(["age,score,risk", *lines]) + "\n")
+    assert project.run("init", "a.csv", "--target", "risk", "--out", "a.yaml") == 0, project.err
+    (found,) = yaml.safe_load((project.folder / "a.yaml").read_text())["spec"]["data"]["slices"]
+    assert found == {"name": "age", "column": "age", "sensitive": True} | expected
+    assert project.run("split", "-f", "a.yaml") == 0, project.err
+
+
 def test_a_ranking_is_measured_on_its_scores(project: Project) -> None:
     rows = [
         f"{query:03},{row},{(row * 7 + query) % 3},{row % 3 - query % 2},{'fm'[query % 2]},{'fm'[row % 2]}"

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from mandate.api.kinds import ModelDeploymentStatus
+from mandate.api.kinds import FallbackDrill, ModelDeploymentStatus
 from mandate.api.moments import instant
 from mandate.controller.choice import understood
 from mandate.controller.conditions import find
 from mandate.controller.decide import decide
-from mandate.controller.drill import PATH, RequestError, request_of
+from mandate.controller.drill import PATH, RequestError, request_of, undrilled
 from mandate.controller.driller import MOST_BYTES, Driller
 from mandate.controller.events import changes, told
 from mandate.controller.snapshot import DrillOutcome, ModelSnapshot
@@ -303,3 +303,24 @@ def test_a_drill_moves_nobody() -> None:
     status = decided(replace(after(asking(), before), drill=outcome_of(False, "NoAnswer")))
     for field in ("champion", "candidate", "previous", "refused", "paused", "halted"):
         assert getattr(status, field) == getattr(before, field)
+
+
+@pytest.mark.parametrize(
+    ("drill", "words"),
+    [
+        (None, "no drill is on record"),
+        ({"answered": True}, ""),
+        ({"answered": False}, "for the test"),
+        ({"answered": None}, "for the test"),
+        ({"answered": True, "service": "another"}, "another fallback was drilled"),
+        ({"answered": True, "port": 81}, "another fallback was drilled"),
+    ],
+)
+def test_only_an_answer_of_the_fallback_that_is_declared_now_proves_it(drill: Object | None, words: str) -> None:
+    usual: Object = {"at": "2026-01-02T00:00:00Z", "by": "ann", "service": "rule", "port": 80, "reason": "Known"}
+    record = None if drill is None else FallbackDrill(**(usual | {"message": "for the test"} | drill))
+    found = undrilled(record, understood(asking().mdep))
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
+    bare = understood(declared("1"))
+    assert undrilled(record, bare) == "spec.useCase.fallback isn't declared"

@@ -10,7 +10,7 @@ from mandate.api import spec
 from mandate.evidence.schema import Computed, Evidence, Fault, Measured, computed_bytes
 from mandate.measure.answers import Answers
 from mandate.measure.containers import Asked
-from mandate.measure.engine import settings_digest
+from mandate.measure.digests import settings_digest
 from mandate.verdict.judge import judge
 from tests.unit.measure.test_engine import Case, find
 

@@ -4,9 +4,9 @@ import pytest
 
 from mandate.evidence.canonical import canonical
 from mandate.evidence.data import DataEvidence
-from mandate.measure.data.parts import examine
+from mandate.measure.data.parts import Asked, compared, leaked, together
 from mandate.measure.split import Split
-from mandate.measure.work import Threads
+from mandate.measure.work import SERIAL, Threads
 
 ROWS = 3000
 
@@ -17,6 +17,10 @@ def rows(**changes):
     columns |= {"who": np.arange(ROWS), "at": np.arange(ROWS)} | changes
     part = np.repeat(np.array([0, 1, 2], np.int8), [1800, 600, 600])
     return pa.table(columns), Split(part=part, keys=np.arange(ROWS, dtype=np.uint64), digest="sha256:" + "0" * 64)
+
+
+def examine(table, split, *, workers=SERIAL, **asked):
+    return together(*(look(table, split, Asked(**asked), workers=workers) for look in (compared, leaked)))
 
 
 def examined(table, split, **kwargs):

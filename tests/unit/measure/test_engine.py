@@ -14,7 +14,8 @@ from mandate.inference.client import Usage
 from mandate.inference.load import Loaded
 from mandate.measure.answers import Answers
 from mandate.measure.data.profile import profile
-from mandate.measure.engine import compute, settings_digest
+from mandate.measure.digests import settings_digest
+from mandate.measure.engine import compute
 from mandate.measure.metrics import METRICS
 from mandate.measure.remainder import Remainder
 from mandate.measure.split import PARTS, Split, divide, join
@@ -567,7 +568,7 @@ def test_every_class_is_measured_against_all_others():
 
 
 def test_too_many_classes_are_told_not_measured_one_by_one(monkeypatch):
-    monkeypatch.setattr("mandate.measure.engine.MAX_CLASSES", 2)
+    monkeypatch.setattr("mandate.measure.judge.MAX_CLASSES", 2)
     computed = Case("Multiclass").compute()
     assert not [e for e in computed.estimates if e.quantity.of_class is not None]
     assert "3 classes: none of them is measured by itself, 2 would be at most" in computed.findings

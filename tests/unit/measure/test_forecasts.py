@@ -136,7 +136,7 @@ def test_a_horizon_without_test_rows_is_an_error_and_one_without_training_rows_i
 
 
 def test_more_horizons_than_are_measured_are_an_error_of_each(monkeypatch):
-    monkeypatch.setattr("mandate.measure.engine.MAX_HORIZONS", 1)
+    monkeypatch.setattr("mandate.measure.judge.MAX_HORIZONS", 1)
     computed = measured(table(), "Mean")
     assert verdicts(computed, horizon="Each") == {"each horizon": "Error"}
     assert find(computed, "mase", horizon="Each", versus="mean").fault.code == "TooManyHorizons"

@@ -9,7 +9,7 @@ import pytest
 from mandate.api import spec
 from mandate.evidence.intervals import StudentT, Unbounded
 from mandate.evidence.schema import Evidence, Measured
-from mandate.measure.engine import settings_digest
+from mandate.measure.digests import settings_digest
 from mandate.report.content import Number
 from mandate.report.noise import ceiling
 from mandate.verdict.judge import judge

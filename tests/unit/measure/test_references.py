@@ -367,3 +367,45 @@ def test_durations_beyond_all_times_leave_nothing_to_look_back_to(fields):
     table = case.table.set_column(case.table.column_names.index("at"), "at", later)
     computed = case.compute(table=table, references=(baseline(**({"kind": fields["type"]} | fields)),))
     assert find(computed, "mean_absolute_error", versus="other").fault.code == "NoHistory"
+
+
+def test_a_linear_fit_with_columns_that_tell_nothing_too_much_or_no_number():
+    """All missing, constant, infinities, and 10,000 texts, of which those that train has most often are kept."""
+    rng = np.random.default_rng(5)
+    rows, train = 12_000, np.arange(12_000) < 8000
+    x = rng.normal(size=rows)
+    actual = rng.random(rows) < 1 / (1 + np.exp(-x))
+    holes = np.where(rng.random(rows) < 0.1, np.nan, x)
+    names = np.char.add("v", np.r_[np.arange(10_000), np.arange(2000) % 20].astype(str))[rng.permutation(rows)]
+    far = np.where(np.isnan(holes), np.where(np.arange(rows) % 2, np.inf, -np.inf), holes)
+    table = pa.table(
+        {
+            "x": x,
+            "gone": pa.nulls(rows, pa.float64()),
+            "none": pa.nulls(rows, pa.string()),
+            "same": np.full(rows, 1e9 + 0.1),
+            "one": ["a"] * rows,
+            "far": far,
+            "holes": holes,
+            "many": names,
+        }
+    )
+
+    def answers(*columns: str) -> np.ndarray:
+        said, converged = baselines.logistic(baselines.design(table, columns, train), actual, train, classes=2)
+        assert converged
+        assert np.isfinite(said).all()
+        return said
+
+    alone = answers("x")
+    assert np.array_equal(answers("x", "gone", "same"), alone)
+    assert answers("x", "gone", "none", "same", "one") == pytest.approx(alone, abs=1e-4)
+    assert np.array_equal(answers("far"), answers("holes")), "an infinity is no number"
+    kept = baselines.design(table, ["many"], train).rows(slice(None))
+    assert kept.shape == (rows, baselines.MAX_CATEGORIES)
+    values, counts = np.unique(names[train], return_counts=True)
+    often = set(values[counts > 1])
+    assert 15 <= len(often) <= baselines.MAX_CATEGORIES
+    assert (kept[np.isin(names, sorted(often))].sum(axis=1) == 1).all()
+    assert kept.sum() < 0.25 * rows
+    answers("x", "many")

@@ -9,7 +9,7 @@ import pytest
 from mandate.api import spec
 from mandate.evidence.schema import Computed
 from mandate.measure.answers import Answers
-from mandate.measure.engine import settings_digest
+from mandate.measure.digests import settings_digest
 from mandate.measure.split import PARTS
 from mandate.measure.table import MeasureError
 from tests.unit.measure.test_engine import TASKS, Case, find

@@ -1,5 +1,9 @@
+import datetime
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from mandate.api import spec
@@ -131,6 +135,62 @@ def test_nanoseconds_are_cut_to_microseconds(zone):
     assert instants(pa.table({"at": texts}), "at")[0].tolist() == expected
     with pytest.raises(MeasureError, match="holds 'soon', expected ISO 8601"):
         instants(pa.table({"at": [*texts, "soon"]}), "at")
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+AUTUMN = datetime.datetime(2024, 10, 26, 22, tzinfo=datetime.UTC)
+"""Three hours before clocks in Berlin went back from 3 to 2 o'clock."""
+
+
+def over_the_change(written: str) -> pa.Table:
+    """A row every 10 minutes from midnight in Berlin on, so that the parts end between 2 and 3 o'clock, both times."""
+    moments = [AUTUMN + datetime.timedelta(minutes=10 * number) for number in range(30)]
+    wall = [moment.astimezone(BERLIN) for moment in moments]
+    times = {
+        "zone": pa.array(moments, pa.timestamp("us", "Europe/Berlin")),
+        "offset": pa.array([moment.isoformat() for moment in wall]),
+        "clock": pa.array([moment.replace(tzinfo=None) for moment in wall], pa.timestamp("us")),
+        "text": pa.array([moment.replace(tzinfo=None).isoformat() for moment in wall]),
+    }
+    order = np.random.default_rng(2).permutation(30)
+    found = pa.table({"id": np.arange(30), "at": times[written], "y": np.arange(30) % 2, "moment": pa.array(moments)})
+    return found.take(pa.array(order))
+
+
+def times_of(table: pa.Table, split: splitting.Split) -> list[list[datetime.datetime]]:
+    """When the rows of each part really were, sorted."""
+    return [sorted(table["moment"].filter(pa.array(split.rows(part))).to_pylist()) for part in PARTS]
+
+
+@pytest.mark.row("G8/methods")
+@pytest.mark.parametrize("gap", [None, "20m"])
+def test_where_clocks_go_back_rows_are_in_order_by_their_offset(gap):
+    """Half past two comes twice, and the first one is the earlier, however the times are written."""
+    shares = {"train": "0.5", "validation": "0.2", "test": "0.3", "gap": gap}
+    task = spec.Task(type="Binary", target="y", positive="1", id="id", time="at")
+    digests = set()
+    for written in ("zone", "offset"):
+        table = over_the_change(written)
+        split = divide(table, how=how("Time", **shares), task=task)
+        train, validation, test = times_of(table, split)
+        apart = datetime.timedelta(minutes=30 if gap else 10)
+        assert [len(train), validation[0] - train[-1], test[0] - validation[-1]] == [15, apart, apart]
+        digests.add(split.digest)
+    repeated = pc.strftime(pc.local_timestamp(over_the_change("zone")["at"]), format="%H:%M").to_pylist()
+    assert repeated.count("02:30") == 2
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("written", ["clock", "text"])
+def test_where_clocks_go_back_times_without_an_offset_need_a_gap_of_an_hour(written):
+    """They are taken as they are: nothing says which of two half past twos a row is of."""
+    table = over_the_change(written)
+    task = spec.Task(type="Binary", target="y", positive="1", id="id", time="at")
+    shares = {"train": "0.6", "validation": "0", "test": "0.4"}
+    train, _, test = times_of(table, divide(table, how=how("Time", **shares), task=task))
+    assert train[-1] > test[0]
+    train, _, test = times_of(table, divide(table, how=how("Time", gap="1h", **shares), task=task))
+    assert train[-1] < test[0]
 
 
 def test_what_time_cannot_do():

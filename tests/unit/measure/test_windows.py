@@ -14,7 +14,8 @@ from mandate.evidence.schema import Evidence, Measured, computed_bytes
 from mandate.evidence.windows import UNTOLD
 from mandate.measure import metrics
 from mandate.measure.answers import Answers
-from mandate.measure.engine import compute, settings_digest
+from mandate.measure.digests import settings_digest
+from mandate.measure.engine import compute
 from mandate.measure.split import Split, divide
 from mandate.measure.windows import MIN_ROWS, assign, normal_range
 from mandate.measure.work import Threads

@@ -174,25 +174,27 @@ def test_an_interrupted_traffic_step_starts_anew_and_a_level_doesnt() -> None:
         assert result.state.candidate.begun == begun
 
 
-@pytest.mark.parametrize("missing", ["approval", "live gate", "override rate"])
+@pytest.mark.parametrize("missing", ["approval", "live gate", "override rate", "drill"])
 def test_each_requirement_alone_holds_it_back(missing: str) -> None:
-    rules = replace(RULES, approvals=frozenset({"Automate"}), live=frozenset({"Automate"}))
+    rules = replace(RULES, approvals=frozenset({"Automate"}), live=frozenset({"Automate"}), drill=True)
     found = seen(T0, T0 + 8 * DAY, predictions=9999, labelled=999, decisions=999,
                  overridden=40 if missing == "override rate" else 5,
                  passing=() if missing == "live gate" else ("Automate",))  # fmt: skip
     approved = {"b": frozenset({"Automate"})} if missing != "approval" else {}
     state = State(candidate=holder("b", SUGGEST))
-    inputs = asks("b", rules=rules, seen={"b": found}, approved=approved, true=desired_shares(state))
+    drill = {} if missing == "drill" else {"undrilled": ""}
+    inputs = asks("b", rules=rules, seen={"b": found}, approved=approved, true=desired_shares(state), **drill)
     result = step(state, inputs, T0 + 8 * DAY)
     assert rungs(result.state) == {"b": SUGGEST}
     words = {
         "approval": "nobody approved Automate yet",
         "live gate": "nothing was seen in use",
         "override rate": "4.0 %",
+        "drill": "the fallback isn't proven to answer: no drill is on record",
     }
     assert words[missing] in result.held
     whole = replace(found, overridden=5, gates=seen(0, 1, passing=("Automate",)).gates)
-    everything = replace(inputs, approved={"b": frozenset({"Automate"})}, seen={"b": whole})
+    everything = replace(inputs, approved={"b": frozenset({"Automate"})}, seen={"b": whole}, undrilled="")
     assert rungs(step(state, everything, T0 + 8 * DAY).state) == {"b": Rung("Automate", 10)}
 
 

@@ -88,6 +88,19 @@ def test_on_the_limit_no_number_of_rows_is_promised() -> None:
     assert "sits on the limit" in outcome.message
 
 
+def test_next_to_the_limit_no_number_of_rows_is_promised_either() -> None:
+    """A gap whose square is next to nothing in floating point."""
+    found = Estimate(
+        quantity=Quantity(metric="bias"),
+        estimate=1e-160,
+        interval=StudentT(link="Identity", centre=1e-160, se=0.25, df=100),
+        support=Support(rows=100, events=100),
+    )
+    (outcome,) = judged(gate({"Automate": "<= 0"}, metric="bias"), evidence(found)).at("Automate").gates[0].outcomes
+    assert (outcome.verdict, outcome.needed) == ("Inconclusive", None)
+    assert "sits on the limit" in outcome.message
+
+
 def latency(upper: dict[float, float | None], *, rows: int, load: str) -> Estimate:
     """A p99 of 20 ms with limits of 15 ms and what `upper` says by level."""
     return Estimate(

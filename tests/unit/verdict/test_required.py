@@ -26,6 +26,7 @@ TRAINING = {"run": "mlflow/3", "codeRevision": "abc123"}
 
 SERVED = {"version": "7", "source": {"uri": "model.onnx", "format": "ONNX"}, "inputs": {"columns": ["amount"]}}
 PROMISE = {"latency": {"p99": "40ms", "load": "50/s"}}
+COVERED = {"fallback": {"serviceRef": {"name": "rules", "port": 8080}}}
 FAST = [{"name": "fast", "metric": "latency_p99", "load": "5/s", "require": {"Shadow": "<= 1s"}}]
 
 
@@ -129,9 +130,9 @@ def test_what_is_required_is_a_criterion_and_lineage_measures_nothing() -> None:
     ("parts", "asked", "promised"),
     [
         ({"gates": []}, None, False),
-        ({"gates": [], "model": SERVED}, "Suggest", False),
-        ({"gates": [], "model": SERVED, "serving": PROMISE}, "Suggest", True),
-        ({"gates": [], "model": SERVED, "readiness": {"latency": "Automate"}}, "Automate", False),
+        ({"gates": [], "model": SERVED, "useCase": COVERED}, "Suggest", False),
+        ({"gates": [], "model": SERVED, "serving": PROMISE, "useCase": COVERED}, "Suggest", True),
+        ({"gates": [], "model": SERVED, "useCase": COVERED, "readiness": {"latency": "Automate"}}, "Automate", False),
         ({"model": SERVED}, None, False),
         ({"model": SERVED, "readiness": {"latency": "Shadow"}}, "Shadow", False),
         ({"model": SERVED, "gates": FAST, "readiness": {"latency": "Shadow"}}, "Shadow", True),
@@ -148,3 +149,26 @@ def test_built_in_gates_ask_how_fast_answers_must_come(parts: dict[str, Any], as
     told = [item for item in found.at("Automate").gates if item.name == "declared-latency"]
     assert len(told) == (asked is not None)
     assert all(promised or "serving.latency: {p99: 40ms, load: 50/s}" in item.message for item in told)
+
+
+@pytest.mark.row("G4/defaults")
+@pytest.mark.parametrize(
+    ("parts", "asked", "covered"),
+    [
+        ({"gates": []}, None, False),
+        ({"gates": [], "model": SERVED, "serving": PROMISE}, "Suggest", False),
+        ({"gates": [], "model": SERVED, "serving": PROMISE, "useCase": COVERED}, "Suggest", True),
+        ({"model": SERVED}, None, False),
+        ({"model": SERVED, "readiness": {"fallback": "Shadow"}}, "Shadow", False),
+        ({"model": SERVED, "readiness": {"fallback": "Shadow"}, "useCase": COVERED}, "Shadow", True),
+    ],
+)
+def test_built_in_gates_ask_what_answers_where_no_model_may(parts: dict[str, Any], asked: Any, covered: bool) -> None:
+    asks = required(load_spec(changed(**parts)))
+    assert (asks.fallback, asks.covered) == (asked, covered)
+    found = judged(gate({"Shadow": ">= 0.70"}), evidence(proportion(900, 1000)), required=asks)
+    before = {"Shadow": None, "Suggest": "Shadow"}
+    assert found.reached == ("Automate" if asked is None or covered else before[asked])
+    told = [item for item in found.at("Automate").gates if item.name == "declared-fallback"]
+    assert len(told) == (asked is not None)
+    assert all(covered or "useCase.fallback: {serviceRef" in item.message for item in told)

@@ -18,8 +18,9 @@ from mandate.evidence.data import Finding, Unasked
 
 from ..overlap import overlap
 from ..sample import fitted_rows, mix, sampled
+from ..shelf import HELD, Shelf
 from ..split import PARTS, Keys, Part, Split, instants
-from ..table import MeasureError, column, is_numeric, numbers, text_codes, texts
+from ..table import MeasureError, column, is_numeric, numbers, short_codes, text_codes, texts
 from ..work import SERIAL, Workers
 
 GIVEAWAY = 0.98
@@ -36,6 +37,8 @@ SUSPECT = 0.9
 """What a number must reach on those for being looked at on all. The least of GLANCED rows that a class must have:"""
 LEAST_GLANCED = 200
 
+BLOCK = 1 << 20
+"""Rows of a column that are looked at as a whole, where that changes nothing."""
 MAX_CLASSES = 20
 """Classes that are each asked for a giveaway: those on most rows."""
 
@@ -56,6 +59,7 @@ def leakage(
     time: str | None = None,
     in_order: bool = False,
     workers: Workers = SERIAL,
+    shelf: Shelf = HELD,
 ) -> tuple[tuple[Finding, ...], tuple[Unasked, ...]]:
     """Everything below, for a table with its split, and what couldn't be asked.
 
@@ -64,7 +68,7 @@ def leakage(
     """
     unasked = []
     found = list(shared_rows(split, workers=workers))
-    found += shared_content(table, split, names=[*features, target], workers=workers)
+    found += shared_content(table, split, names=[*features, target], workers=workers, shelf=shelf)
     if cluster is not None:
         found += shared_entities(table, split, cluster=cluster)
     if time is not None and in_order:
@@ -105,14 +109,14 @@ def shared_rows(split: Split, *, workers: Workers = SERIAL) -> tuple[Finding, ..
 
 
 def shared_content(
-    table: pa.Table, split: Split, *, names: Sequence[str], workers: Workers = SERIAL
+    table: pa.Table, split: Split, *, names: Sequence[str], workers: Workers = SERIAL, shelf: Shelf = HELD
 ) -> tuple[Finding, ...]:
     """Code SharedContent: rows of one part whose values in `names` another part has, too, whatever their ids.
 
     Rows of few different values are alike without being copies. So it is a finding only where clearly more rows of
     the later part have a twin in the earlier one than the earlier one's own rows have; and more than share their key.
     """
-    content = contents(table, names)
+    content = contents(table, names, shelf=shelf)
     found = []
     for one, other in _earlier():
         ours, theirs = content[split.rows(one)], content[split.rows(other)]
@@ -275,7 +279,7 @@ def giveaways(
 
 def _some(table: pa.Table, name: str, rows: NDArray[np.intp] | None) -> pa.Table:
     """One column at these places; all of the table where there are none."""
-    return table if rows is None else pa.table({name: column(table, name).take(pa.array(rows))})
+    return table if rows is None else pa.table({name: table.column(name).take(pa.array(rows))})
 
 
 def _suspects(
@@ -459,22 +463,35 @@ def _correlation(feature: NDArray[np.float64], actual: NDArray[np.float64]) -> f
         return float(x @ y) ** 2 / spread if 0 < spread < math.inf else 0.0
 
 
-def contents(table: pa.Table, names: Sequence[str]) -> Keys:
+def contents(table: pa.Table, names: Sequence[str], *, shelf: Shelf = HELD) -> Keys:
     """64 bits for each row's values in `names`: equal for equal values, else different but for chance.
 
     Not a digest against someone who looks for collisions; `split.row_keys` is.
     """
-    mixed = np.zeros(table.num_rows, dtype=np.uint64)
+    mixed = shelf.empty(table.num_rows, np.uint64)
+    mixed[:] = 0
     for name in names:
-        values = column(table, name)
-        if pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type):
-            own = pc.fill_null(values.cast(pa.int64()), 0).to_numpy(zero_copy_only=False).view(np.uint64)
-        elif pa.types.is_floating(values.type):
-            plain = pc.fill_null(values, math.nan).cast(pa.float64()).to_numpy(zero_copy_only=False) + 0.0
-            own = np.where(np.isnan(plain), np.nan, plain).view(np.uint64)
-        else:
-            own = text_codes(pa.table({name: values}), name)[1].astype(np.uint64)
-        if values.null_count and pa.types.is_integer(values.type):
-            own = own ^ np.where(values.is_null().to_numpy(zero_copy_only=False), np.uint64(0x5BD1E995), np.uint64(0))
-        mixed = mix(mixed * np.uint64(0x9E3779B97F4A7C15) ^ own)
+        kind = table.schema.field(name).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        plain = pa.types.is_floating(kind) or (pa.types.is_integer(kind) and not pa.types.is_uint64(kind))
+        texts_ = None if plain else short_codes(table, name)
+        for start in range(0, table.num_rows, BLOCK):
+            some = slice(start, start + BLOCK)
+            if texts_ is None:
+                own = _bits(column(pa.table({name: table.column(name).slice(start, BLOCK)}), name))
+            else:
+                _, rank, place = texts_
+                own = rank[place[some]].astype(np.uint64)
+            mixed[some] = mix(mixed[some] * np.uint64(0x9E3779B97F4A7C15) ^ own)
     return mixed
+
+
+def _bits(values: pa.Array) -> Keys:
+    """Numbers (n,) as 64 bits, equal for equal ones; missing and NaN are alike."""
+    if pa.types.is_floating(values.type):
+        plain = pc.fill_null(values, math.nan).cast(pa.float64()).to_numpy(zero_copy_only=False) + 0.0
+        return np.asarray(np.where(np.isnan(plain), np.nan, plain).view(np.uint64))
+    whole = pc.fill_null(values.cast(pa.int64()), 0).to_numpy(zero_copy_only=False).view(np.uint64)
+    missing = values.is_null().to_numpy(zero_copy_only=False)
+    return np.asarray(whole ^ np.where(missing, np.uint64(0x5BD1E995), np.uint64(0)))

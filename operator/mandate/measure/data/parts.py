@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from mandate.evidence.data import (
 )
 from mandate.memory import give_back
 
+from ..shelf import HELD, Shelf
 from ..split import PARTS, Part, Split
 from ..table import MeasureError, text_codes
 from ..table import column as column_of
@@ -40,29 +42,78 @@ PLAIN = 0.3
 """A gap between distribution functions that must show: where chance explains even that, there are too few rows."""
 
 
-def examine(
-    table: pa.Table,
-    split: Split,
-    *,
-    target: str,
-    features: Sequence[str],
-    regression: bool = False,
-    cluster: str | None = None,
-    time: str | None = None,
-    by_time: bool = False,
-    in_order: bool = False,
-    rules: Rules = DEFAULT,
-    workers: Workers = SERIAL,
-) -> DataEvidence:
-    """Compare validation and test with the first part that has rows, and look for what leaks between parts.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of the parts of a table's rows: of `features` and `target`, which is a class unless `regression`.
 
-    Of `features` and `target`, which is a class unless `regression`. Rows of one `cluster` may be alike, so they tell
-    as much as Kish's number of equal clusters would. `by_time`: the split is by `time`; `in_order`: no row of an
-    earlier part should lie after one of a later. The result depends neither on the rows' order nor on `workers`.
+    Rows of one `cluster` may be alike, so they tell as much as Kish's number of equal clusters would. `by_time`: the
+    split is by `time`; `in_order`: no row of an earlier part should lie after one of a later.
     """
-    categories = () if regression else (target,)
-    unread = unreadable(table, features, categories=categories)
-    features = [name for name in features if name not in unread]
+
+    target: str
+    features: Sequence[str]
+    regression: bool = False
+    cluster: str | None = None
+    time: str | None = None
+    by_time: bool = False
+    in_order: bool = False
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Columns whose values are names, whatever they are written as."""
+        return () if self.regression else (self.target,)
+
+    def readable(self, table: pa.Table) -> tuple[list[str], dict[str, Finding]]:
+        """The features that can be looked at, and findings about the others."""
+        unread = unreadable(table, self.features, categories=self.categories)
+        return [name for name in self.features if name not in unread], unread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One of the looks at the rows: what was found, and what couldn't be asked."""
+
+    comparisons: tuple[Comparison, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    unasked: tuple[Unasked, ...] = ()
+
+
+def together(*looks: Seen) -> DataEvidence:
+    """What all looks have seen."""
+    findings = [finding for look in looks for finding in look.findings]
+    return DataEvidence(
+        comparisons=tuple(comparison for look in looks for comparison in look.comparisons),
+        counts=dict(sorted(Counter(finding.code for finding in findings).items())),
+        findings=tuple(listed(findings)),
+        unasked=tuple(unasked for look in looks for unasked in look.unasked),
+    )
+
+
+def leaked(table: pa.Table, split: Split, asked: Asked, *, workers: Workers = SERIAL, shelf: Shelf = HELD) -> Seen:
+    """What leaks between parts. The result depends neither on the rows' order nor on `workers`."""
+    features, _ = asked.readable(table)
+    findings, unasked = leakage(
+        table,
+        split,
+        target=asked.target,
+        features=features,
+        regression=asked.regression,
+        cluster=asked.cluster,
+        time=asked.time,
+        in_order=asked.in_order,
+        workers=workers,
+        shelf=shelf,
+    )
+    return Seen(findings=findings, unasked=unasked)
+
+
+def compared(table: pa.Table, split: Split, asked: Asked, *, rules: Rules = DEFAULT, workers: Workers = SERIAL) -> Seen:
+    """Validation and test beside the first part that has rows, and the quality of all columns.
+
+    The result depends neither on the rows' order nor on `workers`.
+    """
+    target, cluster, categories = asked.target, asked.cluster, asked.categories
+    features, unread = asked.readable(table)
     names = list(dict.fromkeys([*features, target]))
     counts, limit = split.counts(), shards.cells(table.num_rows, len(names))
     first, *later = (part for part in PARTS if counts[part])
@@ -71,7 +122,7 @@ def examine(
     comparisons: list[Comparison] = []
     unasked = list(not_asked(unread))
     findings = [*unread.values()]
-    compared: dict[Part, list[ColumnDrift]] = {part: [] for part in later}
+    drifts: dict[Part, list[ColumnDrift]] = {part: [] for part in later}
 
     def looked_at(name: str, columns: dict[Part, Column]) -> tuple[list[Finding], dict[Part, ColumnDrift | None]]:
         """What is to be said of one column."""
@@ -88,9 +139,9 @@ def examine(
         findings += said
         for part, column in apart.items():
             if column is not None:
-                compared[part].append(column)
+                drifts[part].append(column)
     for part in later:
-        columns = decided(compared[part], rules=rules)
+        columns = decided(drifts[part], rules=rules)
         changed = [column for column in columns if column.changed]
         comparisons.append(
             Comparison(
@@ -104,26 +155,9 @@ def examine(
         if part == "test":
             rows = tuple(int(counts[one] * worth[one]) for one in (first, part))
             unasked += too_few(rows, tests=2 * len(columns), level=rules.level)
-        findings += changes(changed, first, part, target=target, by_time=by_time)
+        findings += changes(changed, first, part, target=target, by_time=asked.by_time)
     give_back()
-    leaks, open_ = leakage(
-        table,
-        split,
-        target=target,
-        features=features,
-        regression=regression,
-        cluster=cluster,
-        time=time,
-        in_order=in_order,
-        workers=workers,
-    )
-    findings += leaks
-    return DataEvidence(
-        comparisons=tuple(comparisons),
-        counts=dict(sorted(Counter(finding.code for finding in findings).items())),
-        findings=tuple(listed(findings)),
-        unasked=(*unasked, *open_),
-    )
+    return Seen(comparisons=tuple(comparisons), findings=tuple(findings), unasked=tuple(unasked))
 
 
 def listed(findings: Sequence[Finding]) -> list[Finding]:
