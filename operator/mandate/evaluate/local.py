@@ -54,17 +54,10 @@ def evaluate_locally(
     """Evidence as the Job would find it; `reader` reads what is behind a URI, `now` is what rows' age is reckoned from.
 
     A model file runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
-<<<<<<< HEAD
     process on the loopback interface, and they are measured; it is started `starts` times for cold_start. Baselines
     that are containers answer at their URLs in `baselines`, by name. `stage` is told what is being done, in words.
-    `workers` do what is cut into tasks, and large tables are mapped from a file where `spill` says so; the evidence
-    depends on neither. Raises EvaluationError.
-=======
-    process on the loopback interface, and they are measured. Baselines that are containers answer at their URLs in
-    `baselines`, by name. `stage` is told what is being done, in words. `workers` do
-    what is cut into tasks, and large tables, with what is known of their rows, lie in files where `spill` says so; the
-    evidence depends on neither. Raises EvaluationError.
->>>>>>> origin/HEAD
+    `workers` do what is cut into tasks, and large tables, with what is known of their rows, lie in files where `spill`
+    says so; the evidence depends on neither. Raises EvaluationError.
     """
     start = time.monotonic()
     source = spec.model.source
