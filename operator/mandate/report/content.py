@@ -992,11 +992,9 @@ def _peaks_note(seen: Peaks) -> str:
 def _starts_note(seen: Starts) -> str:
     if seen.once is not None:
         return f"Cold start: one start, without an interval: {seen.once}."
-    slowest, fastest = (number_text(end(seen.seconds), "duration") for end in (max, min))
-    return (
-        f"Cold start: the median of {len(seen.seconds)} starts, its interval from their order; the fastest took "
-        f"{fastest}, the slowest {slowest}."
-    )
+    count, fastest, slowest = len(seen.seconds), min(seen.seconds), max(seen.seconds)
+    took = f"{number_text(fastest, 'duration')} to {number_text(slowest, 'duration')}"
+    return f"Cold start: {count} start{'s' if count > 1 else ''} of the server took {took}; the number is their median."
 
 
 def _saturated_note(seen: Saturated) -> str:

@@ -274,8 +274,7 @@ def test_memory_by_block_and_starts_are_told() -> None:
         (
             "Memory: 120 MiB at most over 20 blocks of load, reached in block 2; with 95% confidence 86% of such "
             "blocks need no more.",
-            "Cold start: the median of 3 starts, its interval from their order; the fastest took 900ms, the slowest "
-            "1.25s.",
+            "Cold start: 3 starts of the server took 900ms to 1.25s; the number is their median.",
         ),
         (
             "Memory: still rising in block 20 of 20, to 138 MiB: it may need more than was seen.",
