@@ -454,16 +454,20 @@ ROWS = (
         ),
         part(
             "memory",
-            "Most memory used, and the first answer",
+            "Most memory used, by block of load",
             "evaluate.service.used",
-            metrics="memory_peak cold_start",
+            metrics="memory_peak",
         ),
+        part("starts", "Cold start: the median of several", "inference.starts.middle", metrics="cold_start"),
         part("gpu", "GPU", until=r"(?i)\bgpus?\b"),
     ),
     row(
         "L3",
         "Cost per prediction",
-        part("cost", "From measured use and declared prices", "evaluate.service.capacity", metrics="cost_per_million"),
+        part(
+            "cost", "Of what is declared, from the throughput", "evaluate.service.capacity", metrics="cost_per_million"
+        ),
+        part("use", "Of what is used, from the accounts", "evaluate.service.capacity", metrics="used_cost_per_million"),
     ),
     row(
         "L4",

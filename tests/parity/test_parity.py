@@ -84,8 +84,26 @@ def diabetes(claims, declared):
     declared["baselines"] = [{"name": "median", "type": "Median"}, {"name": "linear", "type": "Linear"}]
 
 
+def searches(claims, declared):
+    """Ranking, one matrix: scores of rows, in batches that cut queries."""
+    random = np.random.default_rng(5)
+    rows, each = 3000, 7
+    values = random.normal(size=(rows, 3))
+    grade = np.clip(np.round(values[:, 0] + random.normal(size=rows)), 0, 3)
+    model = GradientBoostingRegressor(random_state=1).fit(values[:1500], grade[:1500])
+    exported = to_onnx(model, values[:1].astype(np.float32), target_opset=17)
+    (claims / "models" / "model.onnx").write_bytes(exported.SerializeToString())
+    columns = dict(zip("abc", values.T, strict=True)) | {"grade": grade, "item": random.integers(0, 40, rows)}
+    parquet.write_table(pa.table(columns | {"search": np.arange(rows) // each}), claims / "data" / "searches.parquet")
+    declared["model"]["inputs"] = {"columns": ["a", "b", "c"], "encoding": "Matrix", "name": "X"}
+    declared["model"]["output"] = {"name": "variable", "kind": "Value"}
+    declared["task"] = {"type": "Ranking", "target": "grade", "query": "search", "cluster": "search", "topK": 3}
+    declared["data"] = {"source": {"uri": "pvc://data/searches.parquet"}, "split": {"method": "Group", "seed": 3}}
+    declared["baselines"] = [{"name": "popular", "type": "Popularity", "by": ["item"]}]
+
+
 @pytest.mark.row("G6/evidence")
-@pytest.mark.parametrize("prepare", [credit, wine, diabetes])
+@pytest.mark.parametrize("prepare", [credit, wine, diabetes, searches])
 def test_the_pod_and_the_command_line_agree_byte_for_byte(pod, claims, declared, prepare):
     prepare(claims, declared)
     offline = computed_bytes(locally(declared, claims).computed)

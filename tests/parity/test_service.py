@@ -3,10 +3,13 @@
 import asyncio
 import os
 import signal
+import time
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
 
+from mandate.evaluate import local
 from mandate.evidence.schema import Evidence
 from mandate.inference.client import Limits, connect
 from mandate.inference.codec import encode_request
@@ -119,3 +122,55 @@ def test_what_a_server_can_do_is_measured_on_request(declared, claims):
     assert measured.saturated.failed == 0
     assert 0 < cpu.estimate < len(os.sched_getaffinity(0)) / measured.saturated.rate * 1.5
     assert cost.estimate == pytest.approx((2 * 0.04 + 0.005) / 3600 / throughput.estimate * 1e6)
+    use, memory = found["used_cost_per_million"], found["memory_peak"].estimate
+    rate = measured.saturated.rate
+    most = (cpu.estimate * 0.04 + memory / 1024 / rate * 0.005) / 3600 * 1e6
+    assert (cpu.estimate * 0.04) / 3600 * 1e6 < use.estimate <= most * (1 + 1e-9)
+    assert len(measured.peaks.mib) == found["memory_peak"].support.rows >= 1 + 10 + 3
+    assert measured.peaks.mib[-1] == pytest.approx(memory, rel=0.01)
+
+
+@pytest.mark.row("L2/starts")
+def test_the_server_is_started_again_and_again_where_that_can_be_done(declared, claims, monkeypatch):
+    """Each start is a process of its own, whose own account says how long it took until it listened."""
+    monkeypatch.setattr(local, "STARTING", 600.0)  # a busy machine's starts take their time, too
+    before = time.monotonic()
+    measured = locally(declared, claims, serve=True, starts=6).measured
+    whole = time.monotonic() - before
+    cold = next(e for e in measured.estimates if e.quantity.metric == "cold_start")
+    seconds = sorted(measured.starts.seconds)
+    assert (len(seconds), len(set(seconds)), measured.starts.once) == (6, 6, None)
+    assert 0.1 < seconds[0] <= cold.estimate <= seconds[-1]
+    assert sum(seconds) < whole
+    assert (cold.interval.lower[0], cold.interval.upper[0]) == pytest.approx((seconds[0], seconds[-1]), abs=1e-3)
+    assert set(cold.interval.upper[1:]) == {None}
+
+
+@pytest.mark.row("L2/starts")
+def test_where_starts_take_too_long_there_are_fewer_and_no_interval(declared, claims, monkeypatch):
+    monkeypatch.setattr(local, "STARTING", 0.0)
+    measured = locally(declared, claims, serve=True, starts=6).measured
+    cold = next(e for e in measured.estimates if e.quantity.metric == "cold_start")
+    assert len(measured.starts.seconds) == cold.support.rows == 1
+    assert (cold.interval.family, cold.interval.needed) == ("Unbounded", 6)
+
+
+@pytest.mark.row("L2/starts")
+def test_a_start_that_fails_is_told_and_leaves_the_rest(declared, claims, monkeypatch):
+    """The second start finds no model: there is no cold start, and what was measured before stays."""
+    folders, predictor_of = [], local._predictor
+
+    @asynccontextmanager
+    async def without_a_model(spec, *, folder, digest):
+        if folders:
+            (folder / "model.onnx").unlink()
+        folders.append(folder)
+        async with predictor_of(spec, folder=folder, digest=digest) as server:
+            yield server
+
+    monkeypatch.setattr(local, "_predictor", without_a_model)
+    found = {e.quantity.metric: e for e in locally(declared, claims, serve=True, starts=6).measured.estimates}
+    assert (found["cold_start"].estimate, found["cold_start"].fault.code) == (None, "NotMeasured")
+    assert "start 2 of 2" in found["cold_start"].fault.message
+    assert found["memory_peak"].estimate > 20
+    assert len(folders) == 2

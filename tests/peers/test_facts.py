@@ -18,9 +18,9 @@ from mandate.api import spec
 from mandate.api.catalogue import QUANTILES
 from mandate.evaluate import age
 from mandate.evaluate.data import Rows
-from mandate.evaluate.service import capacity, measured, probed, used
+from mandate.evaluate.service import capacity, measured, probed, starts, used
 from mandate.evidence.intervals import StudentT, Table
-from mandate.evidence.schema import Estimate
+from mandate.evidence.schema import Estimate, Peaks
 from mandate.inference.capacity import Capacity
 from mandate.inference.client import Usage
 from mandate.inference.latency import rising
@@ -251,6 +251,7 @@ FOUND = Capacity(
     answers=(40, 44, 38, 41, 47, 39),
     seconds=(0.5, 0.52, 0.51, 0.5, 0.55, 0.5),
     cpu=(0.2, 0.22, 0.2, 0.19, 0.25, 0.2),
+    memory=tuple(mib * 2.0**20 for mib in (300, 310, 310, 320, 320, 320)),
     failed=0,
     own=0.2,
     held=60.0,
@@ -303,6 +304,40 @@ def test_cost_is_what_a_million_predictions_keep_the_resources_for():
     hours = 1e6 / (3 * 60) / 3600
     bill = hours * (1.5 * 0.048 + 0.75 * 0.0053)
     assert at_the_server("cost_per_million").estimate == pytest.approx(bill), "cost_per_million"
+
+
+def test_cost_of_use_is_the_bill_of_cpu_and_memory_by_block():
+    found = at_the_server("used_cost_per_million")
+    blocks = pd.DataFrame({"n": FOUND.answers, "s": FOUND.seconds, "cpu": FOUND.cpu, "b": FOUND.memory})
+    blocks["bill"] = blocks.cpu / 3600 * 0.048 + blocks.b / 1024**3 * blocks.s / 3600 * 0.0053
+    assert found.estimate == pytest.approx(1e6 * blocks.bill.sum() / (3 * blocks.n.sum())), "used_cost_per_million"
+    logs = np.log(1e6 * blocks.bill / (3 * blocks.n))
+    low, high = stats.t.interval(0.95, len(logs) - 1, loc=logs.mean(), scale=stats.sem(logs))
+    assert isinstance(found.interval, StudentT)
+    assert student_limits(found.interval, 0.025) == pytest.approx((math.exp(low), math.exp(high)))
+
+
+@pytest.mark.parametrize("count", [6, 7, 12, 16, 31])
+def test_cold_starts_have_scipys_interval_of_the_median(count: int):
+    """scipy.stats.quantile_test inverts the binomial test of a quantile, which needs no distribution (Conover 1999)."""
+    seconds = np.random.default_rng(count).gamma(2.0, 0.4, count)
+    found = starts(seconds.tolist())
+    assert found.estimate == np.median(seconds), "cold_start"
+    assert (found.support.rows, isinstance(found.interval, Table)) == (count, True)
+    assert isinstance(found.interval, Table)
+    for level, lower, upper in zip(found.interval.levels, found.interval.lower, found.interval.upper, strict=True):
+        test = {side: stats.quantile_test(seconds, p=0.5, alternative=side) for side in ("less", "greater")}
+        high = test["less"].confidence_interval(1 - level).high
+        low = test["greater"].confidence_interval(1 - level).low
+        exact = (low if np.isfinite(low) else None, high if np.isfinite(high) else None)
+        assert (lower, upper) == exact, ("cold_start", level)
+
+
+def test_the_share_of_blocks_below_the_peak_is_that_of_scipys_largest_of_n():
+    """The share below the largest of n has the distribution Beta(n, 1)."""
+    for count in (2, 5, 30):
+        peaks = Peaks(mib=tuple(np.linspace(100, 200, count)))
+        assert peaks.covered(alpha=0.05) == pytest.approx(stats.beta(count, 1).ppf(0.05)), "memory_peak"
 
 
 def test_what_the_server_says_it_used_is_told_in_mib_and_with_the_first_answer():

@@ -448,6 +448,17 @@ _METRICS = (
         declaration="serving.prices",
     ),
     Metric(
+        name="used_cost_per_million",
+        title="Cost of what a million predictions use",
+        better="Lower",
+        tasks=TASKS,
+        high=math.inf,
+        origin="Service",
+        groups=False,
+        measurement="Capacity",
+        declaration="serving.prices",
+    ),
+    Metric(
         name="robustness_failures",
         title="Bad inputs that end as they mustn't",
         better="Lower",
@@ -476,7 +487,6 @@ _METRICS = (
         high=math.inf,
         unit="duration",
         origin="Service",
-        fact=True,
         groups=False,
     ),
 )

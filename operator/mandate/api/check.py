@@ -411,11 +411,6 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     )
     require(not ranks or task.unit is None, "task.unit", "is of rows, and a Ranking is measured by query; remove it")
     require(
-        not ranks or spec.model.source.columns is not None,
-        "model.source.columns",
-        "a Ranking task is measured on columns of answers only; name the column that holds the model's score",
-    )
-    require(
         not ranks or spec.model.output.kind == "Value",
         "model.output.kind",
         f"got {spec.model.output.kind!r}: a Ranking task needs Value, the score that rows are ranked by",

@@ -175,11 +175,6 @@ class ModelDeploymentSpec(Spec):
                 field=".model",
             ),
             cel(
-                "self.task.type != 'Ranking' || has(self.model.source.columns)",
-                "a Ranking task is measured on model.source.columns only: a served model answers row by row",
-                field=".model.source",
-            ),
-            cel(
                 "has(self.task.quantiles) == "
                 "(has(self.model.output) && has(self.model.output.kind) && self.model.output.kind == 'Quantiles')",
                 "task.quantiles belongs to model.output.kind Quantiles: set both or neither",
@@ -258,8 +253,11 @@ class ModelDeploymentSpec(Spec):
                 field=".model.output.choose.metric",
             ),
             cel(
-                _each_gate("g.metric != 'cost_per_million' || (has(self.serving) && has(self.serving.prices))"),
-                "a gate on cost_per_million needs serving.prices; declare it",
+                _each_gate(
+                    "!(g.metric in ['cost_per_million', 'used_cost_per_million']) || "
+                    "(has(self.serving) && has(self.serving.prices))"
+                ),
+                "a gate on cost_per_million or used_cost_per_million needs serving.prices; declare it",
                 field=".gates",
             ),
             cel(

@@ -61,7 +61,7 @@ KINDS: dict[BaselineType, Kind] = {
     ),
     "Linear": Kind(tasks=_ROWS, fitted=True),
     "Column": Kind(needs=("column",), trained=False),
-    "Container": Kind(tasks=_ROWS, needs=("container",), trained=False),
+    "Container": Kind(needs=("container",), trained=False),
     "Popularity": Kind(tasks=("Ranking",), needs=("by",)),
     "Human": Kind(tasks=CLASSIFICATION, takes=("against", "seed"), trained=False),
 }

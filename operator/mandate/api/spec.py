@@ -1569,7 +1569,8 @@ class Serving(Spec):
     resources: Resources = {"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"cpu": "100m", "memory": "256Mi"}}
     """Resources of the model container; the evaluation measures under the very same."""
     prices: Prices | None = None
-    """What those resources cost; with the measured throughput they give cost_per_million, which needs them."""
+    """What those resources cost; with the measured throughput they give cost_per_million, and with what was used
+    used_cost_per_million, which need them."""
     latency: Latency | None = None
     """The latency that is promised, and under which load: the built-in gates hold the model to it. A spec with gates of
     its own has one on latency_p99 instead."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mandate.api.check import SpecError
+from mandate.api.defaults import effective
 from mandate.api.spec import Model
 from mandate.evaluate.failures import failing
 from mandate.evaluate.local import evaluate_locally
@@ -42,6 +43,7 @@ def execute(options: argparse.Namespace) -> int:
             reader=reader,
             now=datetime.now(UTC),
             serve=options.serve,
+            starts=starts(declared),
             baselines=baselines,
             stage=stage,
             workers=workers,
@@ -63,6 +65,13 @@ def _workers(options: argparse.Namespace) -> Iterator[Workers]:
         with failing("Settings", field=f"--dask {options.dask}"):
             workers = stack.enter_context(on_dask(options.dask, here=here))
         yield workers
+
+
+def starts(declared: Manifest) -> int:
+    """How often the predictor is started: again and again where a gate asks how long that takes."""
+    from mandate.inference.starts import STARTS  # SciPy
+
+    return STARTS if any(gate.metric == "cold_start" for gate in effective(declared.declared).gates) else 1
 
 
 def addresses(given: Sequence[tuple[str, str]], declared: Manifest) -> dict[str, str]:

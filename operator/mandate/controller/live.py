@@ -17,8 +17,9 @@ from mandate.evidence.live import Drawn, Live
 from mandate.rollout.ratio import Divided
 
 NO_RECORDER = "no recorder is configured; install the chart with recorder.enabled=true"
-LIVE = {"Forecast": "Regression"}
-"""Tasks of whose live rows the recorder counts what it counts of another task: errors of numbers."""
+LIVE = {"Forecast": "Regression", "Ranking": "Regression"}
+"""Tasks of whose live rows the recorder counts what it counts of another task: numbers, and how far they were off. Of a
+Ranking's, which has no queries there, only how many there are says something, and no gate asks for more."""
 MOST_BYTES = 4 * 2**20
 """Of one answer; 20 slices of 64 values each take less than 1 MiB, with pairs less than 2."""
 NEWER = {"against": "pairs", "blindShare": "blind decisions"}

@@ -28,6 +28,7 @@ _NOT_JUDGED = {
     "MalformedAnswer",
     "WrongShape",
     "WrongType",
+    "DependsOnOthers",
     "NeedsCluster",
     "Unreachable",
     "Unavailable",

@@ -8,28 +8,34 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import mandate
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.spec import ModelSource
-from mandate.evidence.schema import Evidence
+from mandate.evidence.schema import Evidence, Starts
 from mandate.inference.errors import InferenceError
 from mandate.measure.shelf import HELD, Shelf
 from mandate.measure.work import SERIAL, Workers
 from mandate.sources import Reader, Spill
 
-from . import containers, data, predict
+from . import containers, data, predict, service
 from .data import Rows
-from .failures import discreet, failing, of_champion
+from .failures import EvaluationError, discreet, failing, of_champion
 from .frame import read_termination
 from .model_file import fetch_model, file_of
 from .places import place_of
 from .predict import Predicted
 from .run import champions, evidence
+
+STARTING = 60.0
+"""Seconds after which the predictor isn't started again, however often it was."""
+T = TypeVar("T")
 
 
 @discreet
@@ -39,6 +45,7 @@ def evaluate_locally(
     reader: Reader,
     now: datetime,
     serve: bool = False,
+    starts: int = 1,
     baselines: Mapping[str, str] | None = None,
     stage: Callable[[str], None] = lambda _: None,
     workers: Workers = SERIAL,
@@ -47,10 +54,10 @@ def evaluate_locally(
     """Evidence as the Job would find it; `reader` reads what is behind a URI, `now` is what rows' age is reckoned from.
 
     A model file runs in process and service quantities are NotMeasured. With `serve` it runs in the predictor, a
-    process on the loopback interface, and they are measured. Baselines that are containers answer at their URLs in
-    `baselines`, by name. `stage` is told what is being done, in words. `workers` do
-    what is cut into tasks, and large tables, with what is known of their rows, lie in files where `spill` says so; the
-    evidence depends on neither. Raises EvaluationError.
+    process on the loopback interface, and they are measured; it is started `starts` times for cold_start. Baselines
+    that are containers answer at their URLs in `baselines`, by name. `stage` is told what is being done, in words.
+    `workers` do what is cut into tasks, and large tables, with what is known of their rows, lie in files where `spill`
+    says so; the evidence depends on neither. Raises EvaluationError.
     """
     start = time.monotonic()
     source = spec.model.source
@@ -72,7 +79,7 @@ def evaluate_locally(
     if source.uri is None:
         predicted = predict.from_table(spec, rows)
     elif serve:
-        predicted = asyncio.run(_served(spec, rows, reader=reader))
+        predicted = asyncio.run(_served(spec, rows, reader=reader, starts=starts))
     else:
         with failing("Fetch", field="spec.model.source.uri"):
             file = _file(source, reader=reader)
@@ -111,12 +118,13 @@ def _shelf(rows: Rows, spill: Spill | None) -> Shelf:
     return Shelf(folder=spill.folder or Path(tempfile.gettempdir()))
 
 
-async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader) -> Predicted:
-    """As `over_http`, with a predictor of our own, which is stopped again whatever happens."""
+async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader, starts: int) -> Predicted:
+    """As `over_http`, with a predictor of our own, which is started `starts` times."""
     from mandate.inference.client import Limits
 
-    from .served import over_http
+    from .served import over_http, start_of
 
+    limits = Limits()
     with tempfile.TemporaryDirectory(prefix="mandate-") as name:
         folder = Path(name)
         place = place_of(spec.model.source)
@@ -127,43 +135,86 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader) -> P
             reader=reader,
             model_dir=folder,
         )
-        port = _free_port()
-        with (folder / "log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "mandate.predictor", "--model-dir", name, "--digest", digest),
-                *("--format", spec.model.source.format or "ONNX"),
-                *("--host", "127.0.0.1", "--port", str(port), "--termination-log", str(folder / "ended")),
-                env={**os.environ, "PYTHONPATH": _with_ours(os.environ.get("PYTHONPATH"))},
-                stdout=log,
-                stderr=log,
+        probing = asyncio.Event()
+        async with _predictor(spec, folder=folder, digest=digest) as server:
+            asking = over_http(
+                spec, rows, url=server.url, model="model", limits=limits, container=False, probing=probing
             )
-        try:
-            probing = asyncio.Event()
-            asking = asyncio.create_task(
-                over_http(
-                    spec,
-                    rows,
-                    url=f"http://127.0.0.1:{port}",
-                    model="model",
-                    limits=Limits(),
-                    container=False,
-                    probing=probing,
-                )
-            )
-            ended = asyncio.create_task(process.wait())
-            await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if probing.is_set():
-                await asyncio.wait({asking})  # where a bad input ended it, that is what was to be found out
-            if not asking.done():
-                asking.cancel()
-                await asyncio.wait({asking})
-                with failing("Predict", field="spec.model.source"):
-                    raise _why(folder, name=place.uri)
-            return replace(asking.result(), model_digest=digest)
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
+            found = replace(await server.watched(asking, probing=probing), model_digest=digest)
+        first = None if found.starts is None else found.starts.seconds[0]
+        if starts == 1 or first is None:
+            return found
+        seconds: list[float | None] = [first]
+        began = time.monotonic()
+        while len(seconds) < starts and time.monotonic() - began < STARTING:
+            async with _predictor(spec, folder=folder, digest=digest) as server:
+                starting = start_of(spec, rows, url=server.url, model="model", limits=limits)
+                try:
+                    seconds.append(await server.watched(starting))
+                except (EvaluationError, InferenceError):  # what was measured before stays; of this there is nothing
+                    seconds.append(None)
+            if seconds[-1] is None:
+                break
+        return _with_starts(found, seconds, took=time.monotonic() - began)
+
+
+def _with_starts(found: Predicted, seconds: Sequence[float | None], *, took: float) -> Predicted:
+    """What was measured, with the several starts for the one."""
+    estimate = service.starts(seconds)
+    others = [other for other in found.estimates if other.quantity != estimate.quantity]
+    known = tuple(round(one, 4) for one in seconds if one is not None)
+    return replace(
+        found,
+        estimates=service.in_order([*others, estimate]),
+        starts=Starts(seconds=known),
+        seconds={**found.seconds, "start": took},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Server:
+    """A predictor of our own, a process on the loopback interface."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    folder: Path
+    source: str
+
+    async def watched(self, asking: Coroutine[Any, Any, T], *, probing: asyncio.Event | None = None) -> T:
+        """What comes of `asking`. Raises EvaluationError where the process ends before, and wasn't being probed."""
+        asked = asyncio.create_task(asking)
+        ended = asyncio.create_task(self.process.wait())
+        await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if probing is not None and probing.is_set():
+            await asyncio.wait({asked})  # where a bad input ended it, that is what was to be found out
+        if not asked.done():
+            asked.cancel()
+            await asyncio.wait({asked})
+            with failing("Predict", field="spec.model.source"):
+                raise _why(self.folder, name=self.source)
+        return asked.result()
+
+
+@asynccontextmanager
+async def _predictor(spec: ModelEvaluationSpec, *, folder: Path, digest: str) -> AsyncIterator[_Server]:
+    """The model in `folder` behind a predictor, which is stopped again whatever happens."""
+    port = _free_port()
+    with (folder / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mandate.predictor", "--model-dir", str(folder), "--digest", digest),
+            *("--format", spec.model.source.format or "ONNX"),
+            *("--host", "127.0.0.1", "--port", str(port), "--termination-log", str(folder / "ended")),
+            env={**os.environ, "PYTHONPATH": _with_ours(os.environ.get("PYTHONPATH"))},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        source = place_of(spec.model.source).uri
+        yield _Server(process=process, url=f"http://127.0.0.1:{port}", folder=folder, source=source)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
 
 
 def _file(source: ModelSource, *, reader: Reader) -> Path:

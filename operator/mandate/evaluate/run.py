@@ -73,6 +73,8 @@ def evidence(
         loads=predicted.loads or None,
         saturated=predicted.saturated,
         robustness=predicted.robustness,
+        peaks=predicted.peaks,
+        starts=predicted.starts,
         newest=newest or None,
         by_time=beside,
         isolation=isolation,

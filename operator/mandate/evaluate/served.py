@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.inference import capacity, probes, robustness
-from mandate.inference.answers import alike
+from mandate.inference.answers import BATCH_ROWS, REPEATED, alike, check_own, some
 from mandate.inference.client import Limits, Usage, connect
 from mandate.inference.errors import InferenceError
 from mandate.inference.load import Plan, Send, run
@@ -23,8 +23,8 @@ from .predict import Predicted, inputs_of
 
 RECOVERY = 30.0
 """Seconds that a container has to come back after bad input."""
-REPEATED = 1e-3
-"""How far answers to the same question may differ: servers that join requests round otherwise from time to time."""
+ONCE = "an evaluation's container starts once: nothing here may start it again"
+ONCE_HERE = "no gate asks for cold_start, so the server was started once"
 _LOAD_ROWS = 500
 """Different rows that the load consists of."""
 
@@ -66,6 +66,10 @@ async def over_http(
                 await client.ask(first, output=output, task=spec.task, rows=size)
                 first_answer = time.monotonic() - began
             values = await client.predict(fed, output=output, task=spec.task, metadata=metadata)
+            for row in some(fed.rows) if spec.task.type == "Ranking" else ():
+                body = client.body(fed.alone(row), 0, size, output=output, metadata=metadata)
+                alone = await client.ask(body, output=output, task=spec.task, rows=size)
+                check_own(alone, values[row : row + 1], row=row)
             seconds["predict"] = time.monotonic() - start
         with failing("Load", field="spec.loads"):
             start = time.monotonic()
@@ -79,20 +83,23 @@ async def over_http(
             loads = {}
             if spec.loads or "Capacity" in spec.service:
                 send = await repeated(ask, places=len(bodies))
-            before = await usage()
+            before, peaks = await usage(), list[float]()
+
+            async def account() -> Usage | None:
+                """What was used so far; noted as of a block's end."""
+                if (now := await usage()) is not None:
+                    peaks.append(now.memory)
+                return now
+
             for load in spec.loads:
-                loads[load] = await run(send, Plan(rate=service.rate_of(load), timeout=limits.loaded))
+                plan = Plan(rate=service.rate_of(load), timeout=limits.loaded)
+                loads[load] = await run(send, plan, after=account)
             estimates = [*service.measured(loads, timeout=limits.loaded, requests=fed.rows)]
             found = None
             if "Capacity" in spec.service:
-
-                async def cpu() -> float | None:
-                    used = await usage()
-                    return None if used is None else used.cpu
-
-                found = await capacity.measure(send, capacity.Effort(), timeout=limits.loaded, cpu=cpu)
+                found = await capacity.measure(send, capacity.Effort(), timeout=limits.loaded, usage=account)
                 estimates += service.capacity(found, rows=size, serving=spec.serving)
-            estimates += service.used(before, await usage(), first_answer=first_answer)
+            estimates += service.used(before, await usage(), first_answer=first_answer, peaks=peaks)
             seconds["load"] = time.monotonic() - start
         survived = None
         if "Robustness" in spec.service:
@@ -118,10 +125,34 @@ async def over_http(
         estimates=service.in_order(estimates),
         loads=service.under_load(loads),
         robustness=None if survived is None else service.by_kind(survived),
+        peaks=service.kept(peaks, estimates),
+        starts=service.started(estimates, once=ONCE if container else ONCE_HERE),
         saturated=None if found is None else service.saturated(found, serving=spec.serving),
         seconds=seconds,
         versions=versions,
     )
+
+
+async def start_of(spec: ModelEvaluationSpec, rows: Rows, *, url: str, model: str, limits: Limits) -> float | None:
+    """Seconds from the start of the process that serves at `url` to its first right answer; None where that isn't one.
+
+    As `over_http` measures it: what the process needed until it listened, and its first answer. Raises InferenceError.
+    """
+    async with connect(url, model=model, limits=limits) as client:
+        await client.wait_ready()
+        metadata, output = await client.metadata(), spec.model.output
+        table = rows.table.slice(0, BATCH_ROWS)  # all of it again at each start would take longer than the start
+        fed = client.features(table, inputs=inputs_of(spec), output=output, metadata=metadata)
+        size = fed.batch or 1
+        body = client.body(fed, 0, size, output=output, metadata=metadata)
+        began = time.monotonic()
+        try:
+            await client.ask(body, output=output, task=spec.task, rows=size)
+        except InferenceError:
+            return None
+        took = time.monotonic() - began
+        used = await client.usage(container=False)
+        return None if used is None else used.cold + took
 
 
 async def repeated(ask: Callable[[int], Awaitable[Array]], *, places: int) -> Send:

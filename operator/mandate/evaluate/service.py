@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from mandate.api.catalogue import METRICS, QUANTILES
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.quantity import quantity
-from mandate.api.spec import Serving
+from mandate.api.spec import Prices, Serving
 from mandate.evidence.intervals import Fact, Interval, StudentT, Table, Unbounded
-from mandate.evidence.schema import Estimate, Fault, Probed, Quantity, Saturated, Support, UnderLoad
+from mandate.evidence.schema import (
+    Estimate,
+    Fault,
+    Peaks,
+    Probed,
+    Quantity,
+    Saturated,
+    Starts,
+    Support,
+    UnderLoad,
+)
 from mandate.inference.load import KEPT, Loaded
 
 if TYPE_CHECKING:
@@ -23,10 +34,12 @@ if TYPE_CHECKING:
 CRASHES, FAILED = "crashes", "failed_requests"
 MEMORY, COLD = "memory_peak", "cold_start"
 THROUGHPUT, CPU, COST = "throughput", "cpu_per_prediction", "cost_per_million"
+USED_COST = "used_cost_per_million"
 ROBUSTNESS = "robustness_failures"
 SILENT = "the container doesn't say what it uses; Mandate's own server for model files does"
 
 AGAIN = "the server was started again while it was measured, so its account is of a part; read its container's log"
+NO_FIRST = "the first request got no right answer; read the model container's log"
 
 
 def rate_of(load: str) -> float:
@@ -110,21 +123,53 @@ def under_load(loads: Mapping[str, Loaded]) -> dict[str, UnderLoad]:
     }
 
 
-def used(before: Usage | None, after: Usage | None, *, first_answer: float | None) -> list[Estimate]:
+def used(
+    before: Usage | None, after: Usage | None, *, first_answer: float | None, peaks: Sequence[float] = ()
+) -> list[Estimate]:
     """What the server used, and how long it took until it could be asked.
 
     `before` and `after` are its accounts on both sides of the load, `first_answer` its first answer's seconds, None
-    where that was none.
+    where that was none. `peaks`: the most bytes so far, at the end of each block of load; a peak's support are these
+    blocks, and as events those that raised it.
     """
     if before is None or after is None:
         return [_missing(metric, reason=SILENT) for metric in (MEMORY, COLD)]
     # Accounts of one process only grow: a server that was started again, maybe since memory ran out, has a new one.
     if after.cold != before.cold or after.cpu < before.cpu or after.memory < before.memory:
         return [_missing(metric, reason=AGAIN) for metric in (MEMORY, COLD)]
-    memory = _fact(MEMORY, after.memory / 2**20, rows=1)
+    memory = _fact(MEMORY, after.memory / 2**20, rows=max(len(peaks), 1), events=raised(peaks))
     if first_answer is None:
-        return [memory, _missing(COLD, reason="the first request got no right answer; read the model container's log")]
+        return [memory, _missing(COLD, reason=NO_FIRST)]
     return [memory, _fact(COLD, after.cold + first_answer, rows=1)]
+
+
+def raised(peaks: Sequence[float]) -> int:
+    """How many blocks after the first raised the peak."""
+    return sum(later > earlier for earlier, later in pairwise(peaks))
+
+
+def kept(peaks: Sequence[float], estimates: Iterable[Estimate]) -> Peaks | None:
+    """What is kept of the memory by block, `peaks` in bytes, where `estimates` tell of the whole."""
+    told = any(e.quantity.metric == MEMORY and e.fault is None for e in estimates)
+    return Peaks(mib=tuple(round(peak / 2**20, 3) for peak in peaks)) if peaks and told else None
+
+
+def started(estimates: Iterable[Estimate], *, once: str) -> Starts | None:
+    """What is kept of the one start that `estimates` tell of; `once`: why there was no other."""
+    seconds = [e.estimate for e in estimates if e.quantity.metric == COLD and e.estimate is not None]
+    return Starts(seconds=(round(seconds[0], 4),), once=once) if seconds else None
+
+
+def starts(seconds: Sequence[float | None]) -> Estimate:
+    """The median of several cold starts, in seconds; None where a start gave no right answer, or said nothing."""
+    from mandate.inference.starts import middle  # SciPy, which isn't needed where nothing was measured
+
+    for place, one in enumerate(seconds, start=1):
+        if one is None:
+            return _missing(COLD, reason=f"start {place} of {len(seconds)}: {NO_FIRST}")
+    value, interval = middle([one for one in seconds if one is not None])
+    support = Support(rows=len(seconds), events=0)
+    return Estimate(quantity=Quantity(metric=COLD), estimate=value, interval=interval, support=support)
 
 
 def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
@@ -136,7 +181,7 @@ def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
     if answered == 0:
         fault = Fault(code="NoAnswers", message="the server answered nothing; read the model container's log")
         nothing = Support(rows=0, events=0)
-        names = (THROUGHPUT, CPU, COST)
+        names = (THROUGHPUT, CPU, COST, USED_COST)
         return [Estimate(quantity=Quantity(metric=name), support=nothing, fault=fault) for name in names]
     lower, upper = limits(found)
     support = Support(rows=answered * rows, events=0)
@@ -145,6 +190,7 @@ def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
     estimates = [
         Estimate(quantity=Quantity(metric=THROUGHPUT), estimate=rate, interval=faster, support=support),
         _cpu(found, rows=rows, support=support),
+        _used_cost(found, rows=rows, serving=serving, support=support),
     ]
     per_second = _price(serving)
     if isinstance(per_second, str):
@@ -158,20 +204,52 @@ def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
 
 
 def _cpu(found: Capacity, *, rows: int, support: Support) -> Estimate:
-    """CPU time of a prediction while the server was busy: Student-t on the logarithms of the blocks' means."""
-    from mandate.inference.latency import MIN_BLOCKS
-
+    """CPU time of a prediction while the server was busy."""
     if found.cpu is None:
         return _missing(CPU, reason=SILENT)
-    pairs = [(used, count) for used, count in zip(found.cpu, found.answers, strict=True) if used > 0 and count]
-    value = sum(used for used, _ in pairs) / sum(count for _, count in pairs) / rows if pairs else 0.0
-    logs = [math.log(used / count / rows) for used, count in pairs]
-    interval: Interval = Unbounded(
-        reason="too few blocks to see how it varies", unit="blocks", found=len(logs), needed=MIN_BLOCKS
-    )
-    if len(logs) >= MIN_BLOCKS and (error := stdev(logs) / math.sqrt(len(logs))) > 0:
-        interval = StudentT(link="Log", centre=fmean(logs), se=error, df=len(logs) - 1)
+    if min(found.cpu) < 0:
+        return _missing(CPU, reason=AGAIN)
+    value, interval = _per_answer(found.cpu, found.answers, rows=rows)
     return Estimate(quantity=Quantity(metric=CPU), estimate=value, interval=interval, support=support)
+
+
+def _used_cost(found: Capacity, *, rows: int, serving: Serving, support: Support) -> Estimate:
+    """Price of the CPU time that a million predictions took, and of the memory for as long as they took.
+
+    Memory counts at its peak so far: what a busy server once needed can't be given to others.
+    """
+    prices = _prices(serving)
+    if isinstance(prices, str):
+        return _missing(USED_COST, reason=prices)
+    if found.cpu is None or found.memory is None:
+        return _missing(USED_COST, reason=SILENT)
+    if min(found.cpu) < 0:
+        return _missing(USED_COST, reason=AGAIN)
+    cpu, gib = float(prices.cpu_hour) / 3600, float(prices.gib_hour) / 3600
+    bills = [
+        1e6 * (used * cpu + memory / 2**30 * took * gib)
+        for used, memory, took in zip(found.cpu, found.memory, found.seconds, strict=True)
+    ]
+    value, interval = _per_answer(bills, found.answers, rows=rows)
+    return Estimate(quantity=Quantity(metric=USED_COST), estimate=value, interval=interval, support=support)
+
+
+def _per_answer(amounts: Sequence[float], answers: Sequence[int], *, rows: int) -> tuple[float, Interval]:
+    """Of an amount per block, how much a prediction took, over all blocks: Student-t on the logarithms of the blocks'.
+
+    A block without an answer has none, so then there is no interval.
+    """
+    from mandate.inference.latency import MIN_BLOCKS
+
+    value = sum(amounts) / sum(answers) / rows
+    logs = [math.log(used / count / rows) for used, count in zip(amounts, answers, strict=True) if used > 0 and count]
+    if 0 in answers:
+        words = "blocks without an answer have no use per prediction"
+        return value, Unbounded(reason=words, unit="blocks", found=len(logs), needed=len(answers))
+    if len(logs) >= MIN_BLOCKS and (error := stdev(logs) / math.sqrt(len(logs))) > 0:
+        return value, StudentT(link="Log", centre=fmean(logs), se=error, df=len(logs) - 1)
+    words = "too few blocks to see how it varies"
+    return value, Unbounded(reason=words, unit="blocks", found=len(logs), needed=MIN_BLOCKS)
 
 
 def _price(serving: Serving) -> float | str:
@@ -179,12 +257,9 @@ def _price(serving: Serving) -> float | str:
 
     Of each resource its limit counts, under which the throughput was measured, else what is requested.
     """
-    prices = serving.prices
-    if prices is None:
-        return "no prices are declared; set serving.prices"
-    named = {name for side in ("limits", "requests") for name in serving.resources.get(side, {})}
-    if unpriced := sorted(named - {"cpu", "memory", "ephemeral-storage"}):  # disks come with their machines
-        return f"serving.resources has {', '.join(unpriced)}, which serving.prices has no price of"
+    prices = _prices(serving)
+    if isinstance(prices, str):
+        return prices
     total = 0.0
     for name, price, size in (("cpu", prices.cpu_hour, 1), ("memory", prices.gib_hour, 2**30)):
         declared = (serving.resources.get(side, {}).get(name) for side in ("limits", "requests"))
@@ -193,6 +268,16 @@ def _price(serving: Serving) -> float | str:
             return f"serving.resources says nothing of {name}, so it has no price; set serving.resources.limits.{name}"
         total += float(amount) / size * float(price) / 3600
     return total
+
+
+def _prices(serving: Serving) -> Prices | str:
+    """The declared prices, or why they aren't those of all that is declared."""
+    if serving.prices is None:
+        return "no prices are declared; set serving.prices"
+    named = {name for side in ("limits", "requests") for name in serving.resources.get(side, {})}
+    if unpriced := sorted(named - {"cpu", "memory", "ephemeral-storage"}):  # disks come with their machines
+        return f"serving.resources has {', '.join(unpriced)}, which serving.prices has no price of"
+    return serving.prices
 
 
 def _times(values: tuple[float | None, ...], factor: float) -> tuple[float | None, ...]:
@@ -217,8 +302,8 @@ def _missing(metric: str, *, reason: str, load: str | None = None) -> Estimate:
     return Estimate(quantity=Quantity(metric=metric, load=load), support=Support(rows=0, events=0), fault=fault)
 
 
-def _fact(metric: str, value: float, *, rows: int) -> Estimate:
-    support = Support(rows=rows, events=0)
+def _fact(metric: str, value: float, *, rows: int, events: int = 0) -> Estimate:
+    support = Support(rows=rows, events=events)
     return Estimate(quantity=Quantity(metric=metric), estimate=value, interval=Fact(), support=support)
 
 

@@ -287,6 +287,42 @@ class Saturated(_Record):
     """Of cost_per_million."""
 
 
+class Peaks(_Record):
+    """The most memory that the server had used so far, in MiB, at the end of each block of load, in order.
+
+    Where capacity was measured, its search counts as a block, and so does each run at random moments.
+    """
+
+    mib: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1, max_length=1000)
+
+    @property
+    def last(self) -> int:
+        """The last block that raised it; 1 where none after the first did."""
+        return self.mib.index(self.mib[-1]) + 1
+
+    @property
+    def rising(self) -> bool:
+        """Whether the last quarter of the blocks raised it by more than 1 %: then it isn't the most that is needed."""
+        before = self.mib[len(self.mib) - len(self.mib) // 4 - 1]
+        return self.mib[-1] > 1.01 * before
+
+    def covered(self, *, alpha: float) -> float:
+        """The share of such blocks that surely (1 - `alpha`) stay at or below the peak, were they like each other.
+
+        Of any distribution: that the largest of n lies below its q quantile has a probability of q to the n (Wilks
+        1941).
+        """
+        return float(alpha ** (1 / len(self.mib)))
+
+
+class Starts(_Record):
+    """Seconds of each start of the server, from its process's start to the first right answer, in order."""
+
+    seconds: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1, max_length=100)
+    once: Text | None = None
+    """Why there was but one; then cold_start is a fact of that one."""
+
+
 class Probed(_Record):
     """What became of bad inputs of one kind: how many were refused, answered, or ended as they mustn't."""
 
@@ -305,6 +341,10 @@ class Measured(_Record):
     loads: dict[str, UnderLoad] | None = None
     saturated: Saturated | None = None
     robustness: dict[str, Probed] | None = None
+    peaks: Peaks | None = None
+    """None where the server doesn't say, or was under no load."""
+    starts: Starts | None = None
+    """None where none was measured."""
     newest: dict[str, Text] | None = None
     """The newest row's time by part, in UTC (or as written where no zone is); None where rows have no times."""
     by_time: ByTime | None = None

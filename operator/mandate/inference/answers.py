@@ -12,6 +12,8 @@ from mandate.predictor.datatypes import Array, Tensor
 from .errors import InferenceError
 
 FIELD = "spec.model.output"
+REPEATED = 1e-3
+"""How far answers to the same question may differ: servers that join requests round otherwise from time to time."""
 BATCH_ROWS = 1000
 """Rows per request. Part of what makes answers reproducible: matrix products may round differently by batch size."""
 
@@ -72,6 +74,27 @@ def join(parts: Sequence[Array], *, output: ModelOutput) -> Array:
             "WrongShape", f"output {output.name!r} changes its number of columns from batch to batch", field=FIELD
         )
     return np.concatenate(parts)
+
+
+def some(rows: int) -> tuple[int, ...]:
+    """The first, the middle and the last of so many rows: those that are asked about by themselves."""
+    return tuple(sorted({0, rows // 2, rows - 1})) if rows else ()
+
+
+def check_own(alone: Array, among: Array, *, row: int) -> None:
+    """Whether a row by itself was answered as among others; the answers are (1 or more,) and (1,).
+
+    A Ranking's queries are measured from answers to whole batches, and served as they come. Raises InferenceError
+    DependsOnOthers.
+    """
+    if not all(alike(one[None], among, room=REPEATED) for one in alone):
+        raise InferenceError(
+            "DependsOnOthers",
+            f"row {row} gets another score by itself than among the rows of its batch, so a query's order depends on "
+            "what else is asked with it; serve a model whose score of a row is that row's alone, or put what was "
+            "served into the data and name it in model.source.columns",
+            field="spec.model",
+        )
 
 
 def alike(before: Array, after: Array, *, room: float) -> bool:

@@ -14,6 +14,8 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import stdtrit
@@ -24,8 +26,11 @@ from .errors import InferenceError
 from .latency import LEVELS, MIN_BLOCKS
 from .load import KEPT, Floats, Loaded, Plan, Send, run
 
-CpuSeconds = Callable[[], Awaitable[float | None]]
-"""CPU time that the server has used so far, in seconds; None where it doesn't say."""
+if TYPE_CHECKING:
+    from .client import Usage
+
+Account = Callable[[], Awaitable["Usage | None"]]
+"""What the server has used so far; None where it doesn't say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,8 @@ class Capacity:
     """Share of a CPU that this process used meanwhile."""
     held: float | None
     """The highest rate that was tried and held; None where none did."""
+    memory: tuple[float, ...] | None = None
+    """The most bytes that the server had used so far, at the end of each block; None where it doesn't say."""
     under_way: int = Effort.under_way
     """Requests that were under way at once."""
     more: bool = False
@@ -86,26 +93,30 @@ async def measure(
     effort: Effort,
     *,
     timeout: float,  # noqa: ASYNC109  # per request
-    cpu: CpuSeconds,
+    usage: Account,
     clock: Callable[[], float] = time.monotonic,
     own: Callable[[], float] = time.process_time,
 ) -> Capacity:
-    """Find the capacity and the highest rate that holds. `own` is this process's CPU time in seconds."""
+    """Find the capacity and the highest rate that holds.
+
+    `usage` is asked before the first block and after each, and after each run; `own` is this process's CPU time in
+    seconds.
+    """
     start, start_own = clock(), own()
-    found = await _saturated(send, effort, cpu=cpu, clock=clock)
+    found = await _saturated(send, effort, usage=usage, clock=clock)
     found = replace(found, own=(own() - start_own) / (clock() - start))
-    held = None if found.rate == 0 else await _held(send, found, effort, timeout=timeout, clock=clock)
+    held = None if found.rate == 0 else await _held(send, found, effort, timeout=timeout, usage=usage, clock=clock)
     return replace(found, held=held)
 
 
-async def _saturated(send: Send, effort: Effort, *, cpu: CpuSeconds, clock: Callable[[], float]) -> Capacity:
+async def _saturated(send: Send, effort: Effort, *, usage: Account, clock: Callable[[], float]) -> Capacity:
     """The capacity, without `own` and `held`.
 
     Requests go on across blocks, so that the server is as busy at a block's end as in its middle.
     """
     answers: list[int] = []
     seconds: list[float] = []
-    used: list[float] = []
+    accounts: list[Usage | None] = []
     right, wrong, allowed, ended = 0, 0, 0, False
     start = clock()
 
@@ -149,19 +160,21 @@ async def _saturated(send: Send, effort: Effort, *, cpu: CpuSeconds, clock: Call
                 await block(effort.block / 10)  # until those beyond have ended
                 break
             rate = faster
-        before, failed = await cpu(), wrong
+        failed = wrong
+        accounts.append(await usage())
         while len(answers) < effort.blocks and clock() - start < effort.seconds:
             count, took = await block(effort.block)
             answers.append(count)
             seconds.append(took)
-            after = None if before is None else await cpu()
-            used.append(math.nan if before is None or after is None else after - before)
-            before = after
+            accounts.append(None if accounts[-1] is None else await usage())
         ended = True
+    known = [account for account in accounts if account is not None]
+    told = len(known) == len(accounts)
     return Capacity(
         answers=tuple(answers),
         seconds=tuple(seconds),
-        cpu=None if any(map(math.isnan, used)) else tuple(used),
+        cpu=tuple(after.cpu - before.cpu for before, after in pairwise(known)) if told else None,
+        memory=tuple(account.memory for account in known[1:]) if told else None,
         failed=wrong - failed,
         own=math.nan,
         held=None,
@@ -176,6 +189,7 @@ async def _held(
     effort: Effort,
     *,
     timeout: float,  # noqa: ASYNC109  # per request
+    usage: Account,
     clock: Callable[[], float],
 ) -> float | None:
     patience = effort.behind * effort.run + found.under_way / found.rate
@@ -189,7 +203,7 @@ async def _held(
             warm_up=0,
             timeout=timeout,
         )
-        if holds(await run(send, plan, clock=clock), patience=patience):
+        if holds(await run(send, plan, clock=clock, after=usage), patience=patience):
             return rate
     return None
 

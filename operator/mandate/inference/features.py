@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,12 @@ class Features:
     def take(self, start: int, stop: int) -> dict[str, Array]:
         """The tensors of the rows from `start` to before `stop`."""
         return {name: array[start:stop] for name, array in self.arrays.items()}
+
+    def alone(self, row: int) -> Features:
+        """One row by itself, as often as the model takes rows at once."""
+        times = self.batch or 1
+        arrays = {name: np.repeat(array[row : row + 1], times, axis=0) for name, array in self.arrays.items()}
+        return replace(self, arrays=arrays)
 
 
 def features(table: pa.Table, *, inputs: ModelInputs, declared: Mapping[str, Tensor] | None) -> Features:

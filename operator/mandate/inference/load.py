@@ -89,8 +89,14 @@ class Loaded:
         return self.crashes + self.timeouts + self.refused
 
 
-async def run(send: Send, plan: Plan, *, clock: Callable[[], float] = time.monotonic) -> Loaded:
-    """Load the predictor as planned.
+async def run(
+    send: Send,
+    plan: Plan,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    after: Callable[[], Awaitable[object]] | None = None,
+) -> Loaded:
+    """Load the predictor as planned; `after` is awaited after each block, while nothing is under way.
 
     Raises InferenceError where it refuses a request of the warm-up: that says nothing of speed.
     """
@@ -110,6 +116,8 @@ async def run(send: Send, plan: Plan, *, clock: Callable[[], float] = time.monot
         from_due, from_sent = await _block(send, due, plan, first=first, clock=clock, tally=tally)
         blocks.append(from_due)
         sent.append(from_sent)
+        if after is not None:
+            await after()
         await asyncio.sleep(plan.pause)
     return Loaded(
         blocks=tuple(blocks),

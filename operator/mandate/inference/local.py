@@ -11,7 +11,7 @@ from mandate.predictor.datatypes import Array
 from mandate.predictor.errors import ModelError
 from mandate.predictor.model import Format, Model, load
 
-from .answers import batches, check_batch, check_output, join
+from .answers import batches, check_batch, check_output, check_own, join, some
 from .errors import InferenceError
 from .features import features
 
@@ -39,4 +39,9 @@ def predict(model: Model, table: pa.Table, *, inputs: ModelInputs, output: Model
         except ModelError as error:
             raise InferenceError("RequestRefused", f"rows {start} to {stop - 1}: {error}") from error
         parts.append(check_batch(output, task, datatype=datatype, answer=answer, rows=stop - start))
-    return join(parts, output=output)
+    values = join(parts, output=output)
+    for row in some(fed.rows) if task.type == "Ranking" else ():
+        answer = model.run(fed.alone(row).take(0, fed.batch or 1), (output.name,))[output.name]
+        alone = check_batch(output, task, datatype=datatype, answer=answer, rows=fed.batch or 1)
+        check_own(alone, values[row : row + 1], row=row)
+    return values

@@ -24,10 +24,12 @@ from mandate.evidence.schema import (
     Estimate,
     Evidence,
     Measured,
+    Peaks,
     Probed,
     Quantity,
     ReliabilityBin,
     Saturated,
+    Starts,
     UnderLoad,
     digests,
 )
@@ -932,6 +934,10 @@ def _service_notes(measured: Measured) -> tuple[str, ...]:
     notes = [_load_note(load, seen) for load, seen in (measured.loads or {}).items()]
     if measured.saturated is not None:
         notes.append(_saturated_note(measured.saturated))
+    if measured.peaks is not None:
+        notes.append(_peaks_note(measured.peaks))
+    if measured.starts is not None:
+        notes.append(_starts_note(measured.starts))
     notes += [_probed_note(kind, seen) for kind, seen in (measured.robustness or {}).items()]
     return tuple(notes)
 
@@ -970,6 +976,25 @@ def _probed_note(kind: str, seen: Probed) -> str:
     worse = f", {count_text(failed)} failed ({told}; first {seen.first})" if failed else ""
     words = kind.replace("_", " ")
     return f"Bad inputs, {words}: {count_text(seen.refused)} refused, {count_text(seen.answered)} answered{worse}."
+
+
+def _peaks_note(seen: Peaks) -> str:
+    blocks, most = len(seen.mib), f"{number_text(seen.mib[-1])} MiB"
+    if blocks == 1:
+        return f"Memory: {most} at most at the end of the one block of load."
+    if seen.rising:
+        return f"Memory: still rising in block {seen.last} of {blocks}, to {most}: it may need more than was seen."
+    share = f"{int(100 * seen.covered(alpha=0.05))}%"
+    reached = f"Memory: {most} at most over {blocks} blocks of load, reached in block {seen.last}"
+    return f"{reached}; with 95% confidence {share} of such blocks need no more."
+
+
+def _starts_note(seen: Starts) -> str:
+    if seen.once is not None:
+        return f"Cold start: one start, without an interval: {seen.once}."
+    count, fastest, slowest = len(seen.seconds), min(seen.seconds), max(seen.seconds)
+    took = f"{number_text(fastest, 'duration')} to {number_text(slowest, 'duration')}"
+    return f"Cold start: {count} start{'s' if count > 1 else ''} of the server took {took}; the number is their median."
 
 
 def _saturated_note(seen: Saturated) -> str:

@@ -41,6 +41,7 @@ _TOO_HIGH = {
     "latency_p95": _FASTER,
     "latency_p99": _FASTER,
     "cpu_per_prediction": "serve a smaller model",
+    "used_cost_per_million": "serve a smaller model",
     "cost_per_million": "serve a smaller model, or ask for less of what it doesn't use (serving.resources)",
     "robustness_failures": "refuse bad input with a status below 500 before it reaches the model; the report names it",
     "memory_peak": "serve a smaller model, or one that keeps less in memory",

@@ -140,7 +140,7 @@ def test_rankings_are_good_specs_and_have_default_gates() -> None:
         (
             "baselines.1.type",
             "Linear",
-            "'Linear' isn't for Ranking tasks; for those there are Uniform, Column, Popularity",
+            "'Linear' isn't for Ranking tasks; for those there are Uniform, Column, Container, Popularity",
         ),
         ("gates.1.rows", "live", "precision_at_k"),
         ("gates.1.metric", "accuracy", "accuracy"),
@@ -529,10 +529,13 @@ def test_a_container_that_cannot_be_asked_is_refused(document: dict[str, object]
     assert told in found[f"spec.baselines{field}"]
 
 
-def test_rankings_are_not_answered_by_containers() -> None:
+def test_rankings_are_served_and_held_against_containers() -> None:
+    """A model that runs has the built-in gates of its server, too; its answers are scores of rows, as a column's."""
     document = ranking("baselines", [{"name": "rival", "type": "Container", "container": CONTAINER}])
-    with pytest.raises(SpecError, match="'Container' isn't for Ranking tasks; for those there are Uniform"):
-        load_spec(document)
+    document |= {"model": {**GOOD["model"], "output": {"name": "score", "kind": "Value"}}, "gates": []}
+    assert load_spec(document).model.source.columns is None
+    names = {gate.name for gate in effective(load_spec(document)).gates}
+    assert names >= {"beats-random", "no-crashes"}
 
 
 def people(**gate: object) -> dict[str, object]:

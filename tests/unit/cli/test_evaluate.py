@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from mandate.cli import manifest
+from mandate.cli.evaluate import starts
 from mandate.evaluate.on_dask import DaskError
 from mandate.evidence.schema import Evidence
 from mandate.measure.work import Workers
@@ -253,3 +255,14 @@ def test_who_does_the_work_changes_no_evidence(project: Project, monkeypatch: py
     for wrong in ("plenty", "0", "-1Gi", "nan"):
         assert project.run("evaluate", "-f", "model.yaml", f"--memory={wrong}") == 2
         assert f"{wrong}: expected bytes as Kubernetes writes them" in project.err
+
+
+@pytest.mark.parametrize(("metric", "often"), [("cold_start", 16), ("latency_p99", 1)])
+def test_the_predictor_is_started_again_and_again_where_a_gate_asks_how_long_that_takes(
+    project: Project, metric: str, often: int
+) -> None:
+    """16 starts: 0.5 ** 16 is below the share of alpha that the thirtieth look has."""
+    gate = {"name": "quick", "metric": metric, "require": {"Shadow": "<= 9s"}}
+    model = copy.deepcopy(SPEC["model"]) | {"source": {"uri": "model.onnx", "format": "ONNX"}}
+    project.manifest(model=model, **gates(PASSING, gate | ({"load": "50/s"} if metric == "latency_p99" else {})))
+    assert starts(manifest.read(project.folder / "model.yaml")) == often

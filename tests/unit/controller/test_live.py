@@ -46,7 +46,15 @@ def test_the_recorder_s_own_answer_is_understood(tmp_path: Path) -> None:
     assert (seen.since, seen.predictions, seen.labelled) == (HOLDER.since, 1, 1)
 
 
-def test_a_forecast_is_asked_about_as_the_numbers_that_it_is() -> None:
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"type": "Forecast", "target": "sold", "time": "day"},
+        {"type": "Ranking", "target": "grade", "query": "search"},
+    ],
+    ids=lambda declared: declared["type"],
+)
+def test_what_answers_with_numbers_is_asked_about_as_the_numbers_that_it_is(declared: dict[str, str]) -> None:
     questions: list[str] = []
 
     async def count(request: web.Request) -> web.Response:
@@ -54,7 +62,7 @@ def test_a_forecast_is_asked_about_as_the_numbers_that_it_is() -> None:
         return web.Response(status=503)
 
     async def asked() -> None:
-        task = Task.model_validate({"type": "Forecast", "target": "sold", "time": "day"})
+        task = Task.model_validate(declared)
         async with answering(count) as url:
             await LiveSource(url=url, every=60).ask(PLACE, LiveQuestion(holder=HOLDER, task=task))
 

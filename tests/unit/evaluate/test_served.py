@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -13,8 +14,11 @@ import pytest
 from aiohttp import web
 
 from mandate.api.kinds import ModelEvaluationSpec
+from mandate.api.spec import Task
 from mandate.evaluate import served
 from mandate.evaluate.data import Rows
+from mandate.evaluate.failures import EvaluationError
+from mandate.evaluate.frame import EXIT_NOT_JUDGED
 from mandate.evidence.schema import Estimate
 from mandate.inference.client import Limits
 from mandate.inference.errors import InferenceError
@@ -97,6 +101,43 @@ def test_the_word_of_our_own_server_is_taken_for_what_it_used_and_of_no_image() 
     assert ours["memory_peak"].estimate == 30 / 2**20
     theirs = asked(Fake(usage=says(BOTH)), image="registry/own@sha256:" + "0" * 64)
     assert {theirs[name].fault.code for name in ("memory_peak", "cold_start")} == {"NotMeasured"}
+
+
+def ranked(answer: object) -> list[float]:
+    """The scores of a ranking model, 40 rows in 8 queries."""
+    spec, rows = spec_and_rows()
+    table = rows.table.append_column("q", pa.array(np.arange(40) // 5))
+    task = Task(type="Ranking", target="t", query="q")
+
+    async def asking() -> list[float]:
+        async with serving(Fake(answer=answer)) as url:
+            found = await served.over_http(
+                spec.model_copy(update={"task": task}),
+                replace(rows, table=table),
+                url=url,
+                model="model",
+                limits=Limits(),
+                container=True,
+            )
+        return list(found.answers.values)
+
+    return asyncio.run(asking())
+
+
+@pytest.mark.row("G4/ranking")
+def test_a_served_ranking_has_the_scores_of_its_rows_and_of_no_others() -> None:
+    """Batches are cut without regard to queries, and callers ask for what they like at once."""
+
+    async def each(request: web.Request, x: Array) -> web.StreamResponse:
+        return reply(x * 2)
+
+    async def beside_others(request: web.Request, x: Array) -> web.StreamResponse:
+        return reply(x - x.mean())
+
+    assert ranked(each) == [2.0 * row for row in range(40)]
+    with pytest.raises(EvaluationError) as error:
+        ranked(beside_others)
+    assert (error.value.failure.code, error.value.exit_code) == ("DependsOnOthers", EXIT_NOT_JUDGED)
 
 
 @pytest.mark.parametrize(

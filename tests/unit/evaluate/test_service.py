@@ -8,7 +8,7 @@ import pytest
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.spec import Prices, Serving
-from mandate.evaluate.service import capacity, measured, not_measured, rate_of, under_load, used
+from mandate.evaluate.service import capacity, kept, measured, not_measured, rate_of, started, starts, under_load, used
 from mandate.evidence.intervals import StudentT, Table, Unbounded
 from mandate.inference.capacity import Capacity
 from mandate.inference.client import Usage
@@ -20,6 +20,7 @@ FOUND = Capacity(
     answers=(100, 110, 90, 105, 95),
     seconds=(0.5,) * 5,
     cpu=(0.2, 0.21, 0.19, 0.2, 0.2),
+    memory=tuple(mib * 2.0**20 for mib in (380, 380, 390, 390, 400)),
     failed=0,
     own=0.4,
     held=180.0,
@@ -194,6 +195,69 @@ def test_cpu_time_varies_from_block_to_block():
     assert cpu.interval.df == 4
     still = replace(FOUND, cpu=(0.1,) * 2, answers=(10, 10), seconds=(1.0, 1.0))
     assert isinstance(by_metric(capacity(still, rows=1, serving=Serving()))["cpu_per_prediction"].interval, Unbounded)
+
+
+def test_a_block_without_an_answer_leaves_use_without_an_interval():
+    """It used CPU and memory for nothing: left out, the others would look sure of less."""
+    stuck = replace(FOUND, answers=(100, 110, 0, 105, 95))
+    found = by_metric(capacity(stuck, rows=1, serving=Serving(prices=PRICES)))
+    for name in ("cpu_per_prediction", "used_cost_per_million"):
+        assert (found[name].interval.unit, found[name].interval.found, found[name].interval.needed) == ("blocks", 4, 5)
+    assert found["cpu_per_prediction"].estimate == pytest.approx(1.0 / 410)
+
+
+@pytest.mark.row("L3/use")
+@pytest.mark.parametrize(
+    ("change", "serving", "words"),
+    [
+        ({}, Serving(), "set serving.prices"),
+        ({}, Serving(resources={"limits": {"nvidia.com/gpu": "1"}}, prices=PRICES), "has nvidia.com/gpu, which"),
+        ({"cpu": None, "memory": None}, Serving(prices=PRICES), "doesn't say what it uses"),
+        ({"cpu": (0.2, -3.0, 0.2, 0.2, 0.2)}, Serving(prices=PRICES), "started again"),
+    ],
+)
+def test_a_cost_of_use_that_cannot_be_had_says_why(change, serving, words):
+    cost = by_metric(capacity(replace(FOUND, **change), rows=1, serving=serving))["used_cost_per_million"]
+    assert (cost.estimate, cost.fault.code) == (None, "NotMeasured")
+    assert words in cost.fault.message
+
+
+@pytest.mark.row("L3/use")
+def test_what_is_used_costs_less_than_what_is_declared_where_it_is_less():
+    """1 CPU and 512 MiB are declared; 0.4 CPU and 400 MiB at most are used."""
+    found = by_metric(capacity(replace(FOUND, held=200.0), rows=1, serving=Serving(prices=PRICES)))
+    declared, used_cost = (found[name].estimate for name in ("cost_per_million", "used_cost_per_million"))
+    assert used_cost == pytest.approx(1e6 / 200 * (0.4 * 0.04 + 0.379 * 0.005) / 3600, rel=0.01)
+    assert used_cost < declared / 2
+
+
+@pytest.mark.row("L2/starts")
+def test_fewer_starts_than_a_median_needs_have_no_interval():
+    """Five equal to the millisecond still say nothing of the sixth."""
+    few, enough = starts([1.0, 1.1, 0.9, 1.2, 1.3]), starts([1.0, 1.1, 0.9, 1.2, 1.3, 1.4])
+    assert (few.estimate, few.support.rows, few.interval.needed) == (1.1, 5, 6)
+    assert (enough.interval.lower[:2], enough.interval.upper[:2]) == ((0.9, None), (1.4, None))
+    assert None not in starts([1.0 + number / 100 for number in range(16)]).interval.upper
+
+
+@pytest.mark.row("L2/starts")
+def test_a_start_without_a_right_answer_is_never_left_out_of_the_median():
+    found = starts([1.0] * 9 + [None])
+    assert (found.estimate, found.fault.code) == (None, "NotMeasured")
+    assert "start 10 of 10" in found.fault.message
+
+
+@pytest.mark.row("L2/memory")
+def test_a_peak_rests_on_blocks_and_on_those_that_raised_it():
+    blocks = [mib * 2.0**20 for mib in (300, 380, 380, 400, 400)]
+    found = used(USED, replace(USED, cpu=9, memory=400 * 2**20), first_answer=0.25, peaks=blocks)
+    assert (found[0].estimate, found[0].support.rows, found[0].support.events) == (400, 5, 2)
+    seen = kept(blocks, found)
+    assert (seen.mib, seen.last, seen.rising) == ((300, 380, 380, 400, 400), 4, False)
+    assert kept([*blocks[:3], 400 * 2.0**20, 405 * 2.0**20], found).rising
+    assert kept(blocks, used(USED, None, first_answer=0.25)) is None
+    assert started(found, once="it starts once").seconds == (2.75,)
+    assert started(used(USED, USED, first_answer=None), once="it starts once") is None
 
 
 USED = Usage(cold=2.5, cpu=1, memory=300 * 2**20)

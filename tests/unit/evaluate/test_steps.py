@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from onnx import TensorProto, helper
 from pyarrow import parquet
 
 from mandate.evaluate import frame, judge, served
@@ -387,3 +388,29 @@ def test_annotations_that_are_not_as_declared_are_refused(pod, declared):
     code, ended = pod.fetch(declared)
     assert (code, ended.failure.code, ended.failure.field) == (2, "MissingColumn", "spec.data.annotations.label")
     assert "'verdict' isn't in data.annotations, which has 'loan', 'officer'" in ended.failure.message
+
+
+def test_a_ranking_whose_scores_depend_on_the_batch_is_not_measured_in_process_either(declared, claims):
+    """The model says how far a row is above its batch's mean: as good an order, until a query is asked by itself."""
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("ReduceMean", ["input"], ["mean"], axes=[0], keepdims=1),
+                helper.make_node("Sub", ["input", "mean"], ["score"]),
+            ],
+            "beside-others",
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 1])],
+            [helper.make_tensor_value_info("score", TensorProto.FLOAT, [None, 1])],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    (claims / "models" / "model.onnx").write_bytes(model.SerializeToString())
+    declared["model"] |= {"inputs": {"columns": ["age"], "encoding": "Matrix", "name": "input"}}
+    declared["model"]["output"] = {"name": "score", "kind": "Value"}
+    declared["task"] = {"type": "Ranking", "target": "age", "query": "purpose"}
+    declared["data"] |= {"split": {"method": "Random", "seed": 7}, "slices": []}
+    declared["baselines"] = []
+    with pytest.raises(EvaluationError) as error:
+        locally(declared, claims)
+    assert (error.value.failure.code, error.value.exit_code) == ("DependsOnOthers", 3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mandate.inference.capacity import Capacity, Effort, holds, limits, measure
+from mandate.inference.client import Usage
 from mandate.inference.errors import InferenceError
 from mandate.inference.load import Loaded
 from tests.unit.inference.test_load import VirtualLoop
@@ -18,7 +19,7 @@ def measured(server, *, effort=EFFORT, own=lambda now: 0.1 * now, cpu=lambda ans
     answered = 0
 
     async def used():
-        return None if cpu is None else cpu(answered)
+        return None if cpu is None else Usage(cold=1.0, cpu=cpu(answered), memory=1000.0 + answered)
 
     send = server(loop)
 
@@ -29,7 +30,7 @@ def measured(server, *, effort=EFFORT, own=lambda now: 0.1 * now, cpu=lambda ans
 
     try:
         return loop.run_until_complete(
-            measure(counted, effort, timeout=10, cpu=used, clock=loop.time, own=lambda: own(loop.time()))
+            measure(counted, effort, timeout=10, usage=used, clock=loop.time, own=lambda: own(loop.time()))
         )
     finally:
         loop.close()
@@ -57,6 +58,7 @@ def test_the_capacity_is_what_the_workers_can_do():
     assert found.rate == pytest.approx(100, rel=0.05)
     assert found.held == pytest.approx(0.9 * found.rate)
     assert sum(found.cpu) == pytest.approx(0.002 * sum(found.answers))
+    assert np.diff(found.memory).tolist() == list(found.answers[1:])
     assert (found.failed, found.own) == (0, pytest.approx(0.1))
     lower, upper = limits(found)
     assert lower[0] == pytest.approx(found.held, rel=0.05)

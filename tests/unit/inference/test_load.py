@@ -30,10 +30,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.virtual.now
 
 
-def virtually(send_of, plan):
+def virtually(send_of, plan, **options):
     loop = VirtualLoop()
     try:
-        return loop.run_until_complete(run(send_of(loop), plan, clock=loop.time))
+        return loop.run_until_complete(run(send_of(loop), plan, clock=loop.time, **options))
     finally:
         loop.close()
 
@@ -49,6 +49,26 @@ def steady(seconds):
         return send
 
     return of
+
+
+def test_the_servers_account_is_asked_for_between_blocks():
+    """After the last answer of a block, and before the first request of the next."""
+    under_way, seen = 0, []
+
+    def of(loop):
+        async def send(number):
+            nonlocal under_way
+            under_way += 1
+            await asyncio.sleep(0.02)
+            under_way -= 1
+
+        return send
+
+    async def after():
+        seen.append(under_way)
+
+    virtually(of, PLAN, after=after)
+    assert seen == [0] * PLAN.blocks
 
 
 def test_a_steady_server_has_its_own_latency():

@@ -12,7 +12,7 @@ from mandate.api.check import load_spec
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evaluate.service import capacity, measured, not_measured, saturated
 from mandate.evidence.data import Finding
-from mandate.evidence.schema import Estimate, Measured, Probed, UnderLoad
+from mandate.evidence.schema import Estimate, Measured, Peaks, Probed, Starts, UnderLoad
 from mandate.inference.capacity import Capacity
 from mandate.report import document, html, markdown, model_card, plot, text
 from mandate.report.about import Change, Declared
@@ -233,7 +233,13 @@ def test_classes_and_reliability_are_told_in_every_format() -> None:
 def test_what_the_server_can_do_and_costs_is_told() -> None:
     """Throughput with its limits, the cost's currency, and whose limit it was."""
     found = Capacity(
-        answers=(100, 110, 90, 105, 95), seconds=(0.5,) * 5, cpu=(0.2,) * 5, failed=2, own=0.97, held=180.0
+        answers=(100, 110, 90, 105, 95),
+        seconds=(0.5,) * 5,
+        cpu=(0.2,) * 5,
+        memory=(2.0**28,) * 5,
+        failed=2,
+        own=0.97,
+        held=180.0,
     )
     prices = {"cpuHour": "0.04", "gibHour": "0.005", "currency": "CHF"}
     document_ = sample.changed(serving={"prices": prices})
@@ -245,6 +251,7 @@ def test_what_the_server_can_do_and_costs_is_told() -> None:
     assert [item.title for item in told.service] == [
         "Predictions per second that it holds",
         "CPU time of a prediction",
+        "Cost of what a million predictions use (CHF)",
         "Cost of a million predictions (CHF)",
     ]
     (note,) = told.service_notes
@@ -253,6 +260,27 @@ def test_what_the_server_can_do_and_costs_is_told() -> None:
         "the load generator was the limit, so the server can do more."
     )
     assert "180 [" in text.render(told)
+
+
+def test_memory_by_block_and_starts_are_told() -> None:
+    """Over how many blocks and starts, and where one start or a peak that still rises says less."""
+    steady, growing = (100.0, *[120.0] * 19), tuple(100.0 + 2 * block for block in range(20))
+    several = Measured(peaks=Peaks(mib=steady), starts=Starts(seconds=(0.9, 1.25, 1.0)))
+    once = Measured(peaks=Peaks(mib=growing), starts=Starts(seconds=(0.9,), once="it starts once"))
+    notes = [
+        judged(SPEC, evidence().model_copy(update={"measured": record})).service_notes for record in (several, once)
+    ]
+    assert notes == [
+        (
+            "Memory: 120 MiB at most over 20 blocks of load, reached in block 2; with 95% confidence 86% of such "
+            "blocks need no more.",
+            "Cold start: 3 starts of the server took 900ms to 1.25s; the number is their median.",
+        ),
+        (
+            "Memory: still rising in block 20 of 20, to 138 MiB: it may need more than was seen.",
+            "Cold start: one start, without an interval: it starts once.",
+        ),
+    ]
 
 
 def test_costs_are_told_in_their_currency() -> None:
