@@ -417,6 +417,7 @@ ROWS = (
         part("types", "Types that differ between parts are refused", "measure.split.join"),
         part("duplicates", "Ids name rows once", "measure.split.row_keys"),
         part("ids", "Missing and repeated ids as findings", "measure.data.quality.identities"),
+        part("repeats", "Equal rows within one part", "measure.data.repeats.repeated_rows"),
     ),
     row(
         "D8",

@@ -1713,6 +1713,20 @@ MUTATIONS = (
         "actual**2",
         f"{DATA}::test_a_feature_of_few_values_has_scikit_learns_r2",
     ),
+    mutation(
+        "the first of equal rows called one too many",
+        "measure/overlap.py",
+        "return self.rows - self.groups",
+        "return self.rows",
+        f"{DATA}::test_rows_that_repeat_others_of_their_part_are_pandas",
+    ),
+    mutation(
+        "whoever is alike called a copy",
+        "measure/data/repeats.py",
+        "copied = _agree(again, alike) and _told_apart(",
+        "copied = _told_apart(",
+        "tests/unit/measure/test_data_repeats.py::test_rows_that_are_alike_by_what_they_are_no_copies[shops]",
+    ),
     # Groups beside each other
     mutation(
         "a ratio of groups upside down",

@@ -15,6 +15,7 @@ from mandate.evidence.data import (
     LEAKS,
     MAX_DRIFT,
     MAX_FINDINGS,
+    NOTES,
     ColumnDrift,
     Comparison,
     DataEvidence,
@@ -30,9 +31,10 @@ from ..table import MeasureError, text_codes
 from ..table import column as column_of
 from ..work import SERIAL, Workers
 from . import shards
+from .contents import contents
 from .distances import ks_p
 from .drift import DEFAULT, Rules, compare, decided, tested
-from .leakage import contents, leakage
+from .leakage import leakage
 from .profile import NAME_LENGTH, Column, Profile, profile
 from .quality import quality
 
@@ -161,10 +163,18 @@ def compared(table: pa.Table, split: Split, asked: Asked, *, rules: Rules = DEFA
 
 
 def listed(findings: Sequence[Finding]) -> list[Finding]:
-    """At most MAX_FINDINGS, leaks first and changes last, the gravest first; the gravest of each code is among them."""
+    """At most MAX_FINDINGS: leaks, faults, notes, changes; the gravest first, and of each code at least one."""
     found = sorted(
         findings,
-        key=lambda one: (one.code not in LEAKS, one.code in CHANGES, -one.effect, one.code, one.part, one.column or ""),
+        key=lambda one: (
+            one.code not in LEAKS,
+            one.code in CHANGES,
+            one.code in NOTES,
+            -one.effect,
+            one.code,
+            one.part,
+            one.column or "",
+        ),
     )
     first = list({one.code: place for place, one in reversed(list(enumerate(found)))}.values())
     others = (place for place in range(len(found)) if place not in first)
