@@ -424,6 +424,7 @@ ROWS = (
         "Freshness and volume",
         part("age", "Age of the newest row, part by part", "evaluate.age.ages", metrics="data_age"),
         part("rows", "Rows of a part, held against what is usual", metrics="row_count"),
+        part("gaps", "A batch that is missing in the middle", "measure.data.gaps.time_gaps"),
         part("freshness", "New data: age of the newest row", "measure.data.quality.freshness"),
         part("volume", "New data: rows beside what is usual", "measure.data.quality.volume"),
     ),

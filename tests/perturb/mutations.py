@@ -27,6 +27,7 @@ WEAKEST, SEARCH = "tests/peers/test_weakest.py", "measure/weakest.py"
 DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.py", "measure/data/leakage.py"
 
 
+GAPS = "tests/unit/measure/test_data_gaps.py"
 SIMPLE, PEOPLE = "tests/peers/test_simple_baselines.py", "tests/peers/test_people.py"
 GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "threshold", "history"))
 CUTOFF = "tests/peers/test_cutoff.py"
@@ -1726,6 +1727,27 @@ MUTATIONS = (
         "copied = _agree(again, alike) and _told_apart(",
         "copied = _told_apart(",
         "tests/unit/measure/test_data_repeats.py::test_rows_that_are_alike_by_what_they_are_no_copies[shops]",
+    ),
+    mutation(
+        "what happens often called a gap",
+        "measure/data/gaps.py",
+        "FAR * sorted(lengths, reverse=True)[USUAL - 1] if several else 0",
+        "0",
+        f"{GAPS}::test_three_times_as_long_as_the_third_longest_is_far_longer",
+    ),
+    mutation(
+        "rows that vary no more than by chance",
+        "measure/data/gaps.py",
+        "    return max(float(np.mean((seen - expected) ** 2 / expected)), 1.0)",
+        "    return 1.0",
+        "tests/peers/test_gaps.py::test_rows_that_come_in_rare_groups_have_some",
+    ),
+    mutation(
+        "a long gap makes itself usual",
+        "measure/data/gaps.py",
+        "run[0] - run[1])[:HELD_OUT]",
+        "run[0] - run[1])[:0]",
+        f"{GAPS}::test_days_that_are_missing_are_named_with_the_rows_that_there_would_be[missing5]",
     ),
     # Groups beside each other
     mutation(
