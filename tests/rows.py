@@ -495,6 +495,14 @@ ROWS = (
             "inference.robustness.send",
             metrics="robustness_failures",
         ),
+        part(
+            "nudges",
+            "Numbers moved by a little: answers that flip, and how far scores go",
+            "inference.nudges.nudges",
+            "evaluate.nudges.nudge",
+            metrics="flipped_answers",
+        ),
+        part("bounds", "Answers stay finite, within bounds, and in order", "inference.robustness.out_of_bounds"),
     ),
     row(
         "R3",

@@ -27,6 +27,7 @@ WEAKEST, SEARCH = "tests/peers/test_weakest.py", "measure/weakest.py"
 DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.py", "measure/data/leakage.py"
 
 
+NUDGES = "tests/peers/test_nudges.py"
 GAPS = "tests/unit/measure/test_data_gaps.py"
 SIMPLE, PEOPLE = "tests/peers/test_simple_baselines.py", "tests/peers/test_people.py"
 GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "threshold", "history"))
@@ -537,6 +538,29 @@ MUTATIONS = (
         "return len(self.failures)",
         f"{FACTS}::test_bad_inputs_that_end_badly_are_counted_over_all_kinds",
         metrics=("robustness_failures",),
+    ),
+    mutation(
+        "answers that stay for answers that flip",
+        "evaluate/nudges.py",
+        "np.count_nonzero(own != moved)",
+        "np.count_nonzero(own == moved)",
+        *(f"{NUDGES}::test_flipped_answers_are_those_that_predict_otherwise[{width}-model1]" for width in (1, 2)),
+        f"{NUDGES}::test_another_cutoff_flips_others",
+    ),
+    mutation(
+        "flipped answers held against all rows",
+        "evaluate/nudges.py",
+        "estimate=found.flipped / found.rows",
+        "estimate=found.flipped / 1000",
+        f"{NUDGES}::test_flipped_answers_are_those_that_predict_otherwise[1-model1]",
+        metrics=("flipped_answers",),
+    ),
+    mutation(
+        "quantiles that fall for those that cross",
+        "inference/robustness.py",
+        "below, above = wide[finite, :-1], wide[finite, 1:]",
+        "above, below = wide[finite, :-1], wide[finite, 1:]",
+        f"{NUDGES}::test_nudged_answers_that_none_may_give_are_counted_where_they_were_sound_before",
     ),
     mutation(
         "memory in MB",

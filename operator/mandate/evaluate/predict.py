@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.spec import ModelInputs
-from mandate.evidence.schema import Estimate, Probed, Saturated, UnderLoad
+from mandate.evidence.schema import Estimate, Nudged, Probed, Saturated, UnderLoad
 from mandate.inference.errors import InferenceError
 from mandate.measure.answers import Answers, from_columns
 from mandate.measure.containers import Asked
@@ -30,6 +30,7 @@ class Predicted:
     loads: dict[str, UnderLoad] = field(default_factory=dict)
     saturated: Saturated | None = None
     robustness: dict[str, Probed] | None = None
+    nudged: Nudged | None = None
     champion: Answers | None = None
     containers: dict[str, Asked] = field(default_factory=dict)
     """By baseline of type Container."""

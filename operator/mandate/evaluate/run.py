@@ -73,6 +73,7 @@ def evidence(
         loads=predicted.loads or None,
         saturated=predicted.saturated,
         robustness=predicted.robustness,
+        nudged=predicted.nudged,
         newest=newest or None,
         by_time=beside,
         isolation=isolation,

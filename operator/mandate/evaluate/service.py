@@ -117,13 +117,13 @@ def used(before: Usage | None, after: Usage | None, *, first_answer: float | Non
     where that was none.
     """
     if before is None or after is None:
-        return [_missing(metric, reason=SILENT) for metric in (MEMORY, COLD)]
+        return [not_had(metric, reason=SILENT) for metric in (MEMORY, COLD)]
     # Accounts of one process only grow: a server that was started again, maybe since memory ran out, has a new one.
     if after.cold != before.cold or after.cpu < before.cpu or after.memory < before.memory:
-        return [_missing(metric, reason=AGAIN) for metric in (MEMORY, COLD)]
+        return [not_had(metric, reason=AGAIN) for metric in (MEMORY, COLD)]
     memory = _fact(MEMORY, after.memory / 2**20, rows=1)
     if first_answer is None:
-        return [memory, _missing(COLD, reason="the first request got no right answer; read the model container's log")]
+        return [memory, not_had(COLD, reason="the first request got no right answer; read the model container's log")]
     return [memory, _fact(COLD, after.cold + first_answer, rows=1)]
 
 
@@ -148,7 +148,7 @@ def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
     ]
     per_second = _price(serving)
     if isinstance(per_second, str):
-        return [*estimates, _missing(COST, reason=per_second)]
+        return [*estimates, not_had(COST, reason=per_second)]
     million = 1e6 * per_second
     dearer = Table(levels=LEVELS, lower=_over(million, faster.upper), upper=_over(million, faster.lower))
     return [
@@ -162,7 +162,7 @@ def _cpu(found: Capacity, *, rows: int, support: Support) -> Estimate:
     from mandate.inference.latency import MIN_BLOCKS
 
     if found.cpu is None:
-        return _missing(CPU, reason=SILENT)
+        return not_had(CPU, reason=SILENT)
     pairs = [(used, count) for used, count in zip(found.cpu, found.answers, strict=True) if used > 0 and count]
     value = sum(used for used, _ in pairs) / sum(count for _, count in pairs) / rows if pairs else 0.0
     logs = [math.log(used / count / rows) for used, count in pairs]
@@ -206,13 +206,15 @@ def _over(number: float, values: tuple[float | None, ...]) -> tuple[float | None
 def not_measured(spec: ModelEvaluationSpec, *, reason: str) -> tuple[Estimate, ...]:
     """The same quantities where no predictor was asked: each with the fault NotMeasured."""
     names = [CRASHES, FAILED, MEMORY, COLD]
-    names += [metric.name for metric in METRICS.values() if metric.measurement in spec.service]
+    asked = (metric for metric in METRICS.values() if metric.measurement in spec.service)
+    names += [metric.name for metric in asked if spec.task.type in metric.tasks]
     loaded = [(metric, load) for load in spec.loads for metric in (*QUANTILES, CRASHES, FAILED)]
-    estimates = [_missing(name, reason=reason) for name in names]
-    return in_order([*estimates, *(_missing(metric, reason=reason, load=load) for metric, load in loaded)])
+    estimates = [not_had(name, reason=reason) for name in names]
+    return in_order([*estimates, *(not_had(metric, reason=reason, load=load) for metric, load in loaded)])
 
 
-def _missing(metric: str, *, reason: str, load: str | None = None) -> Estimate:
+def not_had(metric: str, *, reason: str, load: str | None = None) -> Estimate:
+    """The quantity with the fault NotMeasured."""
     fault = Fault(code="NotMeasured", message=reason)
     return Estimate(quantity=Quantity(metric=metric, load=load), support=Support(rows=0, events=0), fault=fault)
 
