@@ -988,7 +988,8 @@ def _nudged_note(seen: Nudged) -> str:
             f"scores changed by {number_text(seen.largest)} at most and {number_text(seen.median)} in the middle; "
             f"they spread by {number_text(seen.spread)}"
         )
-    return f"Numbers moved by {seen.step:.0%} of their spread, {count_text(seen.rows)} rows: {'; '.join(told)}."
+    changed = "; ".join(told) or "no answer was a number"
+    return f"Numbers moved by {seen.step:.0%} of their spread, {count_text(seen.rows)} rows: {changed}."
 
 
 def _saturated_note(seen: Saturated) -> str:
