@@ -15,11 +15,13 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from mandate.measure.data import distances
+from mandate.measure.data.contents import contents
 from mandate.measure.data.domain import domain_auc
 from mandate.measure.data.drift import drift
 from mandate.measure.data.grid import grid
 from mandate.measure.data.leakage import giveaways
 from mandate.measure.data.profile import dumps, loads, profile
+from mandate.measure.data.repeats import repeated_rows
 from mandate.measure.split import Split
 
 NEAR = {"rel": 1e-9, "abs": 1e-12}
@@ -225,3 +227,17 @@ def test_the_domain_classifier_is_scikit_learns_cross_fitted():
     theirs = cross_val_predict(model, scaled, later, cv=PredefinedSplit(fold), method="predict_proba")[:, 1]
     assert ours.estimate == pytest.approx(roc_auc_score(later, theirs), abs=1e-4), "domain_auc"
     assert ours.support.rows == rows
+
+
+def test_rows_that_repeat_others_of_their_part_are_pandas():
+    rng = np.random.default_rng(6)
+    columns = {"x": np.round(rng.normal(size=800), 1), "c": rng.choice(list("ab"), 800), "y": rng.integers(0, 2, 800)}
+    table, part = pa.table(columns), rng.choice(np.array([-1, 0, 2], np.int8), 800)
+    split = Split(part=part, keys=np.arange(800, dtype=np.uint64), digest="sha256:" + "0" * 64)
+    told = repeated_rows(table, split, contents(table, table.column_names), features=["x", "c"])
+    assert [one.part for one in told] == ["train", "test"]
+    for one, place in zip(told, (0, 2), strict=True):
+        frame = table.to_pandas()[part == place]
+        assert one.numbers["surplus"] == frame.duplicated().sum() > 0
+        assert one.numbers["repeated"] == frame.duplicated(keep=False).sum()
+        assert one.effect == frame.duplicated().mean()

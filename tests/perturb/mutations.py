@@ -25,8 +25,9 @@ REMAINDER = "tests/peers/test_remainder.py"
 TALLIES, TALLIED = "measure/tallies.py", "tests/property/test_tallies.py::test_sums_say_what_rows_say"
 WEAKEST, SEARCH = "tests/peers/test_weakest.py", "measure/weakest.py"
 DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.py", "measure/data/leakage.py"
-
-
+NUDGES = "tests/peers/test_nudges.py"
+GAPS, TOLD = "tests/unit/measure/test_data_gaps.py", "tests/peers/test_gaps.py"
+GAP = "measure/data/gaps.py"
 SIMPLE, PEOPLE = "tests/peers/test_simple_baselines.py", "tests/peers/test_people.py"
 GUESSES, RULES, HISTORY = (f"measure/{name}.py" for name in ("guesses", "threshold", "history"))
 CUTOFF = "tests/peers/test_cutoff.py"
@@ -560,6 +561,53 @@ MUTATIONS = (
         "return len(self.failures)",
         f"{FACTS}::test_bad_inputs_that_end_badly_are_counted_over_all_kinds",
         metrics=("robustness_failures",),
+    ),
+    mutation(
+        "answers that stay for answers that flip",
+        "evaluate/nudges.py",
+        "np.count_nonzero(own != moved)",
+        "np.count_nonzero(own == moved)",
+        *(f"{NUDGES}::test_flipped_answers_are_those_that_predict_otherwise[{width}-model1]" for width in (1, 2)),
+        f"{NUDGES}::test_another_cutoff_flips_others",
+        f"{NUDGES}::test_a_tree_flips_more_than_a_line",
+        f"{NUDGES}::test_of_several_classes_the_likeliest_counts_and_labels_are_compared_as_they_are",
+    ),
+    mutation(
+        "the mean change for the largest",
+        "evaluate/nudges.py",
+        '"largest": float(changes.max())',
+        '"largest": float(changes.mean())',
+        *(f"{NUDGES}::test_flipped_answers_are_those_that_predict_otherwise[{width}-model0]" for width in (1, 2)),
+        f"{NUDGES}::test_numbers_flip_nothing_and_their_change_is_told",
+    ),
+    mutation(
+        "answers that flip by themselves are not looked for",
+        "evaluate/nudges.py",
+        "np.count_nonzero(own != repeated)",
+        "np.count_nonzero(own != own)",
+        f"{NUDGES}::test_answers_by_chance_flip_by_themselves",
+    ),
+    mutation(
+        "rows that stay count as moved",
+        "inference/nudges.py",
+        "np.isfinite(array) & (after[name] != array)",
+        "np.isfinite(array) | (after[name] != array)",
+        f"{NUDGES}::test_without_numbers_to_move_there_is_no_share",
+    ),
+    mutation(
+        "flipped answers held against all rows",
+        "evaluate/nudges.py",
+        "estimate=found.flipped / found.rows",
+        "estimate=found.flipped / 1000",
+        f"{NUDGES}::test_flipped_answers_are_those_that_predict_otherwise[1-model1]",
+        metrics=("flipped_answers",),
+    ),
+    mutation(
+        "quantiles that fall for those that cross",
+        "inference/robustness.py",
+        "below, above = wide[finite, :-1], wide[finite, 1:]",
+        "above, below = wide[finite, :-1], wide[finite, 1:]",
+        f"{NUDGES}::test_nudged_answers_that_none_may_give_are_counted_where_they_were_sound_before",
     ),
     mutation(
         "memory in MB",
@@ -1737,6 +1785,58 @@ MUTATIONS = (
         "actual**2",
         f"{DATA}::test_a_feature_of_few_values_has_scikit_learns_r2",
     ),
+    mutation(
+        "the first of equal rows called one too many",
+        "measure/overlap.py",
+        "return self.rows - self.groups",
+        "return self.rows",
+        f"{DATA}::test_rows_that_repeat_others_of_their_part_are_pandas",
+    ),
+    mutation(
+        "whoever is alike called a copy",
+        "measure/data/repeats.py",
+        "copied = _agree(again, alike) and _told_apart(",
+        "copied = _told_apart(",
+        "tests/unit/measure/test_data_repeats.py::test_rows_that_are_alike_by_what_they_are_no_copies[shops]",
+    ),
+    mutation(
+        "what happens often called a gap",
+        "measure/data/gaps.py",
+        "FAR * sorted(lengths, reverse=True)[USUAL - 1] if several else 0",
+        "0",
+        f"{GAPS}::test_three_times_as_long_as_the_third_longest_is_far_longer",
+    ),
+    mutation(
+        "rows that vary no more than by chance",
+        "measure/data/gaps.py",
+        "    return max(float(np.mean((seen - expected) ** 2 / expected)), 1.0)",
+        "    return 1.0",
+        f"{TOLD}::test_rows_that_come_in_rare_groups_have_some",
+    ),
+    mutation(
+        "a long gap makes itself usual",
+        "measure/data/gaps.py",
+        "run[0] - run[1])[:HELD_OUT]",
+        "run[0] - run[1])[:0]",
+        f"{GAPS}::test_days_that_are_missing_are_named_with_the_rows_that_there_would_be[missing5]",
+    ),
+    mutation(
+        "a gap is whatever is long",
+        GAP,
+        "if log_p + math.log(periods) <= math.log(CHANCE):",
+        "if log_p + math.log(periods) <= math.log(periods):",
+        f"{TOLD}::test_gaps_are_told_of_hardly_any_table_that_lacks_nothing",
+    ),
+    mutation(
+        "half of what is missing",
+        GAP,
+        "expected = float(usual[start:end].sum())",
+        "expected = float(usual[start:end].sum()) / 2",
+        *(
+            f"{TOLD}::test_a_week_that_is_missing_is_told_nearly_always_and_for_what_it_would_have_had[{kind}]"
+            for kind in ("always", "office", "nights", "growing", "restless")
+        ),
+    ),
     # Groups beside each other
     mutation(
         "a ratio of groups upside down",
@@ -2072,7 +2172,6 @@ MUTATIONS = (
         VERDICT,
         "if lower > 0 or (lower == 0 and not strict):",
         "if upper < 0 or (lower == 0 and not strict):",
-        BETTER,
         RIGHTER,
     ),
     mutation(

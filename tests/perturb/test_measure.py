@@ -83,4 +83,4 @@ def test_every_peer_test_has_a_mutation(copy):
         and f"::{CONTROL}" not in node
         and not (node.partition("::")[0] in controlled and "::test_limits_are_wrong_" in node)
     ]
-    assert missing == []
+    assert missing == [], "\n".join(missing)

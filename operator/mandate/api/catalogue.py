@@ -470,6 +470,15 @@ _METRICS = (
         measurement="Robustness",
     ),
     Metric(
+        name="flipped_answers",
+        title="Answers that small changes of the inputs flip",
+        better="Lower",
+        tasks=CLASSIFICATION,
+        origin="Service",
+        groups=False,
+        measurement="Robustness",
+    ),
+    Metric(
         name="memory_peak",
         title="Most memory used, in MiB",
         better="Lower",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.api.spec import ModelInputs
-from mandate.evidence.schema import Estimate, Peaks, Probed, Saturated, Starts, UnderLoad
+from mandate.evidence.schema import Estimate, Nudged, Peaks, Probed, Saturated, Starts, UnderLoad
 from mandate.inference.errors import InferenceError
 from mandate.measure.answers import Answers, from_columns
 from mandate.measure.containers import Asked
@@ -32,6 +32,7 @@ class Predicted:
     robustness: dict[str, Probed] | None = None
     peaks: Peaks | None = None
     starts: Starts | None = None
+    nudged: Nudged | None = None
     champion: Answers | None = None
     containers: dict[str, Asked] = field(default_factory=dict)
     """By baseline of type Container."""

@@ -75,6 +75,7 @@ def evidence(
         robustness=predicted.robustness,
         peaks=predicted.peaks,
         starts=predicted.starts,
+        nudged=predicted.nudged,
         newest=newest or None,
         by_time=beside,
         isolation=isolation,

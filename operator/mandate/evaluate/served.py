@@ -8,14 +8,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from mandate.api.kinds import ModelEvaluationSpec
-from mandate.inference import capacity, probes, robustness
+from mandate.evidence.schema import NUDGED
+from mandate.inference import capacity, nudges, probes, robustness
 from mandate.inference.answers import BATCH_ROWS, REPEATED, alike, check_own, some
 from mandate.inference.client import Limits, Usage, connect
 from mandate.inference.errors import InferenceError
+from mandate.inference.features import Features
 from mandate.inference.load import Plan, Send, run
 from mandate.measure.answers import Answers
+from mandate.measure.table import text_codes
 from mandate.predictor.datatypes import Array
 
+from . import nudges as nudging
 from . import service
 from .data import Rows
 from .failures import failing
@@ -101,12 +105,25 @@ async def over_http(
                 estimates += service.capacity(found, rows=size, serving=spec.serving)
             estimates += service.used(before, await usage(), first_answer=first_answer, peaks=peaks)
             seconds["load"] = time.monotonic() - start
-        survived = None
+        survived, moved = None, None
         if "Robustness" in spec.service:
             if probing is not None:
                 probing.set()
             with failing("Load", field="spec.gates"):
                 start = time.monotonic()
+
+                async def answered(rows: Features) -> Array:
+                    return await client.predict(rows, output=output, task=spec.task, metadata=metadata)
+
+                cluster = spec.task.cluster
+                made = nudges.nudges(
+                    fed,
+                    test=rows.split.rows("test").nonzero()[0],
+                    clusters=None if cluster is None else text_codes(rows.table, cluster)[1],
+                )
+                # Before bad inputs are sent, which may end the server.
+                seen, moved = await nudging.nudge(answered, made, output=output, task=spec.task)
+                estimates += nudging.flipped(moved, task=spec.task)
                 row = starts[0]
                 survived = await robustness.send(
                     lambda body: client.answer(body, timeout=limits.loaded),
@@ -117,6 +134,8 @@ async def over_http(
                     rows=size,
                     recovery=RECOVERY if container else 0.0,
                 )
+                if seen.probes:
+                    survived[NUDGED] = seen
                 estimates.append(service.probed(survived))
                 seconds["probe"] = time.monotonic() - start
     versions = {"server": metadata.server} | ({"model": metadata.version} if metadata.version else {})
@@ -127,6 +146,7 @@ async def over_http(
         robustness=None if survived is None else service.by_kind(survived),
         peaks=service.kept(peaks, estimates),
         starts=service.started(estimates, once=ONCE if container else ONCE_HERE),
+        nudged=moved,
         saturated=None if found is None else service.saturated(found, serving=spec.serving),
         seconds=seconds,
         versions=versions,

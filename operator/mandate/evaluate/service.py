@@ -133,13 +133,13 @@ def used(
     blocks, and as events those that raised it.
     """
     if before is None or after is None:
-        return [_missing(metric, reason=SILENT) for metric in (MEMORY, COLD)]
+        return [not_had(metric, reason=SILENT) for metric in (MEMORY, COLD)]
     # Accounts of one process only grow: a server that was started again, maybe since memory ran out, has a new one.
     if after.cold != before.cold or after.cpu < before.cpu or after.memory < before.memory:
-        return [_missing(metric, reason=AGAIN) for metric in (MEMORY, COLD)]
+        return [not_had(metric, reason=AGAIN) for metric in (MEMORY, COLD)]
     memory = _fact(MEMORY, after.memory / 2**20, rows=max(len(peaks), 1), events=raised(peaks))
     if first_answer is None:
-        return [memory, _missing(COLD, reason=NO_FIRST)]
+        return [memory, not_had(COLD, reason=NO_FIRST)]
     return [memory, _fact(COLD, after.cold + first_answer, rows=1)]
 
 
@@ -166,7 +166,7 @@ def starts(seconds: Sequence[float | None]) -> Estimate:
 
     for place, one in enumerate(seconds, start=1):
         if one is None:
-            return _missing(COLD, reason=f"start {place} of {len(seconds)}: {NO_FIRST}")
+            return not_had(COLD, reason=f"start {place} of {len(seconds)}: {NO_FIRST}")
     value, interval = middle([one for one in seconds if one is not None])
     support = Support(rows=len(seconds), events=0)
     return Estimate(quantity=Quantity(metric=COLD), estimate=value, interval=interval, support=support)
@@ -194,7 +194,7 @@ def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
     ]
     per_second = _price(serving)
     if isinstance(per_second, str):
-        return [*estimates, _missing(COST, reason=per_second)]
+        return [*estimates, not_had(COST, reason=per_second)]
     million = 1e6 * per_second
     dearer = Table(levels=LEVELS, lower=_over(million, faster.upper), upper=_over(million, faster.lower))
     return [
@@ -206,9 +206,9 @@ def capacity(found: Capacity, *, rows: int, serving: Serving) -> list[Estimate]:
 def _cpu(found: Capacity, *, rows: int, support: Support) -> Estimate:
     """CPU time of a prediction while the server was busy."""
     if found.cpu is None:
-        return _missing(CPU, reason=SILENT)
+        return not_had(CPU, reason=SILENT)
     if min(found.cpu) < 0:
-        return _missing(CPU, reason=AGAIN)
+        return not_had(CPU, reason=AGAIN)
     value, interval = _per_answer(found.cpu, found.answers, rows=rows)
     return Estimate(quantity=Quantity(metric=CPU), estimate=value, interval=interval, support=support)
 
@@ -220,11 +220,11 @@ def _used_cost(found: Capacity, *, rows: int, serving: Serving, support: Support
     """
     prices = _prices(serving)
     if isinstance(prices, str):
-        return _missing(USED_COST, reason=prices)
+        return not_had(USED_COST, reason=prices)
     if found.cpu is None or found.memory is None:
-        return _missing(USED_COST, reason=SILENT)
+        return not_had(USED_COST, reason=SILENT)
     if min(found.cpu) < 0:
-        return _missing(USED_COST, reason=AGAIN)
+        return not_had(USED_COST, reason=AGAIN)
     cpu, gib = float(prices.cpu_hour) / 3600, float(prices.gib_hour) / 3600
     bills = [
         1e6 * (used * cpu + memory / 2**30 * took * gib)
@@ -291,13 +291,15 @@ def _over(number: float, values: tuple[float | None, ...]) -> tuple[float | None
 def not_measured(spec: ModelEvaluationSpec, *, reason: str) -> tuple[Estimate, ...]:
     """The same quantities where no predictor was asked: each with the fault NotMeasured."""
     names = [CRASHES, FAILED, MEMORY, COLD]
-    names += [metric.name for metric in METRICS.values() if metric.measurement in spec.service]
+    asked = (metric for metric in METRICS.values() if metric.measurement in spec.service)
+    names += [metric.name for metric in asked if spec.task.type in metric.tasks]
     loaded = [(metric, load) for load in spec.loads for metric in (*QUANTILES, CRASHES, FAILED)]
-    estimates = [_missing(name, reason=reason) for name in names]
-    return in_order([*estimates, *(_missing(metric, reason=reason, load=load) for metric, load in loaded)])
+    estimates = [not_had(name, reason=reason) for name in names]
+    return in_order([*estimates, *(not_had(metric, reason=reason, load=load) for metric, load in loaded)])
 
 
-def _missing(metric: str, *, reason: str, load: str | None = None) -> Estimate:
+def not_had(metric: str, *, reason: str, load: str | None = None) -> Estimate:
+    """The quantity with the fault NotMeasured."""
     fault = Fault(code="NotMeasured", message=reason)
     return Estimate(quantity=Quantity(metric=metric, load=load), support=Support(rows=0, events=0), fault=fault)
 

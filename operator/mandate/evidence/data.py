@@ -91,8 +91,8 @@ CHANGES = frozenset({"Drift", "LabelDrift"})
 """Codes of findings that say that a column is distributed otherwise."""
 UNREPRESENTED = frozenset({"UnrepresentedGroup", "OutsideTraining"})
 """Codes of findings about what production has and training lacks."""
-NOTES = frozenset({"GivesClassAway"})
-"""Codes of findings that are told and counted by no gate: honest columns have them, too."""
+NOTES = frozenset({"GivesClassAway", "RepeatedRows"})
+"""Codes of findings that are told and counted by no gate: honest data have them, too."""
 
 
 class Unasked(_Record):
@@ -106,8 +106,8 @@ class Unasked(_Record):
 class DataEvidence(_Record):
     """What was found about the rows of an evaluation.
 
-    `counts` has how many findings there are of each code. Listed are leaks first, then what is wrong with columns, then
-    change, the gravest first, and of every code at least one.
+    `counts` has how many findings there are of each code. Listed are leaks first, then what is wrong with rows and
+    columns, then notes, then change, the gravest first, and of every code at least one.
     """
 
     comparisons: tuple[Comparison, ...] = ()

@@ -334,6 +334,27 @@ class Probed(_Record):
     """What failed first, in words."""
 
 
+NUDGED = "nudged"
+"""The kind under which `robustness` tells how the moved rows were answered: they are no bad inputs."""
+
+
+class Nudged(_Record):
+    """What became of answers to test rows whose numbers were moved by `step` of their spread."""
+
+    rows: int = Field(ge=1)
+    """Rows of which at least one number was moved."""
+    step: float = Field(gt=0)
+    flipped: int | None = Field(default=None, ge=0)
+    """Answers of another class than before; None where answers are numbers."""
+    flipped_itself: int | None = Field(default=None, ge=0)
+    """Answers of another class when the same was asked twice."""
+    largest: float | None = Field(default=None, ge=0)
+    """The greatest change of a score or value; None where answers are labels."""
+    median: float | None = Field(default=None, ge=0)
+    spread: float | None = Field(default=None, ge=0)
+    """The standard deviation of those scores or values before: what a change is to be held against."""
+
+
 class Measured(_Record):
     """The part that is never the same twice: latency, memory, isolation, durations."""
 
@@ -345,6 +366,8 @@ class Measured(_Record):
     """None where the server doesn't say, or was under no load."""
     starts: Starts | None = None
     """None where none was measured."""
+    nudged: Nudged | None = None
+    """None where nobody asked, or nothing could be moved."""
     newest: dict[str, Text] | None = None
     """The newest row's time by part, in UTC (or as written where no zone is); None where rows have no times."""
     by_time: ByTime | None = None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mandate.api.spec import ModelOutput, Task
 from mandate.predictor.datatypes import Array
@@ -26,14 +27,17 @@ from .probes import Probe
 Answer = Callable[[Body], Awaitable[Body]]
 """The server's answer to one request, in bounded time; raises InferenceError."""
 
-Failure = Literal["Crash", "Hang", "Unreadable", "NoNumber", "OutOfBounds", "OtherAnswer", "Broken", "NotSent"]
+Failure = Literal[
+    "Crash", "Hang", "Unreadable", "NoNumber", "OutOfBounds", "Crossed", "OtherAnswer", "Broken", "NotSent"
+]
 """`Crash`: the connection was lost, or a status from 500. `Hang`: no answer in time. `Unreadable`: an answer that isn't
 the protocol's, or of another shape than asked for. `NoNumber`: null, NaN or infinite. `OutOfBounds`: a probability
-beyond 0 to 1. `OtherAnswer`: the same question in another order, another answer. `Broken`: the good row was answered
-otherwise afterwards, or no more. `NotSent`: the server hadn't come back, or time was up."""
+beyond 0 to 1. `Crossed`: a higher quantile below a lower one. `OtherAnswer`: the same question in another order,
+another answer. `Broken`: the good row was answered otherwise afterwards, or no more. `NotSent`: the server hadn't come
+back, or time was up."""
 
 ROOM = 1e-6
-"""How far a probability may miss 0 to 1, and answers may differ: room for float32."""
+"""How far a probability may miss 0 to 1, quantiles may cross, and answers may differ: room for float32."""
 
 
 @dataclass(kw_only=True)
@@ -146,10 +150,21 @@ async def _afterwards(
 
 
 def _wrong(values: Array, output: ModelOutput) -> Failure | None:
+    return next((how for how, rows in out_of_bounds(values, output).items() if rows.any()), None)
+
+
+def out_of_bounds(values: Array, output: ModelOutput) -> dict[Failure, NDArray[np.bool_]]:
+    """The rows (n,) whose answers, numbers (n,) or (n, k), are none that the declared output can have, by how."""
     if values.dtype.kind != "f":
-        return None
-    if not np.isfinite(values).all():
-        return "NoNumber"
-    if output.kind == "Probability" and ((values < -ROOM) | (values > 1 + ROOM)).any():
-        return "OutOfBounds"
-    return None
+        return {}
+    wide = (values[:, None] if values.ndim == 1 else values).astype(np.float64)
+    finite = np.asarray(np.isfinite(wide).all(axis=1))
+    found: dict[Failure, NDArray[np.bool_]] = {"NoNumber": ~finite}
+    if output.kind == "Probability":
+        found["OutOfBounds"] = np.asarray(finite & ((wide < -ROOM) | (wide > 1 + ROOM)).any(axis=1))
+    if output.kind == "Quantiles":
+        below, above = wide[finite, :-1], wide[finite, 1:]
+        crossed = np.zeros(len(wide), dtype=np.bool_)
+        crossed[finite] = (below - above > ROOM * np.maximum(1.0, np.abs(below))).any(axis=1)
+        found["Crossed"] = crossed
+    return found

@@ -57,3 +57,30 @@ def _counted(keys: Keys) -> tuple[Keys, NDArray[np.intp]]:
     ordered = np.sort(keys)
     starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] ^ np.uint64(1)))
     return ordered[starts], np.diff(starts, append=len(ordered))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """`rows`: how many of the keys occur more than once, `groups`: how many different ones those are."""
+
+    rows: int = 0
+    groups: int = 0
+
+    def __add__(self, other: Repeats) -> Repeats:
+        return Repeats(rows=self.rows + other.rows, groups=self.groups + other.groups)
+
+    @property
+    def surplus(self) -> int:
+        """Rows that would go if one of each were kept."""
+        return self.rows - self.groups
+
+
+def repeats(keys: Keys, *, workers: Workers = SERIAL) -> Repeats:
+    """Among `keys` (n,) themselves, which are hashes, spread evenly over 64 bits."""
+
+    def of(shard: int) -> Repeats:
+        _, counts = _counted(keys[keys >> _SHIFT == shard])
+        again = counts[counts > 1]
+        return Repeats(rows=int(again.sum()), groups=len(again))
+
+    return sum(workers.here.map(of, range(SHARDS)), start=Repeats())

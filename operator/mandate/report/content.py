@@ -19,11 +19,13 @@ from mandate.evidence.held_out import held_out
 from mandate.evidence.intervals import AllPairs, Beta, StudentT, Table, Unbounded
 from mandate.evidence.labels import ACCEPTED_ONLY
 from mandate.evidence.schema import (
+    NUDGED,
     OWN_CPU,
     Computed,
     Estimate,
     Evidence,
     Measured,
+    Nudged,
     Peaks,
     Probed,
     Quantity,
@@ -939,6 +941,8 @@ def _service_notes(measured: Measured) -> tuple[str, ...]:
     if measured.starts is not None:
         notes.append(_starts_note(measured.starts))
     notes += [_probed_note(kind, seen) for kind, seen in (measured.robustness or {}).items()]
+    if measured.nudged is not None:
+        notes.append(_nudged_note(measured.nudged))
     return tuple(notes)
 
 
@@ -974,8 +978,24 @@ def _probed_note(kind: str, seen: Probed) -> str:
     failed = sum(seen.failures.values())
     told = ", ".join(f"{count} {how}" for how, count in seen.failures.items())
     worse = f", {count_text(failed)} failed ({told}; first {seen.first})" if failed else ""
-    words = kind.replace("_", " ")
-    return f"Bad inputs, {words}: {count_text(seen.refused)} refused, {count_text(seen.answered)} answered{worse}."
+    words = "Numbers moved a little" if kind == NUDGED else f"Bad inputs, {kind.replace('_', ' ')}"
+    return f"{words}: {count_text(seen.refused)} refused, {count_text(seen.answered)} answered{worse}."
+
+
+def _nudged_note(seen: Nudged) -> str:
+    told = []
+    if seen.flipped is not None:
+        itself = ""
+        if seen.flipped_itself:
+            itself = f", {count_text(seen.flipped_itself)} without being moved"
+        told.append(f"{count_text(seen.flipped)} of {count_text(seen.rows)} answers flipped{itself}")
+    if seen.largest is not None and seen.median is not None and seen.spread is not None:
+        told.append(
+            f"scores changed by {number_text(seen.largest)} at most and {number_text(seen.median)} in the middle; "
+            f"they spread by {number_text(seen.spread)}"
+        )
+    changed = "; ".join(told) or "no answer was a number"
+    return f"Numbers moved by {seen.step:.0%} of their spread, {count_text(seen.rows)} rows: {changed}."
 
 
 def _peaks_note(seen: Peaks) -> str:

@@ -44,6 +44,7 @@ _TOO_HIGH = {
     "used_cost_per_million": "serve a smaller model",
     "cost_per_million": "serve a smaller model, or ask for less of what it doesn't use (serving.resources)",
     "robustness_failures": "refuse bad input with a status below 500 before it reaches the model; the report names it",
+    "flipped_answers": "train a smoother model, or on more rows near the border between the classes",
     "memory_peak": "serve a smaller model, or one that keeps less in memory",
     "cold_start": "serve a smaller model, or one that loads faster",
     "crashes": "read the model container's log; raise its memory limit if it was killed",

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from mandate.evaluate import frame, judge, served
 from mandate.evaluate.data import read
 from mandate.evaluate.failures import EvaluationError
-from mandate.evidence.schema import Evidence, computed_bytes
+from mandate.evidence.schema import NUDGED, Evidence, computed_bytes
 from mandate.inference.probes import KINDS
 from tests.evaluation import digest, locally
 from tests.models import columns_model, matrix_model, nan_model, predictor
@@ -293,7 +293,12 @@ def robustness(evidence):
     return found
 
 
-@pytest.mark.row("R2/probes")
+def share(evidence):
+    [found] = [e for e in evidence.measured.estimates if e.quantity.metric == "flipped_answers"]
+    return found
+
+
+@pytest.mark.row("R2/probes", "R2/nudges")
 def test_bad_inputs_are_refused_or_answered_by_our_server_in_the_pod_and_here(pod, declared):
     """The same probes from the Job's judge and from the command line, to real predictors."""
     declared["service"] = ["Robustness"]
@@ -302,10 +307,17 @@ def test_bad_inputs_are_refused_or_answered_by_our_server_in_the_pod_and_here(po
         result = pod.judge(url)[2]
     inside = Evidence.model_validate(result.evidence)
     here = locally(declared, pod.claims, serve=True)
-    assert set(here.measured.robustness) == set(KINDS)
+    assert set(here.measured.robustness) == {*KINDS, NUDGED}
     assert inside.measured.robustness == here.measured.robustness
     for evidence in (inside, here):
         assert (robustness(evidence).estimate, robustness(evidence).support.rows > 40) == (0, True)
+        nudged = evidence.measured.nudged
+        # Rows whose amount is missing have no number that moves: ages stay whole.
+        assert 200 < nudged.rows == evidence.measured.robustness[NUDGED].answered < evidence.computed.rows["test"]
+        assert (nudged.flipped_itself, 0 < nudged.largest < 0.1 < nudged.spread) == (0, True)
+        assert share(evidence).estimate == nudged.flipped / nudged.rows < 0.1
+    one, other = (evidence.measured.nudged.model_dump() for evidence in (inside, here))
+    assert one == pytest.approx(other, rel=1e-6)
     assert computed_bytes(inside.computed) == computed_bytes(here.computed)
 
 
@@ -338,7 +350,8 @@ def test_a_server_that_bad_input_ends_is_counted_and_no_error(declared, claims, 
     evidence = locally(declared, claims, serve=True)
     probed = evidence.measured.robustness
     assert probed["missing"].failures["Crash"] == 1
-    assert robustness(evidence).estimate == robustness(evidence).support.rows - 1
+    answered = probed[NUDGED].answered  # before
+    assert robustness(evidence).estimate == robustness(evidence).support.rows - answered - 1
 
 
 def annotate(declared, claims):

@@ -14,7 +14,7 @@ from mandate.inference.client import Limits, connect
 from mandate.inference.errors import InferenceError
 from mandate.inference.features import Features
 from mandate.inference.probes import KINDS, MOST_COLUMNS, UNSEEN, known, probes
-from mandate.inference.robustness import send
+from mandate.inference.robustness import out_of_bounds, send
 
 ROWS = 50
 OUTPUT = ModelOutput()
@@ -260,6 +260,23 @@ def test_how_a_probe_ended_is_told(act, how):
     found = probed(Server(when(with_null("amount"), act)), timeout=3.0 if act is hang else 60.0)
     assert failures(found) == {"missing": {how: 2}}
     assert found["missing"].first == f"amount: null: {how}"
+
+
+@pytest.mark.row("R2/bounds")
+def test_answers_that_no_output_may_give_are_named_row_by_row():
+    def rows(values, kind, **more):
+        return {
+            how: list(map(int, np.flatnonzero(rows)))
+            for how, rows in out_of_bounds(np.array(values), more.get("output") or ModelOutput(kind=kind)).items()
+        }
+
+    infinite = [1.0, np.nan, -np.inf]
+    assert rows(infinite, "Value") == {"NoNumber": [1, 2]}
+    assert rows([0.5, 1.0 + 1e-9, -0.1, np.nan], "Probability") == {"NoNumber": [3], "OutOfBounds": [2]}
+    quantiles = [[1.0, 2.0, 3.0], [1.0, 1.0, 1.0], [1.0, 3.0, 2.0], [-1e9, -1e9 - 1, 0.0], [1.0, np.nan, 0.0]]
+    assert rows(quantiles, "Quantiles") == {"NoNumber": [4], "Crossed": [2]}
+    assert rows(np.zeros((0, 3)), "Quantiles") == {"NoNumber": [], "Crossed": []}
+    assert out_of_bounds(np.array(["a"], dtype=object), ModelOutput(kind="Label")) == {}
 
 
 def test_an_answer_that_depends_on_the_order_of_named_inputs_is_another_answer():

@@ -6,6 +6,7 @@ from mandate.api import spec
 from mandate.api.catalogue import METRICS as CATALOGUE
 from mandate.api.catalogue import metrics_for
 from mandate.api.kinds import ModelEvaluationSpec
+from mandate.evaluate.nudges import flipped
 from mandate.evaluate.service import capacity, measured, not_measured, probed, used
 from mandate.evidence.intervals import AllPairs, Beta, Fact, Paired, Unbounded
 from mandate.evidence.schema import Computed, Estimate, computed_bytes
@@ -171,9 +172,8 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
         *used(Usage(2.0, 9.0, 2**28), Usage(2.0, 9.0, 2**28), first_answer=0.5),
         probed({}),
     ]
-    asked = ModelEvaluationSpec.model_construct(loads=("50/s",), service=("Capacity", "Robustness"))
-    assert {e.quantity for e in not_measured(asked, reason="offline")} == {e.quantity for e in service}
     facts: set[str] = set()
+    served: set[str] = set()
     for kind in TASKS:
         case = Case(kind, rows=300)
         if kind != "Regression":
@@ -183,16 +183,22 @@ def test_the_catalogue_holds_what_is_measured_and_nothing_else():
             apart = asked.annotations.model_copy(update={"independent": True})
             asked = asked.model_copy(update={"annotations": apart})
         computed = case.compute(data=asked, production=profile([case.table])).estimates
-        for origin, estimates in (("Computed", computed), ("Service", service)):
+        answered = [*service, *flipped(None, task=case.task)]
+        offline = ModelEvaluationSpec.model_construct(
+            loads=("50/s",), service=("Capacity", "Robustness"), task=case.task
+        )
+        assert {e.quantity for e in not_measured(offline, reason="offline")} == {e.quantity for e in answered}
+        for origin, estimates in (("Computed", computed), ("Service", answered)):
             declared = {metric.name: metric for metric in metrics_for(kind) if metric.origin == origin}
             assert {e.quantity.metric for e in estimates} == set(declared), (kind, origin)
             exact = {e.quantity.metric for e in estimates if isinstance(e.interval, Fact)}
-            assert exact == {name for name, metric in declared.items() if metric.fact}
+            once = {"cold_start"} & set(declared)  # what is seen once has no interval either; of several starts it has
+            assert exact == {name for name, metric in declared.items() if metric.fact} | once
         facts |= {e.quantity.metric for e in computed if isinstance(e.interval, Fact)}
+        served |= {e.quantity.metric for e in answered}
     spreads = {name for name, metric in CATALOGUE.items() if metric.spreads}
     agreement = {"cohen_kappa", "fleiss_kappa", "label_noise"}
     clock = {name for name, metric in CATALOGUE.items() if metric.origin == "Clock"}
-    served = {e.quantity.metric for e in service}
     assert set(CATALOGUE) == set(METRICS) | spreads | agreement | facts | clock | served | {"domain_auc"}
 
 

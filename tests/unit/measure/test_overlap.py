@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mandate.measure.overlap import Overlap, overlap
+from mandate.measure.overlap import Overlap, Repeats, overlap, repeats
 from mandate.measure.work import Threads
 
 KEYS = st.lists(st.one_of(st.integers(0, (1 << 64) - 1), st.sampled_from([0, 1, 1 << 60, 1 << 63, (1 << 64) - 1])))
@@ -20,6 +20,8 @@ def test_it_is_counting_one_by_one(ours, theirs):
         twins=sum(count for count in counts.values() if count > 1),
     )
     assert overlap(np.array(ours, np.uint64), np.array(theirs, np.uint64)) == expected
+    again = [count for count in counts.values() if count > 1]
+    assert repeats(np.array(ours, np.uint64)) == Repeats(rows=sum(again), groups=len(again))
 
 
 @pytest.mark.parametrize("size", [0, 20_000])

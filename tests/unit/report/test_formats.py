@@ -12,7 +12,7 @@ from mandate.api.check import load_spec
 from mandate.api.kinds import ModelEvaluationSpec
 from mandate.evaluate.service import capacity, measured, not_measured, saturated
 from mandate.evidence.data import Finding
-from mandate.evidence.schema import Estimate, Measured, Peaks, Probed, Starts, UnderLoad
+from mandate.evidence.schema import NUDGED, Estimate, Measured, Nudged, Peaks, Probed, Starts, UnderLoad
 from mandate.inference.capacity import Capacity
 from mandate.report import document, html, markdown, model_card, plot, text
 from mandate.report.about import Change, Declared
@@ -340,6 +340,21 @@ def test_what_became_of_bad_inputs_is_told_by_kind() -> None:
         "Bad inputs, out of range: 1 refused, 4 answered.",
         "Bad inputs, huge: 2 refused, 5 answered, 3 failed (1 Crash, 2 NoNumber; first amount: a long text: Crash).",
     )
+
+
+def test_what_small_changes_did_is_told() -> None:
+    nudged = Nudged(rows=500, step=0.01, flipped=7, flipped_itself=2, largest=0.25, median=0.002, spread=0.3)
+    kinds = {NUDGED: Probed(refused=0, answered=498, failures={"NoNumber": 2}, first="rows nudged: NoNumber")}
+    told = judged(SPEC, evidence().model_copy(update={"measured": Measured(robustness=kinds, nudged=nudged)}))
+    moved = "Numbers moved by 1% of their spread, 500 rows: "
+    assert told.service_notes == (
+        "Numbers moved a little: 0 refused, 498 answered, 2 failed (2 NoNumber; first rows nudged: NoNumber).",
+        f"{moved}7 of 500 answers flipped, 2 without being moved; scores changed by 0.25 at most and 0.002 in the "
+        "middle; they spread by 0.3.",
+    )
+    labels = Measured(nudged=Nudged(rows=500, step=0.01, flipped=7, flipped_itself=0))
+    told = judged(SPEC, evidence().model_copy(update={"measured": labels}))
+    assert told.service_notes == (f"{moved}7 of 500 answers flipped.",)
 
 
 def test_horizons_are_told_in_every_format() -> None:

@@ -10,18 +10,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import special
 
 from mandate.evidence.data import Finding, Unasked
 
 from ..overlap import overlap
-from ..sample import fitted_rows, mix, sampled
+from ..sample import fitted_rows, sampled
 from ..shelf import HELD, Shelf
 from ..split import PARTS, Keys, Part, Split, instants
-from ..table import MeasureError, column, is_numeric, numbers, short_codes, text_codes, texts
+from ..table import MeasureError, column, is_numeric, numbers, text_codes, texts
 from ..work import SERIAL, Workers
+from .contents import contents
+from .repeats import repeated_rows
 
 GIVEAWAY = 0.98
 """A feature whose own AUC, R² or lambda reaches this gives the label away: real ones seldom do."""
@@ -37,8 +38,6 @@ SUSPECT = 0.9
 """What a number must reach on those for being looked at on all. The least of GLANCED rows that a class must have:"""
 LEAST_GLANCED = 200
 
-BLOCK = 1 << 20
-"""Rows of a column that are looked at as a whole, where that changes nothing."""
 MAX_CLASSES = 20
 """Classes that are each asked for a giveaway: those on most rows."""
 
@@ -64,11 +63,14 @@ def leakage(
     """Everything below, for a table with its split, and what couldn't be asked.
 
     `in_order`: later rows are to test what earlier ones taught. Codes: SharedRows, SharedContent, SharedEntities,
-    TimeTravel, GivesLabelAway, GivesClassAway. The last two are looked for on `fitted_rows`.
+    TimeTravel, GivesLabelAway, GivesClassAway, RepeatedRows, CopiedRows. Giveaways are looked for on `fitted_rows`.
     """
     unasked = []
     found = list(shared_rows(split, workers=workers))
-    found += shared_content(table, split, names=[*features, target], workers=workers, shelf=shelf)
+    content = contents(table, [*features, target], shelf=shelf)
+    found += shared_content(content, split, workers=workers)
+    found += repeated_rows(table, split, content, features=features, time=time, workers=workers, shelf=shelf)
+    del content
     if cluster is not None:
         found += shared_entities(table, split, cluster=cluster)
     if time is not None and in_order:
@@ -108,15 +110,12 @@ def shared_rows(split: Split, *, workers: Workers = SERIAL) -> tuple[Finding, ..
     return tuple(found)
 
 
-def shared_content(
-    table: pa.Table, split: Split, *, names: Sequence[str], workers: Workers = SERIAL, shelf: Shelf = HELD
-) -> tuple[Finding, ...]:
-    """Code SharedContent: rows of one part whose values in `names` another part has, too, whatever their ids.
+def shared_content(content: Keys, split: Split, *, workers: Workers = SERIAL) -> tuple[Finding, ...]:
+    """Code SharedContent: rows of one part whose `contents` (n,) another part has, too, whatever their ids.
 
     Rows of few different values are alike without being copies. So it is a finding only where clearly more rows of
     the later part have a twin in the earlier one than the earlier one's own rows have; and more than share their key.
     """
-    content = contents(table, names, shelf=shelf)
     found = []
     for one, other in _earlier():
         ours, theirs = content[split.rows(one)], content[split.rows(other)]
@@ -461,37 +460,3 @@ def _correlation(feature: NDArray[np.float64], actual: NDArray[np.float64]) -> f
         x, y = x - x.mean(), y - y.mean()
         spread = float(x @ x) * float(y @ y)
         return float(x @ y) ** 2 / spread if 0 < spread < math.inf else 0.0
-
-
-def contents(table: pa.Table, names: Sequence[str], *, shelf: Shelf = HELD) -> Keys:
-    """64 bits for each row's values in `names`: equal for equal values, else different but for chance.
-
-    Not a digest against someone who looks for collisions; `split.row_keys` is.
-    """
-    mixed = shelf.empty(table.num_rows, np.uint64)
-    mixed[:] = 0
-    for name in names:
-        kind = table.schema.field(name).type
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        plain = pa.types.is_floating(kind) or (pa.types.is_integer(kind) and not pa.types.is_uint64(kind))
-        texts_ = None if plain else short_codes(table, name)
-        for start in range(0, table.num_rows, BLOCK):
-            some = slice(start, start + BLOCK)
-            if texts_ is None:
-                own = _bits(column(pa.table({name: table.column(name).slice(start, BLOCK)}), name))
-            else:
-                _, rank, place = texts_
-                own = rank[place[some]].astype(np.uint64)
-            mixed[some] = mix(mixed[some] * np.uint64(0x9E3779B97F4A7C15) ^ own)
-    return mixed
-
-
-def _bits(values: pa.Array) -> Keys:
-    """Numbers (n,) as 64 bits, equal for equal ones; missing and NaN are alike."""
-    if pa.types.is_floating(values.type):
-        plain = pc.fill_null(values, math.nan).cast(pa.float64()).to_numpy(zero_copy_only=False) + 0.0
-        return np.asarray(np.where(np.isnan(plain), np.nan, plain).view(np.uint64))
-    whole = pc.fill_null(values.cast(pa.int64()), 0).to_numpy(zero_copy_only=False).view(np.uint64)
-    missing = values.is_null().to_numpy(zero_copy_only=False)
-    return np.asarray(whole ^ np.where(missing, np.uint64(0x5BD1E995), np.uint64(0)))

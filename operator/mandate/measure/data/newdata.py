@@ -16,6 +16,7 @@ from ..table import text_codes
 from ..work import SERIAL, Workers
 from . import parts
 from .drift import DEFAULT, Rules, drift
+from .gaps import time_gaps
 from .profile import Profile, profile
 from .quality import freshness, identities, quality, volume
 
@@ -96,6 +97,8 @@ def _asked(table: pa.Table, found: Profile, expected: Expected) -> list[Finding]
         column_of(table, expected.time)  # refuses a column that isn't there
         times = profile([table.select([expected.time])], times=(expected.time,))
         findings += freshness(times, expected.time, now=expected.now, oldest=expected.oldest, part=PART)
+    if expected.time is not None:
+        findings += time_gaps(table, {PART: None}, time=expected.time)
     if expected.usual is not None:
         findings += volume(found, usual=expected.usual, part=PART)
     return findings

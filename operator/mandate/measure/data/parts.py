@@ -15,6 +15,7 @@ from mandate.evidence.data import (
     LEAKS,
     MAX_DRIFT,
     MAX_FINDINGS,
+    NOTES,
     ColumnDrift,
     Comparison,
     DataEvidence,
@@ -30,9 +31,11 @@ from ..table import MeasureError, text_codes
 from ..table import column as column_of
 from ..work import SERIAL, Workers
 from . import shards
+from .contents import contents
 from .distances import ks_p
 from .drift import DEFAULT, Rules, compare, decided, tested
-from .leakage import contents, leakage
+from .gaps import time_gaps
+from .leakage import leakage
 from .profile import NAME_LENGTH, Column, Profile, profile
 from .quality import quality
 
@@ -57,6 +60,11 @@ class Asked:
     time: str | None = None
     by_time: bool = False
     in_order: bool = False
+
+    @property
+    def apart(self) -> bool:
+        """Whether parts were given one by one: what lies between them is meant to."""
+        return self.in_order and not self.by_time
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -108,7 +116,7 @@ def leaked(table: pa.Table, split: Split, asked: Asked, *, workers: Workers = SE
 
 
 def compared(table: pa.Table, split: Split, asked: Asked, *, rules: Rules = DEFAULT, workers: Workers = SERIAL) -> Seen:
-    """Validation and test beside the first part that has rows, and the quality of all columns.
+    """Validation and test beside the first part that has rows, the quality of all columns, and gaps in time.
 
     The result depends neither on the rows' order nor on `workers`.
     """
@@ -156,15 +164,28 @@ def compared(table: pa.Table, split: Split, asked: Asked, *, rules: Rules = DEFA
             rows = tuple(int(counts[one] * worth[one]) for one in (first, part))
             unasked += too_few(rows, tests=2 * len(columns), level=rules.level)
         findings += changes(changed, first, part, target=target, by_time=asked.by_time)
+    if asked.time is not None:
+        whose: dict[str, NDArray[np.bool_] | None] = {"all": None}
+        if asked.apart:
+            whose = {part: split.rows(part) for part in PARTS}
+        findings += time_gaps(table, whose, time=asked.time)
     give_back()
     return Seen(comparisons=tuple(comparisons), findings=tuple(findings), unasked=tuple(unasked))
 
 
 def listed(findings: Sequence[Finding]) -> list[Finding]:
-    """At most MAX_FINDINGS, leaks first and changes last, the gravest first; the gravest of each code is among them."""
+    """At most MAX_FINDINGS: leaks, faults, notes, changes; the gravest first, and of each code at least one."""
     found = sorted(
         findings,
-        key=lambda one: (one.code not in LEAKS, one.code in CHANGES, -one.effect, one.code, one.part, one.column or ""),
+        key=lambda one: (
+            one.code not in LEAKS,
+            one.code in CHANGES,
+            one.code in NOTES,
+            -one.effect,
+            one.code,
+            one.part,
+            one.column or "",
+        ),
     )
     first = list({one.code: place for place, one in reversed(list(enumerate(found)))}.values())
     others = (place for place in range(len(found)) if place not in first)
