@@ -17,7 +17,7 @@ import argparse
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -377,6 +377,11 @@ def combinations(every: Sequence[Cell]) -> int:
     return sum(len(cell.metrics) for cell in every)
 
 
+def code_of(line: Mapping[str, object]) -> str:
+    """By which code a line would be found today."""
+    return code("calibration", metric=str(line["metric"]))
+
+
 def _run(cell: Cell, parts: Parts, *, repeats: int, seed: int) -> list[Score]:
     """The cell's scores, those that were kept and those that weren't."""
     kept = {line["metric"]: line for line in parts.found(cell.name) if line["metric"] in cell.metrics}
@@ -425,8 +430,8 @@ def main() -> int:
     parser.add_argument("--parts", type=Path, help="where to keep what is found cell by cell, and to look for it")
     parser.add_argument("--table", type=Path, help="where to write every cell's figures as CSV")
     options = parser.parse_args()
-    settings = {"repeats": str(options.repeats), "seed": str(options.seed), "code": code("calibration")}
-    parts = Parts(folder=options.parts, table="calibration", settings=settings)
+    settings = {"repeats": str(options.repeats), "seed": str(options.seed)}
+    parts = Parts(folder=options.parts, table="calibration", settings=settings, code=code_of)
     if known := parts.adopt(PUBLISHED / "calibration.csv"):
         print(f"{known} cells are published already, by the same code")
     asked = [(place, _asked(cell, options.metric)) for place, cell in enumerate(cells()) if options.only in cell.name]

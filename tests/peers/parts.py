@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import inspect
 import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import mandate
+from mandate.measure.metrics import METRICS, Sample
 from mandate.verdict.judge import share_of_alpha
 
 Line = dict[str, str]
@@ -24,24 +29,68 @@ MEASURED = {
         "evidence/intervals.py",
         "measure/caution.py",
         "measure/forecasts.py",
-        "measure/metrics",
         "measure/uncertainty.py",
         "verdict/limits.py",
     ),
     "alarms": ("measure/data/distances.py", "measure/data/drift.py", "measure/data/grid.py", "measure/data/profile.py"),
     "anytime": ("verdict/anytime.py",),
 }
-"""What each simulation is about, below operator/mandate; beside it, what a look may spend of alpha."""
+"""What each simulation is about, below operator/mandate; beside it, what a look may spend of alpha, and the metric."""
+OF_METRICS = "mandate.measure.metrics"
 
 
-def code(table: str) -> str:
-    """Twelve hex digits that change with what is simulated."""
+@cache
+def code(table: str, *, metric: str | None = None) -> str:
+    """Twelve hex digits that change with what is simulated: of one metric, also with all that it is computed by."""
     root = Path(next(iter(mandate.__path__)))
     found = hashlib.sha256(repr([share_of_alpha(confidence=0.95, look=look) for look in range(1, 11)]).encode())
     for name in MEASURED[table]:
         for path in sorted((root / name).rglob("*.py")) or [root / name]:
             found.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for text in () if metric is None else sorted(set(reached(METRICS[metric]))):
+        found.update(text.encode())
     return found.hexdigest()[:12]
+
+
+def reached(function: Callable[..., Any]) -> Iterator[str]:
+    """The source of a metric and of samples, and of all that they name in the metrics' package, however far.
+
+    Numbers and texts that stand in a module are told by name and value.
+    """
+    left: list[Any] = [function.__code__, inspect.unwrap(function), Sample]
+    seen: set[str] = set()
+    while left:
+        thing = left.pop()
+        source = inspect.getsource(thing)
+        if source in seen:
+            continue
+        seen.add(source)
+        yield source
+        names = vars(inspect.getmodule(thing))
+        for name in _named(thing):
+            value = names.get(name)
+            if isinstance(value, int | float | str | tuple):
+                yield f"{name} = {value!r}"
+            elif str(getattr(value, "__name__" if inspect.ismodule(value) else "__module__", "")).startswith(
+                OF_METRICS
+            ):
+                left.append(inspect.unwrap(value) if callable(value) else value)
+
+
+def _whose(value: object) -> str:
+    """The module that something stands in, or that it is."""
+    return str(getattr(value, "__name__" if inspect.ismodule(value) else "__module__", ""))
+
+
+def _named(thing: Any) -> set[str]:
+    """All names that a function, or whatever a class or module holds, reads."""
+    if isinstance(thing, CodeType):
+        inner = (_named(constant) for constant in thing.co_consts if isinstance(constant, CodeType))
+        return set(thing.co_names).union(*inner)
+    if hasattr(thing, "__code__"):
+        return _named(thing.__code__)
+    held = [getattr(value, "fget", None) or getattr(value, "func", value) for value in vars(thing).values()]
+    return set().union(*(_named(value.__code__) for value in held if hasattr(value, "__code__")))
 
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "contributor"
@@ -50,39 +99,52 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "contributor"
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """A folder of parts of one table, and the settings by which their lines count; no folder, and nothing is kept."""
+    """A folder of parts of one table, and the settings by which their lines count; no folder, and nothing is kept.
+
+    `code`: by which code a line must be found, beside the settings, where that isn't the same for all.
+    """
 
     folder: Path | None
     table: str
     settings: Mapping[str, str]
+    code: Callable[[Mapping[str, object]], str] | None = None
 
     def found(self, name: str) -> list[Line]:
         """A cell's lines of the same settings."""
         path = self._path(name)
         if path is None or not path.exists():
             return []
-        return [line for line in read(path) if all(line.get(key) == said for key, said in self.settings.items())]
+        return [line for line in read(path) if self._counts(line)]
 
     def keep(self, name: str, lines: Sequence[Mapping[str, object]]) -> None:
         """Add lines to a cell's; those of other settings go."""
         path = self._path(name)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write([*self.found(name), *(dict(line) | dict(self.settings) for line in lines)], path)
+            write([*self.found(name), *(dict(line) | self._settled(line) for line in lines)], path)
 
     def adopt(self, published: Path) -> int:
-        """Take over the cells of a published table that aren't in the folder, where they are of the same settings: a
-        run goes on where another machine's ended. How many there were."""
+        """Take over what a published table has of the same settings and the folder hasn't: a run goes on where another
+        machine's ended. How many cells there were."""
         if self.folder is None or not published.exists():
             return 0
         cells: dict[str, list[Line]] = {}
         for line in read(published):
-            if all(line.get(key) == said for key, said in self.settings.items()):
+            if self._counts(line):
                 cells.setdefault(line["cell"], []).append(line)
-        taken = [name for name in cells if not self.found(name)]
-        for name in taken:
-            self.keep(name, cells[name])
-        return len(taken)
+        taken = 0
+        for name, lines in cells.items():
+            known = {line.get("metric") for line in self.found(name)}
+            if new := [line for line in lines if line.get("metric") not in known]:
+                self.keep(name, new)
+                taken += 1
+        return taken
+
+    def _settled(self, line: Mapping[str, object]) -> dict[str, str]:
+        return dict(self.settings) | ({} if self.code is None else {"code": self.code(line)})
+
+    def _counts(self, line: Line) -> bool:
+        return all(line.get(key) == said for key, said in self._settled(line).items())
 
     def _path(self, name: str) -> Path | None:
         if self.folder is None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from mandate.api.catalogue import METRICS
+from mandate.measure.metrics import METRICS as METRICS_MEASURED
 from mandate.verdict.judge import share_of_alpha
 from tests.peers import alarms as alarms_simulated
 from tests.peers import coverage, parts
@@ -198,12 +199,21 @@ def collect(folder: Path, *, into: Path = FOLDER) -> list[str]:
     }
     told = []
     for name, lines in found.items():
-        codes = sorted({str(line.get("code", "")) for line in parts.every(folder, name)})
-        other = "" if codes in ([], [parts.code(name)]) else f", by the code {', '.join(codes)}, and not only today's"
+        codes = {
+            str(line.get("code", "")) for line in parts.every(folder, name) if line.get("code") != today(name, line)
+        }
+        other = f", some of them by the code {', '.join(sorted(codes))}, and not by today's" if codes else ""
         told.append(f"{name}: {len(lines):,} lines{other}")
         if lines:
             parts.write(lines, into / f"{name}.csv")
     return told
+
+
+def today(table: str, line: Line) -> str:
+    """By which code a line would be found today; one of a metric that is no more, by none."""
+    if table != "calibration":
+        return parts.code(table)
+    return coverage.code_of(line) if line["metric"] in METRICS_MEASURED else ""
 
 
 def _in_order(lines: Iterable[Line]) -> list[dict[str, object]]:

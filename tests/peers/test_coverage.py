@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from itertools import product
+from pkgutil import iter_modules
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mandate.api.catalogue import METRICS as METRICS_OF
-from mandate.measure import uncertainty
+from mandate.measure import metrics, uncertainty
 from mandate.measure.metrics import METRICS
 from mandate.verdict.judge import share_of_alpha
 from tests.peers import coverage, dependent, parts
@@ -169,6 +172,43 @@ def test_the_check_finds_anew_what_other_code_found(quick):
     coverage._run(cell, kept, **how)
     assert len(kept.found(cell.name)) == 1
     assert replace(kept, settings=dict(kept.settings) | {"code": "other"}).found(cell.name) == []
+
+
+def test_a_metrics_code_is_all_that_it_is_computed_by_and_nothing_else(monkeypatch):
+    sources = {name: set(parts.reached(metric)) for name, metric in METRICS.items()}
+    everywhere = set().union(*sources.values())
+    modules = [import_module(f"{metrics.__name__}.{found.name}") for found in iter_modules(metrics.__path__)]
+    assert len(modules) > 6
+    held = {
+        name: inspect.getsource(value)
+        for module in modules
+        for name, value in vars(module).items()
+        if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.__name__
+    }
+    unused = {"Declared", "known_shares", "crossed", "start", "separates", "climb"}  # by the judge, and baselines' fits
+    assert {name for name, source in held.items() if source not in everywhere} == unused
+    assert held["average"] in sources["ndcg"] & sources["recall"]
+    assert held["_mean_recall"] in sources["recall"] - sources["ndcg"]
+    assert {f"STEADY_MEAN = {metrics.point.STEADY_MEAN}"} <= sources["ndcg"] - sources["recall"]
+    assert len({parts.code("calibration", metric=name) for name in METRICS}) == len(METRICS)
+    before = {name: parts.code("calibration", metric=name) for name in ("ndcg", "recall")}
+    monkeypatch.setattr(metrics.ranking, "STEADY_MEAN", 25.0)
+    parts.code.cache_clear()
+    after = {name: parts.code("calibration", metric=name) for name in ("ndcg", "recall")}
+    parts.code.cache_clear()
+    assert (after["ndcg"] != before["ndcg"], after["recall"]) == (True, before["recall"])
+
+
+def test_the_check_finds_anew_what_another_metrics_code_found(quick):
+    kept, how = quick
+    cell = replace(coverage.binary_cell(rows=50, prevalence=0.5, distance=1.0), metrics=["accuracy", "recall"])
+    code = {"accuracy": "1", "recall": "1"}
+    by_metric = replace(kept, settings={"repeats": "3", "seed": "1"}, code=lambda line: code[str(line["metric"])])
+    coverage._run(cell, by_metric, **how)
+    code["recall"] = "2"
+    assert [line["metric"] for line in by_metric.found(cell.name)] == ["accuracy"]
+    coverage._run(cell, by_metric, **how)
+    assert {line["metric"]: line["code"] for line in by_metric.found(cell.name)} == {"accuracy": "1", "recall": "2"}
 
 
 def test_the_check_simulates_every_metric_with_an_interval():
