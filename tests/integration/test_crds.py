@@ -300,13 +300,18 @@ def test_a_ranking_is_taken(kubectl: Kubectl) -> None:
     assert apply(kubectl, deployment(RANKING, "ranking")).returncode == 0
     for task, words in (
         ({"query": "relevance"}, "query is target or id"),
-        ({"weight": "w"}, "weight and unit are of rows, and a Ranking is measured by query"),
+        (
+            {"unit": {"column": "u", "answers": "Mean", "labels": "Mean"}},
+            "unit is of rows, and a Ranking is measured by",
+        ),
     ):
         result = apply(kubectl, deployment(RANKING | {"task": RANKING["task"] | task}, "ranking"))
         assert result.returncode != 0
         assert words in result.stderr, result.stderr
     served = RANKING | {"model": {**GOOD["model"], "output": {"name": "score", "kind": "Value"}}}
     assert apply(kubectl, deployment(served, "ranking")).returncode == 0
+    weighty = RANKING | {"task": RANKING["task"] | {"weight": "shown"}}
+    assert apply(kubectl, deployment(weighty, "ranking")).returncode == 0
 
 
 def test_the_largest_spec_is_still_within_the_rules_budget(kubectl: Kubectl) -> None:

@@ -11,6 +11,7 @@ value at the origin. Which rows are a cluster is asked of the code that the judg
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -30,6 +31,8 @@ FORECAST = tuple(metric.name for metric in metrics_for("Forecast") if metric.gro
 DEEP = Declared(top_k=3)
 SHARES = (0.7, 0.85, 0.95)
 """Relevance 0, up to 1, up to 2 among all rows."""
+SEVERAL = 0.3
+"""Share of a query's rows that are relevant, on the average."""
 CHUNK, CHUNKS = 1_000_000, 12
 """Rows of a piece of a population, and pieces: so many queries and series that the truth is known ten times as well as
 any sample tells it."""
@@ -73,6 +76,30 @@ def ranking_cell(
     return Cell(
         name=f"{queries} queries of {rows}{clusters}{words}", draw=draw, populations=populations, metrics=RANKING
     )
+
+
+def weighted_ranking_cell(*, queries: int, rows: int, sampling: str, rival: bool = False) -> Cell:
+    """About `queries` queries drawn unevenly, whose weights make up for it; the truth is that of all queries.
+
+    `relevance`: those of few relevant rows are kept one in four times. `chance`: all are kept, and weigh by chance.
+    """
+    plain = ranking_cell(queries=queries, rows=rows, rival=rival)
+    many = ranking_cell(queries=queries if sampling == "chance" else round(queries * 1.6), rows=rows, rival=rival)
+
+    def draw(rng: np.random.Generator) -> Drawn:
+        mine, theirs, _ = many.draw(rng)
+        assert mine.query is not None
+        relevant = np.bincount(mine.query, weights=mine.actual > 0)
+        chance, weight = np.ones(len(relevant)), rng.lognormal(0.0, 1.0, len(relevant))
+        if sampling == "relevance":
+            chance = np.where(relevant >= SEVERAL * rows, 1.0, 0.25)
+            weight = 1.0 / chance
+        kept, heavy = (rng.random(len(relevant)) < chance)[mine.query], weight[mine.query]
+        mine, theirs = (None if one is None else replace(one, weight=heavy).take(kept) for one in (mine, theirs))
+        assert mine is not None
+        return mine, theirs, None
+
+    return replace(plain, name=f"{plain.name} weights={sampling}", draw=draw)
 
 
 def forecast_cell(
@@ -163,4 +190,10 @@ def cells() -> tuple[Cell, ...]:
         forecast_cell(series=1, steps=1400, horizons=week, rival=True),
         forecast_cell(series=5, steps=1400, horizons=week, growth=1.0),
         *(ranking_cell(queries=queries, rows=50) for queries in (150, 600)),
+        *(
+            weighted_ranking_cell(queries=queries, rows=10, sampling=sampling)
+            for sampling in ("relevance", "chance")
+            for queries in (150, 600)
+        ),
+        weighted_ranking_cell(queries=600, rows=10, sampling="relevance", rival=True),
     )

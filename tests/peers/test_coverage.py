@@ -180,7 +180,7 @@ def test_a_metrics_code_is_all_that_it_is_computed_by_and_nothing_else(monkeypat
     modules = [import_module(f"{metrics.__name__}.{found.name}") for found in iter_modules(metrics.__path__)]
     assert len(modules) > 6
     held = {
-        name: inspect.getsource(value)
+        name: parts.bare(inspect.getsource(value))
         for module in modules
         for name, value in vars(module).items()
         if (inspect.isfunction(value) or inspect.isclass(value)) and value.__module__ == module.__name__

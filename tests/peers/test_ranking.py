@@ -1,6 +1,7 @@
 """Metrics of rankings against scikit-learn and against every order of tied rows, tried one by one."""
 
 import math
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -82,6 +83,39 @@ def test_average_precision_without_ties_is_scikit_learns():
     sample = Sample(actual=sample.actual, score=score, query=sample.query)
     wanted = np.mean([average_precision_score(a > 0, s) for a, s in by_query(sample)])
     assert METRICS["mean_average_precision"](sample).value == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_are_of_queries(name):
+    """The weighted mean of what queries have, as NumPy has it, and the variance of a ratio (Cochran 1977)."""
+    sample = case(8, queries=90)
+    heavy = np.random.default_rng(8).lognormal(size=90)
+    point = METRICS[name](replace(sample, weight=heavy[sample.query]))
+    values = np.array([expected(name, *rows) for rows in by_query(sample)])
+    own = heavy[[query for query in np.unique(sample.query) if sample.actual[sample.query == query].any()]]
+    mean = np.average(values, weights=own)
+    assert point.value == pytest.approx(mean, rel=1e-12), name
+    count = len(values)
+    wanted = np.sum(own**2 * (values - mean) ** 2) / own.sum() ** 2 * count / (count - 1)
+    spread = uncertainty.contributions(point, None)
+    assert spread.variance == pytest.approx(wanted, rel=1e-9), name
+    kish = own.sum() ** 2 / np.sum(own**2)
+    assert (point.events, spread.freedom) == (int(kish), count - 1), name
+    assert uncertainty._design_effect(point) == pytest.approx(count / kish, rel=1e-12), name
+    # As if heavy queries differed no less than light ones: the weighted variance over Kish's number.
+    least = np.average((values - mean) ** 2, weights=own) / kish
+    assert spread.sums.cautious == pytest.approx(max(least, wanted), rel=1e-9), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_query_of_whole_weight_is_as_many_queries(name):
+    sample = case(9, queries=60)
+    often = np.random.default_rng(9).integers(1, 4, 60)
+    weighted = replace(sample, weight=often[sample.query].astype(float))
+    rows = np.repeat(np.arange(len(sample)), often[sample.query])
+    turn = np.concatenate([np.arange(times) for times in often[sample.query]])
+    repeated = replace(sample.take(rows), query=sample.query[rows] + 60 * turn)
+    assert METRICS[name](weighted).value == pytest.approx(METRICS[name](repeated).value, rel=1e-12), name
 
 
 @pytest.mark.parametrize("name", NAMES)

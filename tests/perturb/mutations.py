@@ -2061,6 +2061,14 @@ MUTATIONS = (
         f"{RANKED}::test_the_variance_is_that_of_the_queries_mean",
     ),
     mutation(
+        "a ranking's queries all count alike",
+        RANKING,
+        "value = min(average(values, heavy), 1.0)",
+        "value = min(average(values, None), 1.0)",
+        f"{RANKED}::test_weights_are_of_queries",
+        f"{RANKED}::test_a_query_of_whole_weight_is_as_many_queries",
+    ),
+    mutation(
         "what is left of a ranking, by rows instead of queries",
         "measure/remainder.py",
         "        if queries:\n            events",

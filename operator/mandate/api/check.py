@@ -406,9 +406,6 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
         "data.search",
         "looks for rows that are wrong, and a Ranking's rows have no error of their own; remove it",
     )
-    require(
-        not ranks or task.weight is None, "task.weight", "is of rows, and a Ranking is measured by query; remove it"
-    )
     require(not ranks or task.unit is None, "task.unit", "is of rows, and a Ranking is measured by query; remove it")
     require(
         not ranks or spec.model.output.kind == "Value",

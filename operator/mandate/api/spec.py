@@ -616,8 +616,8 @@ class Task(Spec):
                 field=".query",
             ),
             cel(
-                "self.type != 'Ranking' || (!has(self.weight) && !has(self.unit))",
-                "weight and unit are of rows, and a Ranking is measured by query: leave them out",
+                "self.type != 'Ranking' || !has(self.unit)",
+                "unit is of rows, and a Ranking is measured by query: leave it out",
             ),
             cel(
                 "!has(self.labels) || self.type != 'Ranking'",

@@ -28,7 +28,7 @@ from .forecasts import Forecasts, forecasts
 from .judge import CHAMPION, Judge, Rows
 from .metrics import Declared, Floats
 from .metrics.point import average, shares
-from .queries import by_query, inside_clusters, told
+from .queries import by_query, heaviness, inside_clusters, told
 from .references import WITH_WORDS, make
 from .shared import unified
 from .shelf import HELD, Shelf
@@ -152,7 +152,7 @@ def prepare(
     if ahead is not None:
         findings += ahead.findings
         clusters = ahead.clusters if clusters is None else clusters
-    if weights is not None:
+    if weights is not None and task.query is None:
         count = effective_rows(weights, case.split, "test")
         findings.append(f"rows have weights: the {len(parts['test'])} test rows tell as much as {count:.0f} equal ones")
     if rolled is not None:
@@ -177,6 +177,8 @@ def prepare(
         queries = by_query(case.table, task)
         inside_clusters(queries, clusters, task)
         findings.append(told(by_unit.actual, queries, parts["test"], depth=task.top_k))
+        if by_unit.weights is not None:
+            findings.append(heaviness(queries[parts["test"]], by_unit.weights[parts["test"]]))
     shares_known = bool(sampling) and sampling[0].prevalence is not None
     judge = Judge(
         task=task.type,

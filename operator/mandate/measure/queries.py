@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from mandate.api import spec
 
+from .metrics import Floats
+from .metrics.point import effective
 from .slices import Sliced
 from .split import NONE, Split
 from .table import MeasureError, known_codes
@@ -67,6 +69,23 @@ def inside_clusters(query: Rows, clusters: Clusters | None, task: spec.Task) -> 
             f"task.cluster: rows of one {task.query!r} are in several of {task.cluster!r} ({count} times); name a "
             "column above it, or leave it out: rows of a query belong together anyway",
         )
+
+
+def alike_heavy(query: Rows, weights: Floats, task: spec.Task) -> None:
+    """Raises WeightInQuery where a query's rows have several `weights` (n,)."""
+    if count := torn(query, weights):
+        raise MeasureError(
+            "WeightInQuery",
+            f"task.weight: rows of one {task.query!r} have several values of {task.weight!r} ({count} times), and a "
+            "query counts as a whole; give all its rows the same",
+        )
+
+
+def heaviness(query: Rows, weights: Floats) -> str:
+    """A finding: what queries tell of which rows (n,) have these weights; all rows of a query have the same."""
+    heavy = weights[np.unique(query, return_index=True)[1]]
+    count = effective(np.ones(len(heavy), dtype=np.bool_), heavy / heavy.max())
+    return f"queries have weights: the {len(heavy)} test queries tell as much as {count:.0f} equal ones"
 
 
 def told(actual: NDArray[Any], query: Rows, rows: Rows, *, depth: int | None) -> str:

@@ -17,7 +17,7 @@ from mandate.evidence.schema import Fault
 from . import baselines, guesses, history, threshold
 from .answers import Voice
 from .metrics import Floats
-from .metrics.point import average, shares
+from .metrics.point import average, shares, tally
 from .split import Split
 from .table import MeasureError
 
@@ -66,7 +66,7 @@ def make(
             raise MeasureError("WrongTask", f"baseline {reference.type} is for {kinds}; use another type")
         match reference.type:
             case "Popularity":
-                return _popularity(reference, table, split, actual)
+                return _popularity(reference, table, split, actual, weights)
             case "Uniform" if task.type == "Ranking":
                 # Tied rows count as the mean of all their orders, so nothing has to be drawn.
                 return _voice(score=np.zeros(len(actual))), "every order of a query's rows, each as likely as another"
@@ -105,13 +105,16 @@ def _guess(
     return _voice(label=guesses.stratified(drawn, score), score=score), words
 
 
-def _popularity(reference: spec.Baseline, table: pa.Table, split: Split, actual: NDArray[Any]) -> tuple[Voice, str]:
+def _popularity(
+    reference: spec.Baseline, table: pa.Table, split: Split, actual: NDArray[Any], weights: Floats | None
+) -> tuple[Voice, str]:
     """An item's mean relevance in the training rows; all of them's mean, where it isn't among them."""
     code, train = history.series(table, reference.by or ()), split.rows("train")
-    count = np.bincount(code[train], minlength=int(code.max()) + 1)
-    total = np.bincount(code[train], weights=actual[train], minlength=len(count))
-    middle = float(np.mean(actual[train]))
-    score = np.where(count > 0, total / np.maximum(count, 1), middle)[code]
+    heavy, found = _of_train(weights, split), int(code.max()) + 1
+    count = tally(code[train], heavy, size=found)
+    total = tally(code[train], heavy, size=found, values=actual[train])
+    middle = average(actual[train], heavy)
+    score = np.where(count > 0, total / np.where(count > 0, count, 1), middle)[code]
     test = split.rows("test")
     unseen = int(np.count_nonzero((count[code] == 0) & test))
     words = f"{unseen} of {int(test.sum())} test rows are of items that the training rows don't have and get their mean"

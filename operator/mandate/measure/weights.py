@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mandate.api import spec
 
 from .metrics import Floats
+from .queries import alike_heavy, by_query
 from .split import NONE, PARTS, Part, Split
 from .table import MeasureError, numbers
 
@@ -22,11 +23,14 @@ WIDEST = 1e12
 def weigh(table: pa.Table, split: Split, *, task: spec.Task) -> tuple[Floats | None, Split]:
     """Weights (n,), 0 or more, or None where all rows count alike; and the split with rows of weight 0 in no part.
 
-    Raises BadWeight, MissingColumn, NotNumeric.
+    Of a Ranking, all rows of a query have the same. Raises BadWeight, MissingColumn, NotNumeric, WeightInQuery,
+    MissingQuery.
     """
     if task.weight is None:
         return None, split
     weights = _declared(table, task.weight)
+    if task.query is not None:
+        alike_heavy(by_query(table, task), weights, task)
     if weights.min() == weights.max() > 0:
         return None, split
     part = np.where(weights > 0, split.part, NONE).astype(np.int8)

@@ -128,7 +128,6 @@ def test_rankings_are_good_specs_and_have_default_gates() -> None:
     [
         ("task.query", None, "needs the column that says which rows are ranked together"),
         ("task.query", "relevance", "'relevance' is task.target or task.id"),
-        ("task.weight", "w", "a Ranking is measured by query"),
         ("task.unit", {"column": "u", "answers": "Mean", "labels": "Mean"}, "a Ranking is measured by query"),
         ("task.beta", "2", "belongs to classification tasks"),
         ("task.topK", None, "needs spec.task.topK"),

@@ -115,6 +115,55 @@ def test_baselines_of_rankings_say_what_they_are_and_popularity_learns_from_trai
     assert said.startswith("1 of ")
 
 
+@pytest.mark.row("G4/ranking")
+def test_queries_count_for_what_they_weigh():
+    rows = table(900)
+    heavy = np.where(np.array(rows["device"]) == "phone", 3.0, 1.0)
+    plain = measured(rows, slices=(spec.Slice(name="device", column="device"),))
+    found = measured(rows.append_column("shown", pa.array(heavy)), weight="shown")
+
+    def test(computed, value=None):
+        return {
+            e.quantity.metric: e
+            for e in computed.estimates
+            if (e.quantity.on, e.quantity.value, e.quantity.versus) == ("test", value, None) and not e.quantity.across
+        }
+
+    overall, phone, desk = test(found), test(plain, "phone"), test(plain, "desk")
+    for name in NAMES:
+        counts = 3 * phone[name].support.events, desk[name].support.events
+        wanted = np.average([phone[name].estimate, desk[name].estimate], weights=counts)
+        assert overall[name].estimate == pytest.approx(wanted), name
+        assert overall[name].support.events == int(sum(counts) ** 2 / (3 * counts[0] + counts[1])), name
+    words = next(said for said in found.findings if "weights" in said)
+    queries = found.rows["test"] // 6
+    assert words.startswith(f"queries have weights: the {queries} test queries tell as much as ")
+    assert int(words.split(" as much as ")[1].split()[0]) < queries
+
+
+def test_popularity_counts_queries_for_what_they_weigh():
+    rows = table()
+    heavy = np.where(np.array(rows["device"]) == "phone", 3.0, 1.0)
+    task = spec.Task(type="Ranking", target="y", query="query", cluster="query", id="id")
+    split, truth = divide(rows, how=spec.Split(method="Group", seed=1), task=task), np.array(rows["y"])
+    reference = spec.Baseline(name="popular", type="Popularity", by=("item",))
+    voice, _ = make(reference, rows, split, truth, task=task, features=(), classes=(), cutoff=0.5, weights=heavy)
+    seven = split.rows("train") & (np.array(rows["item"]) == 7)
+    assert voice.score[np.flatnonzero(seven)[0]] == pytest.approx(np.average(truth[seven], weights=heavy[seven]))
+
+
+def test_a_querys_rows_have_one_weight_and_none_where_it_is_0():
+    rows = table()
+    torn = rows.append_column("shown", pa.array(1.0 + np.arange(rows.num_rows) % 2))
+    with pytest.raises(
+        MeasureError, match=r"rows of one 'query' have several values of 'shown' \(400 times\)"
+    ) as error:
+        measured(torn, weight="shown")
+    assert error.value.code == "WeightInQuery"
+    none = rows.append_column("shown", pa.array(np.array(rows["query"]) % 4 * 1.0))
+    assert measured(none, weight="shown").rows["test"] < measured(rows).rows["test"]
+
+
 def test_what_a_gap_leaves_of_a_query_is_no_ranking():
     def refused(*part: int) -> str:
         keys = np.arange(4, dtype=np.uint64)

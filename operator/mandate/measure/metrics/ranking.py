@@ -1,5 +1,7 @@
 """Metrics of rankings: of each query's rows, ordered by score, the value; of all queries, the mean.
 
+Weights are of queries: all rows of one have the same (the judge sees to it), and the mean is weighted by it.
+
 `actual` (n,) is a row's relevance: 0 or more, a row above 0 is relevant; `score` (n,) ranks the rows of a query, the
 largest first; `query` (n,) says which query a row belongs to. The query is the unit of evidence: the influence of one
 stands at its first row, and the others' don't count.
@@ -14,13 +16,26 @@ recall are 0/0. Such queries are left out of all five metrics alike, so that all
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from .point import STEADY_MEAN, Floats, Point, Sample, UndefinedError, scores
+from .point import (
+    STEADY_MEAN,
+    Floats,
+    Point,
+    Sample,
+    UndefinedError,
+    average,
+    effective,
+    scores,
+    shares,
+    weighed,
+    whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,19 +197,25 @@ def _group_means(gain: Floats, group: NDArray[np.intp], size: NDArray[np.intp]) 
 
 
 def _over_queries(sample: Sample, ranked: _Ranked, values: Floats) -> Point:
-    """The mean of (queries,) `values`, none of them above 1 but by rounding."""
+    """The mean of (queries,) `values`, none of them above 1 but by rounding, each for as much as its query counts."""
     values = np.minimum(values, 1.0)
-    value = float(np.mean(values))
+    heavy = None if sample.share is None else shares(sample.share[ranked.first])
+    value = min(average(values, heavy), 1.0)
     psi = np.zeros(len(sample))
     stratum = np.full(len(sample), -1, dtype=np.intp)
-    psi[ranked.first] = (values - value) * (len(sample) / ranked.queries)
+    psi[ranked.first] = weighed(values - value, heavy) * (len(sample) / ranked.queries)
     stratum[ranked.first] = 0
+    weight = None
+    if heavy is not None:  # rows that don't count get what leaves the rows' design effect that of the queries
+        weight = np.full(len(sample), math.sqrt(heavy @ heavy / ranked.queries))
+        weight[ranked.first] = heavy
     return Point(
         value=value,
         psi=psi,
         stratum=stratum,
-        events=ranked.queries,
+        events=whole(effective(np.ones(ranked.queries, dtype=np.bool_), heavy)),
         unit="queries",
         link="Logit",
+        weight=weight,
         steady=STEADY_MEAN,
     )
