@@ -336,8 +336,10 @@ def child(case: str, folder: Path) -> None:
     import importlib
 
     from mandate.memory import frugal
+    from mandate.processor import narrow
 
-    frugal()  # as the commands do
+    narrow()  # as the commands do, both
+    frugal()
     for module in HEAVY if case != "read" else HEAVY[2:]:
         importlib.import_module(module)
     pyarrow, numpy = importlib.import_module("pyarrow"), importlib.import_module("numpy")

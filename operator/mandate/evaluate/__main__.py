@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mandate.api.criteria import LEVELS
 from mandate.memory import frugal
+from mandate.processor import narrow
 
 from . import frame
 from .addresses import addressed
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    narrow()
     frugal()
     options = _parser().parse_args(arguments)
     step: Callable[[argparse.Namespace], int] = options.step
