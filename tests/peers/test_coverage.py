@@ -174,7 +174,7 @@ def test_the_check_finds_anew_what_other_code_found(quick):
     assert replace(kept, settings=dict(kept.settings) | {"code": "other"}).found(cell.name) == []
 
 
-def test_a_metrics_code_is_all_that_it_is_computed_by_and_nothing_else(monkeypatch):
+def test_the_check_knows_a_metrics_code_by_all_that_it_is_computed_by(monkeypatch):
     sources = {name: set(parts.reached(metric)) for name, metric in METRICS.items()}
     everywhere = set().union(*sources.values())
     modules = [import_module(f"{metrics.__name__}.{found.name}") for found in iter_modules(metrics.__path__)]

@@ -862,8 +862,8 @@ MUTATIONS = (
     mutation(
         "twice the penalty of a regression",
         "measure/baselines.py",
-        "+ np.eye(centred.shape[1])",
-        "+ 2.0 * np.eye(centred.shape[1])",
+        "np.linalg.solve(gram + np.eye(seen.width), moments)",
+        "np.linalg.solve(gram + 2.0 * np.eye(seen.width), moments)",
         f"{BASELINES}::test_regression",
     ),
     mutation(
@@ -960,15 +960,15 @@ MUTATIONS = (
     mutation(
         "a linear fit without weights",
         "measure/baselines.py",
-        "heavy = centred if weight is None else centred * weight[:, None]",
-        "heavy = centred",
+        "heavy = np.ones(seen.size) if weight is None else weight",
+        "heavy = np.ones(seen.size)",
         f"{WEIGHTS}::test_a_weighted_regression_is_scikit_learns",
     ),
     mutation(
         "a logistic fit whose slope has no weights",
         "measure/baselines.py",
-        "((seen.T @ weighed(error, column) + penalty)",
-        "((seen.T @ error + penalty)",
+        "seen.sums(weighed(error, column))",
+        "seen.sums(error)",
         f"{WEIGHTS}::test_a_weighted_logistic_fit_is_scikit_learns",
     ),
     mutation(

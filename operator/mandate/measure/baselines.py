@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .matrix import Design, OneHot
+from .matrix import Design, OneHot, Rows
 from .metrics import Floats
 from .metrics.point import average, tally, weighed
 from .table import is_numeric, numbers, text_codes
@@ -28,8 +28,6 @@ MAX_CATEGORIES = 50
 MAX_ITERATIONS = 300
 NEWTON_COLUMNS = 500
 """Up to this many columns a binary fit takes Newton's steps: about ten instead of hundreds, each dearer."""
-NEWTON_ROWS = 16_384
-"""Rows per block of the Hessian, so that no weighted copy of the whole matrix is made."""
 
 
 def prior(actual: NDArray[Any], train: NDArray[np.bool_], weight: Floats | None = None, *, classes: int) -> Floats:
@@ -72,7 +70,7 @@ def quantiles(values: Floats, levels: Sequence[float], weight: Floats | None = N
 
 
 def design(table: pa.Table, features: Sequence[str], train: NDArray[np.bool_]) -> Design:
-    """Numeric matrix (rows, columns) of the features, scaled and encoded by what the training rows hold."""
+    """Matrix (rows, columns) of the features, scaled and encoded by what the training rows hold."""
     columns: list[Floats | OneHot] = []
     for name in features:
         if is_numeric(table, name):
@@ -107,13 +105,13 @@ def _one_hot(table: pa.Table, name: str, train: NDArray[np.bool_]) -> OneHot:
 def ridge(matrix: Design, actual: Floats, train: NDArray[np.bool_], weight: Floats | None = None) -> Floats:
     """Predictions (n,) of a least-squares fit with penalty |w|², as scikit-learn's Ridge(alpha=1)."""
     seen = matrix.rows(train)
+    heavy = np.ones(seen.size) if weight is None else weight
     level = average(actual[train], weight)
-    middle = seen.mean(axis=0) if weight is None else weight @ seen / len(seen)
-    centred = np.subtract(seen, middle, out=seen)
-    heavy = centred if weight is None else centred * weight[:, None]
-    gram = centred.T @ heavy + np.eye(centred.shape[1])
-    weights = np.linalg.solve(gram, heavy.T @ (actual[train] - level))
-    return matrix.each(lambda rows: np.asarray((rows - middle) @ weights + level, dtype=np.float64))
+    middle: Floats = seen.sums(heavy[:, None])[:, 0] / seen.size
+    gram = seen.squares(heavy) - seen.size * np.outer(middle, middle)
+    moments = seen.sums((heavy * (actual[train] - level))[:, None])
+    weights = np.asarray(np.linalg.solve(gram + np.eye(seen.width), moments), dtype=np.float64)
+    return matrix.times(weights)[:, 0] + (level - float(middle @ weights[:, 0]))
 
 
 def logistic(
@@ -135,14 +133,13 @@ def logistic(
     known = actual[train]
     truth = known.astype(np.float64)[:, None] if binary else np.eye(classes)[known]
     seen = matrix.rows(train, ones=True)
-    size, columns = seen.shape
     column = None if weight is None else weight[:, None]
-    penalised = np.ones((columns, 1))
+    penalised = np.ones((seen.width, 1))
     penalised[-1] = 0.0
 
     def loss(flat: Floats) -> tuple[float, Floats]:
         weights = flat.reshape(-1, outputs)
-        linear = seen @ weights
+        linear = seen.times(weights)
         if binary:
             total = float(np.sum(weighed(np.logaddexp(0.0, linear) - truth * linear, column)))
             error = _sigmoid(linear) - truth
@@ -152,19 +149,19 @@ def logistic(
             total = float(np.sum(weighed(log_sum, column)) - np.sum(weighed(truth * shifted, column)))
             error = np.exp(shifted - log_sum) - truth
         penalty = penalised * weights
-        value = (total + float(np.sum(penalty * weights)) / 2) / size
-        return value, ((seen.T @ weighed(error, column) + penalty) / size).ravel()
+        value = (total + float(np.sum(penalty * weights)) / 2) / seen.size
+        return value, ((seen.sums(weighed(error, column)) + penalty) / seen.size).ravel()
 
-    if binary and columns <= NEWTON_COLUMNS:
+    if binary and seen.width <= NEWTON_COLUMNS:
         weights, converged = _newton(seen, penalised[:, 0], weight, loss, workers=workers)
-        return matrix.each(lambda rows: _sigmoid(rows @ weights), ones=True), converged
+        return _sigmoid(matrix.times(weights[:, None], ones=True))[:, 0], converged
     from scipy import optimize
 
-    start = np.zeros(columns * outputs)
+    start = np.zeros(seen.width * outputs)
     found = optimize.minimize(
         loss, start, jac=True, method="L-BFGS-B", options={"maxiter": MAX_ITERATIONS, "gtol": 1e-7, "ftol": 1e-14}
     )
-    linear = matrix.each(lambda rows: rows @ found.x.reshape(-1, outputs), ones=True)
+    linear = matrix.times(found.x.reshape(-1, outputs), ones=True)
     if binary:
         return _sigmoid(linear)[:, 0], bool(found.success)
     powers = np.exp(linear - linear.max(axis=1, keepdims=True))
@@ -172,34 +169,22 @@ def logistic(
 
 
 def _newton(
-    seen: Floats,
+    seen: Rows,
     penalised: Floats,
     weight: Floats | None,
     loss: Callable[[Floats], tuple[float, Floats]],
     *,
     workers: Workers,
 ) -> tuple[Floats, bool]:
-    """Minimise the binary `loss` by Newton's method with halved steps; whether it came to rest.
-
-    `workers` take blocks of rows, which are added up in their order.
-    """
-    weights = np.zeros(seen.shape[1])
+    """Minimise the binary `loss` by Newton's method with halved steps; whether it came to rest."""
+    weights = np.zeros(seen.width)
     value, gradient = loss(weights)
-
-    def curved(start: int) -> Floats:
-        block = seen[start : start + NEWTON_ROWS]
-        probability = _sigmoid(block @ weights)
-        curvature = probability * (1.0 - probability)
-        if weight is not None:
-            curvature *= weight[start : start + NEWTON_ROWS]
-        return np.asarray(block.T @ (block * curvature[:, None]))
-
     for _ in range(MAX_ITERATIONS):
-        hessian = np.diag(penalised)
-        for part in workers.here.map(curved, range(0, len(seen), NEWTON_ROWS)):
-            hessian += part
+        probability = _sigmoid(seen.times(weights[:, None])[:, 0])
+        curvature = weighed(probability * (1.0 - probability), weight)
+        hessian = np.diag(penalised) + seen.squares(curvature, workers=workers)
         # A trace of the identity keeps a perfectly separated intercept solvable.
-        step = np.linalg.solve(hessian / len(seen) + 1e-12 * np.eye(len(weights)), gradient)
+        step = np.linalg.solve(hessian / seen.size + 1e-12 * np.eye(len(weights)), gradient)
         decrement = float(gradient @ step)
         if decrement <= 1e-14:
             return weights, True
