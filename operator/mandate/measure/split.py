@@ -26,7 +26,7 @@ from mandate.evidence.canonical import canonical
 from .overlap import overlap
 from .shelf import HELD, Shelf
 from .table import MeasureError, column, texts
-from .work import SERIAL, Workers
+from .work import SERIAL, Threads, Workers
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -143,13 +143,19 @@ def _hash(columns: Sequence[tuple[str, pa.Array]], *, key: bytes) -> Keys:
     salted = hashlib.blake2b(digest_size=8, key=hashlib.blake2b(key).digest())
     length = len(columns[0][1])
     found = np.empty(length, dtype=np.uint64)
-    for start in range(0, length, BLOCK):
+
+    def written(start: int) -> pa.Array:
         parts: list[Any] = []
         for name, values in columns:
             block = texts(values.slice(start, BLOCK), name=name)
             parts += [pc.fill_null(pc.binary_length(block).cast(pa.string()), "-"), pc.fill_null(block, "")]
+        return pc.binary_join_element_wise(*parts, "\x1f").cast(pa.binary())
+
+    starts = range(0, length, BLOCK)
+    # The next block is written by another thread, which leaves the interpreter to the digests of this one.
+    for start, rows in zip(starts, Threads(1).map(written, starts), strict=True):
         digests = bytearray()
-        for row in pc.binary_join_element_wise(*parts, "\x1f").cast(pa.binary()).to_pylist():
+        for row in rows.to_pylist():
             hasher = salted.copy()
             hasher.update(row)
             digests += hasher.digest()
