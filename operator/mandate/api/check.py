@@ -323,6 +323,11 @@ def _shape(spec: ModelDeploymentSpec) -> list[Problem]:
     require(len(kinds) == 1, "model.source", f"exactly one of uri, image or columns must be set, got {kinds or 'none'}")
     require((source.uri is None) == (source.format is None), "model.source.format", "set uri and format, or neither")
     require(
+        source.signature is None or source.uri is not None,
+        "model.source.signature",
+        "is of the file at uri; an image's own is looked at where images are admitted",
+    )
+    require(
         source.format != "MLflow" or not re.search("^oci://|[?#]", source.uri or ""),
         "model.source.uri",
         f"format MLflow needs the uri of a folder, got {source.uri!r}; "

@@ -21,8 +21,8 @@ CHAMPION = "champion"
 REST = "rest"
 OVERALL = "overall"
 REVEALED_LABELS, DECLARED_LINEAGE, DECLARED_LATENCY = "revealed-labels", "declared-lineage", "declared-latency"
-DECLARED_FALLBACK = "declared-fallback"
-BESIDE_GATES = (REVEALED_LABELS, DECLARED_LINEAGE, DECLARED_LATENCY, DECLARED_FALLBACK)
+DECLARED_FALLBACK, SIGNED_MODEL = "declared-fallback", "signed-model"
+BESIDE_GATES = (REVEALED_LABELS, DECLARED_LINEAGE, DECLARED_LATENCY, DECLARED_FALLBACK, SIGNED_MODEL)
 """What stands beside the gates, under names that no gate may have."""
 
 DURATION_SECONDS = {

@@ -287,6 +287,18 @@ class S3Storage(Spec):
     """Its region; us-east-1 where left out."""
 
 
+class Signature(Spec):
+    """Who signed the model's file: checked before the file is opened, and told in evidence."""
+
+    value: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]+={0,2}$", min_length=40, max_length=1400)]
+    """Base64 of an ECDSA or RSA (PKCS #1 v1.5) signature over the file's SHA-256: what `cosign sign-blob` prints, or
+    `openssl dgst -sha256 -sign KEY FILE | base64 -w0`."""
+    public_key: Annotated[
+        str, StringConstraints(pattern=r"^-----BEGIN PUBLIC KEY-----\n", min_length=100, max_length=2000)
+    ]
+    """The signer's public key, in PEM: EC, or RSA of 2048 bits at least."""
+
+
 class ModelSource(Spec):
     """Where the model comes from: a file (`uri` and `format`), a container `image`, or prediction `columns`."""
 
@@ -300,6 +312,11 @@ class ModelSource(Spec):
                 "(has(self.image) ? 'image ' : '') + (has(self.columns) ? 'columns' : '') : 'none')",
             ),
             cel("has(self.uri) == has(self.format)", "format belongs to uri: set both or neither"),
+            cel(
+                "!has(self.signature) || has(self.uri)",
+                "signature is of the file at uri; an image's own is looked at where images are admitted",
+                field=".signature",
+            ),
             cel(
                 "!has(self.format) || self.format != 'MLflow' || !self.uri.matches('^oci://|[?#]')",
                 "format MLflow is a folder: pvc://, s3:// or https:// without a query",
@@ -327,6 +344,8 @@ class ModelSource(Spec):
     digest: Digest | None = None
     """sha256 of the file at `uri`; of an MLflow model's folder, of the file that its MLmodel names. Undeclared, it is
     learnt at the first evaluation and pinned in status for this revision."""
+    signature: Signature | None = None
+    """Who signed the file; one that isn't signed so is never opened."""
     credentials_ref: SecretRef | None = None
     """Whose keys open `uri`, where it is on a server: `token`, or `username` and `password`; for s3
     `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`; for oci also `.dockerconfigjson`; `ca.crt`. Only the container that
@@ -953,6 +972,8 @@ class Readiness(Spec):
     lineage: Level | None = None
     """From this level on, data.lineage must give source, collection, period, and consent or licence; model.training its
     run and codeRevision."""
+    signature: Level | None = None
+    """From this level on, the model's file must be signed: model.source.signature."""
 
 
 class Data(Spec):

@@ -12,6 +12,7 @@ from . import data
 from .failures import discreet, failing
 from .model_file import fetch_model
 from .places import place_of
+from .signed import signed_by
 
 
 @discreet
@@ -32,4 +33,6 @@ def fetch(
 
 
 def _copy(source: ModelSource, *, reader: Reader, into: Path) -> str:
-    return fetch_model(place_of(source), format=source.format, digest=source.digest, reader=reader, model_dir=into)
+    found = fetch_model(place_of(source), format=source.format, digest=source.digest, reader=reader, model_dir=into)
+    signed_by(source, digest=found)
+    return found

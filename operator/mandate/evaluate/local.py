@@ -22,7 +22,7 @@ from mandate.evidence.schema import Evidence, Starts
 from mandate.inference.errors import InferenceError
 from mandate.measure.shelf import HELD, Shelf
 from mandate.measure.work import SERIAL, Workers
-from mandate.sources import Reader, Spill
+from mandate.sources import Reader, Spill, digest_of
 
 from . import containers, data, predict, service
 from .data import Rows
@@ -32,6 +32,7 @@ from .model_file import fetch_model, file_of
 from .places import place_of
 from .predict import Predicted
 from .run import champions, evidence
+from .signed import signed_by
 
 STARTING = 60.0
 """Seconds after which the predictor isn't started again, however often it was."""
@@ -135,6 +136,7 @@ async def _served(spec: ModelEvaluationSpec, rows: Rows, *, reader: Reader, star
             reader=reader,
             model_dir=folder,
         )
+        signed_by(spec.model.source, digest=digest)
         probing = asyncio.Event()
         async with _predictor(spec, folder=folder, digest=digest) as server:
             asking = over_http(
@@ -218,7 +220,10 @@ async def _predictor(spec: ModelEvaluationSpec, *, folder: Path, digest: str) ->
 
 
 def _file(source: ModelSource, *, reader: Reader) -> Path:
-    return reader.path(file_of(place_of(source), format=source.format, reader=reader))
+    found = reader.path(file_of(place_of(source), format=source.format, reader=reader))
+    if source.signature is not None:
+        signed_by(source, digest=digest_of(found))
+    return found
 
 
 def _free_port() -> int:

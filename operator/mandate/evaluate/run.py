@@ -19,6 +19,7 @@ from .failures import failing
 from .first_seen import by_time
 from .isolation import Isolation
 from .predict import Predicted
+from .signed import signed_by
 
 
 def champions(spec: ModelEvaluationSpec) -> ModelEvaluationSpec | None:
@@ -60,6 +61,7 @@ def evidence(
             champion_model=spec.champion,
             containers=predicted.containers,
             model_digest=predicted.model_digest,
+            signer=signed_by(spec.model.source, digest=predicted.model_digest),
             data_digests=rows.digests,
             annotations=rows.annotations,
             workers=workers,

@@ -186,6 +186,8 @@ class Inputs(_Record):
     """What the numbers were computed from, by digest."""
 
     model: Sha256 | None = None
+    signer: Sha256 | None = None
+    """The key that signed the model's file, by the digest of its SubjectPublicKeyInfo."""
     champion: Sha256 | None = None
     containers: dict[str, Sha256] | None = None
     """By baseline of type Container that answered: its image, where it is known to be that one."""

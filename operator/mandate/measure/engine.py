@@ -73,6 +73,7 @@ def compute(
     champion_model: spec.Model | None = None,
     containers: Mapping[str, Asked] | None = None,
     model_digest: str | None = None,
+    signer: str | None = None,
     data_digests: Mapping[str, str] | None = None,
     annotations: pa.Table | None = None,
     workers: Workers = SERIAL,
@@ -206,6 +207,7 @@ def compute(
         task=task.type,
         inputs=Inputs(
             model=model_digest,
+            signer=signer,
             champion=None if champion_model is None else champion_model.source.digest,
             containers={name: given.image for name, given in asked.items() if given.image is not None} or None,
             data=dict(data_digests or {}),

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mandate.api.criteria import DECLARED_FALLBACK, DECLARED_LATENCY, DECLARED_LINEAGE, LEVELS, REVEALED_LABELS, Level
+from mandate.api.criteria import (
+    DECLARED_FALLBACK,
+    DECLARED_LATENCY,
+    DECLARED_LINEAGE,
+    LEVELS,
+    REVEALED_LABELS,
+    SIGNED_MODEL,
+    Level,
+)
 from mandate.api.defaults import are_built_in
 from mandate.api.kinds import ModelDeploymentSpec, VerdictWord
 from mandate.api.spec import RiskTier
@@ -18,6 +26,7 @@ TITLES = {
     "declared_lineage": "Lineage declared",
     "declared_latency": "Latency declared",
     "declared_fallback": "Fallback declared",
+    "signed_model": "Model's file signed",
 }
 """By what stands where a gate has its metric."""
 STEPS = {
@@ -36,6 +45,10 @@ UNANSWERED = (
     "not declared: what answers where no model may; declare it, such as "
     "useCase.fallback: {serviceRef: {name: rules, port: 8080}}"
 )
+UNSIGNED = (
+    "the evidence knows no signature of the model's file; sign the file and declare model.source.signature: {value, "
+    "publicKey}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +64,7 @@ class Required:
     promised: bool = False
     fallback: Level | None = None
     covered: bool = False
+    signature: Level | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +94,7 @@ def required(spec: ModelDeploymentSpec) -> Required:
         promised=promised,
         fallback=asked.fallback or built_in,
         covered=covered,
+        signature=asked.signature,
     )
 
 
@@ -142,6 +157,16 @@ def found(asks: Required, evidence: Evidence, *, level: Level, tier: RiskTier) -
             verdict="Pass" if asks.covered else "Inconclusive",
             requirement="declared",
             message="it is declared what answers where no model may" if asks.covered else UNANSWERED,
+            asked=True,
+        )
+    if _from(asks.signature, level):
+        signer = evidence.computed.inputs.signer
+        yield Found(
+            name=SIGNED_MODEL,
+            metric="signed_model",
+            verdict="Inconclusive" if signer is None else "Pass",
+            requirement="signed",
+            message=UNSIGNED if signer is None else f"the model's file is signed by the key {signer}",
             asked=True,
         )
 
