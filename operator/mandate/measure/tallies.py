@@ -502,7 +502,7 @@ class _Tables:
             events=self.errors,
             step=(1.0 / spread + np.abs(of_said[:, 1] - of_said[:, 0])) / self.rows,
             unit="rows",
-            link="Identity",
+            link="LogComplement",
         )
 
     def _cost(self) -> Column:
