@@ -521,7 +521,12 @@ ROWS = (
             "measure.personal.Personal.computed",
             "evaluate.failures.discreet",
         ),
-        part("scanned", "The model's file scanned and signed", until=r"(?i)cosign|sigstore|malware"),
+        part(
+            "scanned",
+            "The model's file is signed by a declared key before anything opens it",
+            "sources.signature.signer",
+            "evaluate.signed.signed_by",
+        ),
     ),
     row(
         "R5",

@@ -18,6 +18,7 @@ from pyarrow import parquet
 from tests.e2e import declared
 from tests.e2e.cluster import VALUES, Cluster, Object, Space, condition, holds, space
 from tests.models import columns_model
+from tests.signing import signed
 
 WRONG = "sha256:" + "1" * 64
 DEADLINE = float(VALUES["evaluation.deadline"])
@@ -46,6 +47,11 @@ def _data(path: str) -> Callable[[Space, str], Object]:
 
 def _pinned(space: Space, name: str) -> Object:
     return declared.model(name, source=declared.onnx() | {"digest": WRONG})
+
+
+def _signed_elsewhere(space: Space, name: str) -> Object:
+    signature, _ = signed(b"another model")
+    return declared.model(name, source=declared.onnx() | {"signature": signature})
 
 
 def _unknown_column(space: Space, name: str) -> Object:
@@ -93,6 +99,14 @@ BAD = {
         _data("later.parquet"), "NotFound", ("pvc://data/later.parquet",), _put_table("later.parquet")
     ),
     "wrong-digest": Bad(_pinned, "DigestMismatch", (WRONG, "pvc://models/good.onnx"), _declared_again()),
+    "signed-elsewhere": Bad(
+        _signed_elsewhere,
+        "BadSignature",
+        ("spec.model.source.signature", "isn't signed by publicKey"),
+        lambda space, name: space.apply(
+            declared.model(name, source=declared.onnx() | {"signature": signed(columns_model())[0]})
+        ),
+    ),
     "unreadable": Bad(_data("torn.parquet"), "Unreadable", ("pvc://data/torn.parquet",), _put_table("torn.parquet")),
     "missing-column": Bad(_unknown_column, "MissingColumn", ("colour", "model.inputs.columns"), _declared_again()),
     "one-class": Bad(_data("good.parquet"), "UnknownPositive", ("risk", "bad"), _put_table("good.parquet")),

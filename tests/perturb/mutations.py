@@ -25,7 +25,7 @@ REMAINDER = "tests/peers/test_remainder.py"
 TALLIES, TALLIED = "measure/tallies.py", "tests/property/test_tallies.py::test_sums_say_what_rows_say"
 WEAKEST, SEARCH = "tests/peers/test_weakest.py", "measure/weakest.py"
 DATA, DISTANCES, LEAKAGE = "tests/peers/test_data.py", "measure/data/distances.py", "measure/data/leakage.py"
-NUDGES = "tests/peers/test_nudges.py"
+NUDGES, SIGNATURE = "tests/peers/test_nudges.py", "tests/peers/test_signature.py"
 GAPS, TOLD = "tests/unit/measure/test_data_gaps.py", "tests/peers/test_gaps.py"
 GAP = "measure/data/gaps.py"
 SIMPLE, PEOPLE = "tests/peers/test_simple_baselines.py", "tests/peers/test_people.py"
@@ -2009,6 +2009,49 @@ MUTATIONS = (
         "alike = worse <= QUANTILE * se",
         "alike = worse <= 9 * QUANTILE * se",
         f"{CUTOFF}::test_the_range_holds_what_rows_left_out_one_by_one_can_not_tell",
+    ),
+    # Signatures
+    mutation(
+        "an RSA key of any size",
+        "sources/signature.py",
+        "LEAST_BITS = 2048",
+        "LEAST_BITS = 8",
+        f"{SIGNATURE}::test_what_is_not_signed_so_is_refused_by_name[a short key]",
+    ),
+    *(
+        mutation(
+            f"whatever is signed by nobody, {kind}",
+            "sources/signature.py",
+            f"key.verify(mark, known, {how})",
+            "pass",
+            f"{SIGNATURE}::test_what_is_not_signed_so_is_refused_by_name[another file, {kind}]",
+            f"{SIGNATURE}::test_what_is_not_signed_so_is_refused_by_name[another key, {kind}]",
+        )
+        for kind, how in (("EC", "ec.ECDSA(prehashed)"), ("RSA", "padding.PKCS1v15(), prehashed"))
+    ),
+    *(
+        mutation(
+            f"{what} that can't be read by another name",
+            "sources/signature.py",
+            f'SourceError("Bad{code}", "{words}',
+            f'SourceError("Worse{code}", "{words}',
+            f"{SIGNATURE}::test_what_is_not_signed_so_is_refused_by_name[no {what}]",
+        )
+        for what, code, words in (("signature", "Signature", "value isn't"), ("key", "Key", "publicKey can't"))
+    ),
+    mutation(
+        "a key of another kind by another name",
+        "sources/signature.py",
+        '"BadKey", f"publicKey is',
+        '"NoKey", f"publicKey is',
+        f"{SIGNATURE}::test_what_is_not_signed_so_is_refused_by_name[another kind of key]",
+    ),
+    mutation(
+        "a key by another form of it",
+        "sources/signature.py",
+        "serialization.PublicFormat.SubjectPublicKeyInfo)",
+        "serialization.PublicFormat.SubjectPublicKeyInfo) + b' '",
+        f"{SIGNATURE}::test_what_openssl_signed_is_signed_by_that_key",
     ),
     # Rankings
     mutation(

@@ -9,8 +9,8 @@ from mandate.api.spec import ModelSource
 from mandate.sources import Reader
 
 from . import data
-from .failures import discreet, failing
-from .model_file import fetch_model
+from .failures import EvaluationError, discreet, failing
+from .model_file import MODEL_FILE, fetch_model
 from .places import place_of
 from .signed import signed_by
 
@@ -34,5 +34,9 @@ def fetch(
 
 def _copy(source: ModelSource, *, reader: Reader, into: Path) -> str:
     found = fetch_model(place_of(source), format=source.format, digest=source.digest, reader=reader, model_dir=into)
-    signed_by(source, digest=found)
+    try:
+        signed_by(source, digest=found)
+    except EvaluationError:
+        (into / MODEL_FILE).unlink()  # nothing may open it
+        raise
     return found

@@ -318,6 +318,7 @@ def build(
     found = held_out(evidence)
     inputs = {
         "model": computed.inputs.model or "none: the answers are columns of the data",
+        **({} if computed.inputs.signer is None else {"model signed by the key": computed.inputs.signer}),
         **dict(sorted(computed.inputs.data.items())),
         "split": computed.inputs.split,
         "predictions": computed.inputs.predictions,

@@ -142,6 +142,7 @@ def windowed(field: str, value: Any, **more: Any) -> dict[str, Any]:
 ANNOTATIONS = {"uri": "pvc://data/said.csv", "row": "application", "annotator": "officer", "label": "opinion"}
 GATEWAY: dict[str, Any] = {"parentRefs": [{"name": "shared"}], "hostnames": ["credit.example.com"]}
 
+KEY = "-----BEGIN PUBLIC KEY-----\n" + "A" * 100 + "\n-----END PUBLIC KEY-----\n"
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown field": (changed("model.sauce", "x"), "model.sauce"),
     "unknown metric": (changed("gates.0.metric", "auc"), "gates[0].metric"),
@@ -502,6 +503,21 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an absolute error of classes": (changed("data.search", {"loss": "AbsoluteError"}), "data.search.loss"),
     "a search of single rows": (changed("data.search", {"minRows": 5}), "data.search.minRows"),
+    "the signature of an image": (
+        changed(
+            "model.source",
+            {"image": "registry.example/model@sha256:" + "0" * 64, "signature": {"value": "A" * 64, "publicKey": KEY}},
+        ),
+        "model.source.signature",
+    ),
+    "a signature that is no base64": (
+        changed("model.source.signature", {"value": "no signature " * 5, "publicKey": KEY}),
+        "model.source.signature.value",
+    ),
+    "a key in another form": (
+        changed("model.source.signature", {"value": "A" * 64, "publicKey": "ssh-ed25519 " + "A" * 100}),
+        "model.source.signature.publicKey",
+    ),
     "neither column nor cross": (changed("data.slices.0", {"name": "age"}), "data.slices[0]"),
     "column and cross": (changed("data.slices.1.cross", ["age", "sex"]), "data.slices[1]"),
     "edges beside quantiles": (changed("data.slices.0.quantiles", 4), "data.slices[0].quantiles"),

@@ -21,6 +21,7 @@ from mandate.inference.probes import KINDS
 from tests.evaluation import digest, locally
 from tests.models import columns_model, matrix_model, nan_model, predictor
 from tests.processes import OPERATOR
+from tests.signing import signed
 
 
 def test_a_model_is_fetched_judged_and_its_evidence_framed(pod, declared):
@@ -201,6 +202,31 @@ def test_nan_answers_are_counted_and_fault_the_metrics(pod, declared):
     auc = next(e for e in estimates if e.quantity.metric == "roc_auc" and e.quantity.slice == "overall")
     assert auc.estimate is None
     assert auc.fault.code == "NonFinitePredictions"
+
+
+@pytest.mark.row("R3/scanned")
+def test_a_file_that_is_signed_is_told_with_its_key_in_the_pod_and_here(pod, declared):
+    content = (pod.claims / "models" / "model.onnx").read_bytes()
+    declared["model"]["source"]["signature"], key = signed(content)
+    _, digests = pod.fetch(declared)
+    with predictor(pod.model, "--digest", digests.digests["model"]) as (url, _):
+        _, _, result = pod.judge(url)
+    evidence = Evidence.model_validate(result.evidence)
+    here = locally(declared, pod.claims)
+    assert evidence.computed.inputs.signer == here.computed.inputs.signer == key
+    assert computed_bytes(evidence.computed) == computed_bytes(here.computed)
+
+
+@pytest.mark.row("R3/scanned")
+def test_a_file_that_is_not_signed_so_is_never_opened(pod, declared):
+    declared["model"]["source"]["signature"], _ = signed(b"another model")
+    code, ended = pod.fetch(declared)
+    assert (code, ended.failure.code, ended.failure.field) == (2, "BadSignature", "spec.model.source.signature")
+    assert list(pod.model.iterdir()) == []
+    (pod.claims / "models" / "model.onnx").write_bytes(b"no model at all")
+    with pytest.raises(EvaluationError) as caught:
+        locally(declared, pod.claims)
+    assert (caught.value.failure.code, caught.value.failure.field) == ("BadSignature", "spec.model.source.signature")
 
 
 def test_columns_of_the_data_need_no_predictor(pod, declared):

@@ -357,6 +357,15 @@ def test_what_small_changes_did_is_told() -> None:
     assert told.service_notes == (f"{moved}7 of 500 answers flipped.",)
 
 
+def test_the_key_that_signed_the_model_is_told() -> None:
+    plain, key = evidence(), "sha256:" + "c" * 64
+    inputs = plain.computed.inputs.model_copy(update={"signer": key})
+    signed = plain.model_copy(update={"computed": plain.computed.model_copy(update={"inputs": inputs})})
+    assert "model signed by the key" not in judged(SPEC, plain).inputs
+    assert judged(SPEC, signed).inputs["model signed by the key"] == key
+    assert all(key in write(judged(SPEC, signed)) for write in (html.render, markdown.render, model_card.render))
+
+
 def test_horizons_are_told_in_every_format() -> None:
     told = sample.judged(FORECAST, sample.measured(load_spec(FORECAST), forecasts.table()))
     assert told.horizons is not None

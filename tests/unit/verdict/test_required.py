@@ -109,6 +109,20 @@ def test_a_level_may_ask_that_the_lineage_is_declared(missing: str | None, named
     assert [item.name for item in found.at("Shadow").gates] == ["g"]
 
 
+@pytest.mark.row("R3/scanned")
+def test_a_level_may_ask_that_the_models_file_is_signed() -> None:
+    asks = required(declared(readiness={"signature": "Suggest"}))
+    plain = evidence(proportion(900, 1000))
+    inputs = plain.computed.inputs.model_copy(update={"signer": "sha256:" + "a" * 64})
+    signed = plain.model_copy(update={"computed": plain.computed.model_copy(update={"inputs": inputs})})
+    without, found = (judged(gate({"Shadow": ">= 0.70"}), each, required=asks) for each in (plain, signed))
+    assert (without.reached, found.reached) == ("Shadow", "Automate")
+    assert "declare model.source.signature" in without.at("Suggest").gates[-1].message
+    assert "by the key sha256:aaaa" in found.at("Suggest").gates[-1].message
+    assert [item.name for item in without.at("Shadow").gates] == ["g"]
+    assert criteria_digest(declared()) != criteria_digest(declared(readiness={"signature": "Suggest"}))
+
+
 def test_a_licence_is_as_good_as_consent_and_nothing_is_no_lineage() -> None:
     asked: dict[str, Any] = {"readiness": {"lineage": "Shadow"}, "training": TRAINING}
     licensed = {**{k: v for k, v in LINEAGE.items() if k != "consent"}, "licence": "CC BY 4.0"}
