@@ -80,9 +80,7 @@ def reached(function: Callable[..., Any]) -> Iterator[str]:
             value = names.get(name)
             if isinstance(value, int | float | str | tuple):
                 yield f"{name} = {value!r}"
-            elif str(getattr(value, "__name__" if inspect.ismodule(value) else "__module__", "")).startswith(
-                OF_METRICS
-            ):
+            elif _whose(value).startswith(OF_METRICS):
                 left.append(inspect.unwrap(value) if callable(value) else value)
 
 
