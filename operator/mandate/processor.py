@@ -25,7 +25,8 @@ def narrow(flags: Path = FLAGS) -> None:
     if VARIABLE in os.environ or platform.machine() not in ("x86_64", "AMD64"):
         return
     try:
-        wide = "avx512f" in flags.read_text(errors="replace")
+        with flags.open(errors="replace") as lines:  # the first processor's: a large machine has hundreds alike
+            wide = "avx512f" in next((line for line in lines if line.startswith("flags")), "")
     except OSError:  # not Linux
         return
     if wide:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mandate.api import spec
 
 from .metrics import Floats
+from .metrics.point import effective
 from .queries import alike_heavy, by_query
 from .split import NONE, PARTS, Part, Split
 from .table import MeasureError, numbers
@@ -115,9 +116,8 @@ def _near(weights: Floats, split: Split) -> Floats:
 
 def effective_rows(weights: Floats, split: Split, part: Part) -> float:
     """How many equal rows tell as much as those of a part: (Σ w)² / Σ w² (Kish 1965)."""
-    chosen = weights[split.rows(part)]
-    chosen = chosen / chosen.max()
-    return float(chosen.sum() ** 2 / (chosen @ chosen))
+    rows = split.rows(part)
+    return effective(rows, weights / weights[rows].max())
 
 
 def _declared(table: pa.Table, name: str) -> Floats:
